@@ -1,0 +1,38 @@
+// ServerOptimizer: (model, delta) -> model. The delta plays the part of a negative
+// gradient: it is added (FedOpt, Reddi et al. 2021, Algorithm 2).
+#ifndef TRIBUTARY_AGGREGATORS_OPTIMIZE_SERVER_OPTIMIZER_H_
+#define TRIBUTARY_AGGREGATORS_OPTIMIZE_SERVER_OPTIMIZER_H_
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "aggregators/combine/aggregator.h"
+#include "aggregators/state.h"
+#include "common/registry.h"
+
+namespace tributary {
+
+// Thread-compatible.
+class ServerOptimizer {
+ public:
+  virtual ~ServerOptimizer() = default;
+
+  // params and delta: the trainable coordinates, same size. Buffers are not its business:
+  // the pipeline replaces them by the aggregate's.
+  virtual absl::Status Step(absl::Span<const float> delta, absl::Span<float> params) = 0;
+
+  // The factor on the delta in the last Step: the server_rate of metrics.csv.
+  virtual double rate() const = 0;
+
+  virtual StateRefs State() { return {}; }
+};
+
+struct OptimizerDeps {
+  LayoutPtr layout;
+  Parallel* parallel = nullptr;
+};
+
+const Registry<ServerOptimizer, const OptimizerDeps&>& OptimizerRegistry();
+
+}  // namespace tributary
+
+#endif  // TRIBUTARY_AGGREGATORS_OPTIMIZE_SERVER_OPTIMIZER_H_

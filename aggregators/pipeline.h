@@ -1,0 +1,71 @@
+// Pipeline: combine -> transforms in order -> optimise. The only place that knows the
+// order, and that refuses orders that are unsound, with the reason.
+//
+//   TRIB_ASSIGN_OR_RETURN(auto pipeline, Pipeline::Create(spec, layout, parallel));
+//   TRIB_ASSIGN_OR_RETURN(auto aggregator, pipeline->NewAggregator());
+//   …Accumulate…
+//   TRIB_ASSIGN_OR_RETURN(auto applied, pipeline->Apply(std::move(aggregator), version, model));
+#ifndef TRIBUTARY_AGGREGATORS_PIPELINE_H_
+#define TRIBUTARY_AGGREGATORS_PIPELINE_H_
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "aggregators/combine/aggregator.h"
+#include "aggregators/optimize/server_optimizer.h"
+#include "aggregators/transform/update_transform.h"
+#include "common/config/schema.h"
+
+namespace tributary {
+
+// The `aggregation:` section of a job.
+struct AggregationSpec {
+  config::Choice combine;                  // default fedavg
+  std::vector<config::Choice> transforms;  // default none
+  config::Choice optimizer;                // default sgd with rate 1
+
+  static void Describe(config::Fields<AggregationSpec>& fields);
+  // Refuses unsound orders: InvalidArgument with the reason and the remedy.
+  absl::Status Validate() const;
+  AggregationSpec();  // the defaults, complete
+};
+
+struct Applied {
+  int64_t updates = 0;
+  int64_t num_examples = 0;
+  double server_rate = 1.0;
+  double delta_norm = 0;  // of the combined delta, before transforms
+};
+
+// One for a job's life: it holds the transforms' and the optimizer's state.
+// Thread-compatible.
+class Pipeline {
+ public:
+  static absl::StatusOr<std::unique_ptr<Pipeline>> Create(const AggregationSpec& spec,
+                                                          LayoutPtr layout,
+                                                          Parallel* parallel = nullptr);
+
+  absl::StatusOr<std::unique_ptr<Aggregator>> NewAggregator() const;
+
+  // Changes `model`, which is at version `version`, into the next version. On an error
+  // the model and the state may be half changed: reload both.
+  absl::StatusOr<Applied> Apply(std::unique_ptr<Aggregator> aggregator, Version version,
+                                ParamVector& model);
+
+  // Names are "transform.0.…" and "optimizer.…".
+  StateRefs State();
+
+ private:
+  Pipeline() = default;
+  AggregationSpec spec_;
+  LayoutPtr layout_;
+  Parallel* parallel_ = nullptr;
+  std::vector<std::unique_ptr<UpdateTransform>> transforms_;
+  std::unique_ptr<ServerOptimizer> optimizer_;
+};
+
+}  // namespace tributary
+
+#endif  // TRIBUTARY_AGGREGATORS_PIPELINE_H_

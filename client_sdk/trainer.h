@@ -1,0 +1,90 @@
+// Trainer: what an application implements to take part: make a first model, train on
+// its own data, evaluate. The data never leaves it.
+//
+// A minimal trainer (see examples/embedded_app):
+//
+//   class MyTrainer : public tributary::Trainer {
+//     absl::StatusOr<ParamVector> InitialModel(const JobInfo& job, uint64_t seed) override;
+//     absl::StatusOr<TrainResult> Train(const TrainTask& task, ParamVector& model) override;
+//     absl::StatusOr<EvalResult> Evaluate(const EvalTask& task, const ParamVector& model) override;
+//   };
+#ifndef TRIBUTARY_CLIENT_SDK_TRAINER_H_
+#define TRIBUTARY_CLIENT_SDK_TRAINER_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/ids.h"
+#include "common/params/param_vector.h"
+#include "common/rng.h"
+
+namespace tributary {
+
+// What a client knows of the job it works for.
+struct JobInfo {
+  JobId id;
+  std::string name;
+  std::string model_json;  // the job's `model:` section, canonical JSON (common/train_spec)
+  std::string train_json;  // the job's `train:` section
+};
+
+struct TrainTask {
+  JobInfo job;
+  WorkOrderId work_order = 0;
+  Version base_version = 0;
+  // Optimizer steps to do; absent: what the train section says.
+  std::optional<int64_t> local_steps;
+  absl::Time deadline = absl::InfiniteFuture();
+  Rng rng{0};            // all randomness of this task (shuffling, dropout) comes from it
+  std::stop_token stop;  // asked to end: return Cancelled soon
+  // Tell how far training is, in steps; cheap; it is also the sign of life. May be empty.
+  std::function<void(int64_t steps_done, int64_t steps_total)> progress;
+};
+
+struct TrainResult {
+  int64_t num_examples = 0;  // examples in the client's training set that took part
+  int64_t local_steps = 0;   // optimizer steps done
+  double learning_rate = 0;  // of the last step
+  double loss = 0;           // mean over the steps
+  double accuracy = 0;       // mean over the steps, [0, 1]; 0 if it has no meaning
+};
+
+struct EvalTask {
+  JobInfo job;
+  WorkOrderId work_order = 0;
+  Version version = 0;
+  std::stop_token stop;
+};
+
+struct EvalResult {
+  int64_t num_examples = 0;
+  double loss = 0;                        // mean over the examples
+  double accuracy = 0;                    // [0, 1]
+  std::map<std::string, double> metrics;  // any more; averaged by examples
+};
+
+// Called by one thread at a time. Errors become a report to the coordinator; none ends
+// the client.
+class Trainer {
+ public:
+  virtual ~Trainer() = default;
+
+  // The first model of the job, the same for the same seed on the same machine.
+  virtual absl::StatusOr<ParamVector> InitialModel(const JobInfo& job, uint64_t seed) = 0;
+
+  // Trains `model` in place: comes in as the base version, goes out trained.
+  virtual absl::StatusOr<TrainResult> Train(const TrainTask& task, ParamVector& model) = 0;
+
+  virtual absl::StatusOr<EvalResult> Evaluate(const EvalTask& task, const ParamVector& model) = 0;
+};
+
+}  // namespace tributary
+
+#endif  // TRIBUTARY_CLIENT_SDK_TRAINER_H_

@@ -1,0 +1,40 @@
+# Every third-party package, found once. Protobuf must be found through CMake's own
+# module before gRPC: Debian ships no protobuf CONFIG package and gRPC's asks for one.
+find_package(Threads REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(gRPC CONFIG REQUIRED)
+find_package(absl CONFIG REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(SQLite3 REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(yaml-cpp CONFIG REQUIRED)
+find_package(CLI11 CONFIG REQUIRED)
+find_package(spdlog CONFIG REQUIRED)
+find_package(nlohmann_json CONFIG REQUIRED)
+find_package(Eigen3 CONFIG REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+
+# cpp-httplib is a header and a shared library without a CMake package on Debian 12.
+find_path(TRIBUTARY_HTTPLIB_INCLUDE httplib.h REQUIRED)
+find_library(TRIBUTARY_HTTPLIB_LIBRARY cpp-httplib REQUIRED)
+add_library(tributary_httplib INTERFACE)
+target_include_directories(tributary_httplib SYSTEM INTERFACE ${TRIBUTARY_HTTPLIB_INCLUDE})
+target_link_libraries(tributary_httplib INTERFACE ${TRIBUTARY_HTTPLIB_LIBRARY} Threads::Threads)
+
+if(TRIBUTARY_WITH_TORCH)
+  find_package(Torch CONFIG REQUIRED)
+  # One door to LibTorch: its headers are system headers (its warnings are not
+  # ours), and -g1 keeps a file's debug information from doubling compile time.
+  add_library(tributary_libtorch INTERFACE)
+  target_include_directories(tributary_libtorch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
+  target_link_libraries(tributary_libtorch INTERFACE ${TORCH_LIBRARIES})
+  target_compile_options(tributary_libtorch INTERFACE -g1)
+endif()
+
+if(TRIBUTARY_BUILD_TESTS)
+  find_package(GTest CONFIG REQUIRED)
+  if(TRIBUTARY_BUILD_BENCHMARKS)
+    find_package(benchmark CONFIG REQUIRED)
+  endif()
+endif()

@@ -1,0 +1,43 @@
+# The language, where binaries go, and the optional accelerators of the build itself.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+
+find_program(TRIBUTARY_CCACHE ccache)
+if(TRIBUTARY_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${TRIBUTARY_CCACHE})
+endif()
+
+find_program(TRIBUTARY_MOLD mold)
+if(TRIBUTARY_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+# Sources and results must not depend on where the tree stands, and a
+# floating-point result must not depend on whether the compiler fused it:
+# aggregation asks for std::fma by name where it wants it.
+add_compile_options(-ffp-contract=off)
+
+if(TRIBUTARY_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(TRIBUTARY_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=thread)
+elseif(TRIBUTARY_SANITIZE)
+  message(FATAL_ERROR "TRIBUTARY_SANITIZE is '${TRIBUTARY_SANITIZE}'; allowed: empty, address, thread")
+endif()
+
+add_library(tributary_warnings INTERFACE)
+target_compile_options(tributary_warnings INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wno-missing-field-initializers -Werror)
+if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  target_compile_options(tributary_warnings INTERFACE -Wthread-safety -Wno-gnu-zero-variadic-macro-arguments)
+endif()

@@ -1,0 +1,296 @@
+// Option structs whose fields are declared once: name, member, documentation, range.
+// From that one declaration come parsing with positions, defaults, validation, canonical
+// JSON, the JSON Schema for editors and the tables in the docs.
+//
+//   struct SyncRoundOptions {
+//     int64_t clients_per_round = 10;
+//     std::optional<double> fraction;
+//
+//     static void Describe(config::Fields<SyncRoundOptions>& fields) {
+//       fields.Add("clients_per_round", &SyncRoundOptions::clients_per_round,
+//                  "clients drawn for each round").Min(1);
+//       fields.Add("fraction", &SyncRoundOptions::fraction,
+//                  "instead: share of the known clients").GreaterThan(0).Max(1);
+//     }
+//     // Optional: what no single field can say. The message names the fields.
+//     absl::Status Validate() const;
+//   };
+//
+//   TRIB_ASSIGN_OR_RETURN(auto options, config::Parse<SyncRoundOptions>(node,
+//   "job.scheduler.sync_round"));
+//
+// Member types: bool, int64_t, double, std::string, absl::Duration (a number of seconds;
+// name such a field `…_seconds`), an option struct, config::Choice, std::optional of any of
+// these and std::vector of any of these. A field is required when Required() is called.
+// The default is the member's initial value; the struct must be default-constructible.
+#ifndef TRIBUTARY_COMMON_CONFIG_SCHEMA_H_
+#define TRIBUTARY_COMMON_CONFIG_SCHEMA_H_
+
+#include <concepts>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/config/node.h"
+#include "nlohmann/json.hpp"
+
+namespace tributary::config {
+
+class ObjectSchema;
+
+// One alternative of a Choice.
+struct Alternative {
+  std::string name;
+  std::string doc;
+  const ObjectSchema* schema;  // of its options; not null; lives for ever
+};
+
+// "Exactly one of", chosen by name: `scheduler: {sync_round: {clients_per_round: 10}}`. A
+// bare name, `codec: [raw]`, means the default options. `options` is complete: every
+// default is filled in, so that it can be printed, hashed and sent.
+struct Choice {
+  std::string name;
+  nlohmann::json options = nlohmann::json::object();
+  Position position;
+};
+
+namespace internal {
+
+// Bounds and choices that a scalar field must keep; one struct for all types.
+struct Constraints {
+  std::optional<double> min, max;
+  bool min_exclusive = false, max_exclusive = false;
+  std::vector<std::string> one_of;        // strings only
+  std::vector<Alternative> alternatives;  // Choice only
+  std::optional<size_t> min_items;        // vectors only
+  std::string Allowed() const;            // "an integer from 1", "one of a, b", …
+};
+
+void ParseValue(const Node& node, const std::string& path, const Constraints& c, bool& out,
+                Errors& errors);
+void ParseValue(const Node& node, const std::string& path, const Constraints& c, int64_t& out,
+                Errors& errors);
+void ParseValue(const Node& node, const std::string& path, const Constraints& c, double& out,
+                Errors& errors);
+void ParseValue(const Node& node, const std::string& path, const Constraints& c, std::string& out,
+                Errors& errors);
+void ParseValue(const Node& node, const std::string& path, const Constraints& c,
+                absl::Duration& out, Errors& errors);
+void ParseValue(const Node& node, const std::string& path, const Constraints& c, Choice& out,
+                Errors& errors);
+
+nlohmann::json PrintValue(bool v);
+nlohmann::json PrintValue(int64_t v);
+nlohmann::json PrintValue(double v);
+nlohmann::json PrintValue(const std::string& v);
+nlohmann::json PrintValue(absl::Duration v);
+nlohmann::json PrintValue(const Choice& v);
+
+nlohmann::json JsonSchemaOf(const bool*, const Constraints& c);
+nlohmann::json JsonSchemaOf(const int64_t*, const Constraints& c);
+nlohmann::json JsonSchemaOf(const double*, const Constraints& c);
+nlohmann::json JsonSchemaOf(const std::string*, const Constraints& c);
+nlohmann::json JsonSchemaOf(const absl::Duration*, const Constraints& c);
+nlohmann::json JsonSchemaOf(const Choice*, const Constraints& c);
+
+void AddNotAList(const Node& node, const std::string& path, Errors& errors);
+void AddTooFew(const Node& node, const std::string& path, size_t least, Errors& errors);
+
+}  // namespace internal
+
+// The fields of one option struct, type-erased. Thread-safe after construction.
+class ObjectSchema {
+ public:
+  struct Field {
+    std::string name;
+    std::string doc;
+    bool required = false;
+    internal::Constraints constraints;
+    std::function<void(const Node&, const std::string& path, const internal::Constraints&,
+                       void* object, Errors&)>
+        parse;
+    std::function<nlohmann::json(const void* object)> print;  // null: absent optional
+    std::function<nlohmann::json(const internal::Constraints&)> json_schema;
+  };
+
+  // Parses into `object`, adding every error. Unknown keys are errors with a suggestion.
+  void Parse(const Node& node, const std::string& path, void* object, Errors& errors) const;
+  // Canonical: every field in its place, defaults filled in, absent optionals left out.
+  nlohmann::json Print(const void* object) const;
+  nlohmann::json JsonSchema() const;
+  // Parse into a fresh object and print it: fills in the defaults.
+  nlohmann::json Canonical(const Node& node, const std::string& path, Errors& errors) const;
+
+  const std::vector<Field>& fields() const { return fields_; }
+  // A Markdown table: name, type and range, default, meaning.
+  std::string MarkdownTable() const;
+
+ private:
+  template <typename T>
+  friend class Fields;
+  template <typename T>
+  friend const ObjectSchema& SchemaOf();
+
+  std::vector<Field> fields_;
+  std::function<std::shared_ptr<void>()> make_;
+  std::function<absl::Status(const void*)> validate_;
+};
+
+template <typename T>
+const ObjectSchema& SchemaOf();
+
+namespace internal {
+
+template <typename T>
+requires std::is_class_v<T> &&(!std::same_as<T, std::string>)&&(!std::same_as<T, Choice>)&&(
+    !std::same_as<T, absl::Duration>)void ParseValue(const Node& node, const std::string& path,
+                                                     const Constraints&, T& out, Errors& errors) {
+  SchemaOf<T>().Parse(node, path, &out, errors);
+}
+template <typename T>
+void ParseValue(const Node& node, const std::string& path, const Constraints& c,
+                std::optional<T>& out, Errors& errors) {
+  if (node.kind == Node::Kind::kNull) {
+    out.reset();
+    return;
+  }
+  ParseValue(node, path, c, out.emplace(), errors);
+}
+template <typename T>
+void ParseValue(const Node& node, const std::string& path, const Constraints& c,
+                std::vector<T>& out, Errors& errors) {
+  if (node.kind != Node::Kind::kSequence) return AddNotAList(node, path, errors);
+  if (c.min_items && node.items.size() < *c.min_items) AddTooFew(node, path, *c.min_items, errors);
+  out.clear();
+  for (size_t i = 0; i < node.items.size(); ++i) {
+    T item{};
+    ParseValue(node.items[i], absl::StrCat(path, "[", i, "]"), c, item, errors);
+    out.push_back(std::move(item));
+  }
+}
+
+template <typename T>
+requires std::is_class_v<T> &&(!std::same_as<T, std::string>)&&(!std::same_as<T, Choice>)&&(
+    !std::same_as<T, absl::Duration>)nlohmann::json PrintValue(const T& v) {
+  return SchemaOf<T>().Print(&v);
+}
+template <typename T>
+nlohmann::json PrintValue(const std::optional<T>& v) {
+  return v ? PrintValue(*v) : nlohmann::json();
+}
+template <typename T>
+nlohmann::json PrintValue(const std::vector<T>& v) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const T& item : v) list.push_back(PrintValue(item));
+  return list;
+}
+
+template <typename T>
+requires std::is_class_v<T> &&(!std::same_as<T, std::string>)&&(!std::same_as<T, Choice>)&&(
+    !std::same_as<T, absl::Duration>)nlohmann::json JsonSchemaOf(const T*, const Constraints&) {
+  return SchemaOf<T>().JsonSchema();
+}
+template <typename T>
+nlohmann::json JsonSchemaOf(const std::optional<T>*, const Constraints& c) {
+  return JsonSchemaOf(static_cast<const T*>(nullptr), c);
+}
+template <typename T>
+nlohmann::json JsonSchemaOf(const std::vector<T>*, const Constraints& c) {
+  nlohmann::json schema = {{"type", "array"},
+                           {"items", JsonSchemaOf(static_cast<const T*>(nullptr), c)}};
+  if (c.min_items) schema["minItems"] = *c.min_items;
+  return schema;
+}
+
+}  // namespace internal
+
+// Collects a struct's fields; handed to T::Describe.
+template <typename T>
+class Fields {
+ public:
+  explicit Fields(ObjectSchema& schema) : schema_(schema) {}
+
+  template <typename M>
+  Fields& Add(absl::string_view name, M T::*member, absl::string_view doc) {
+    ObjectSchema::Field field;
+    field.name = std::string(name);
+    field.doc = std::string(doc);
+    field.parse = [member](const Node& node, const std::string& path,
+                           const internal::Constraints& c, void* object, Errors& errors) {
+      internal::ParseValue(node, path, c, static_cast<T*>(object)->*member, errors);
+    };
+    field.print = [member](const void* object) {
+      return internal::PrintValue(static_cast<const T*>(object)->*member);
+    };
+    field.json_schema = [](const internal::Constraints& c) {
+      return internal::JsonSchemaOf(static_cast<const M*>(nullptr), c);
+    };
+    schema_.fields_.push_back(std::move(field));
+    return *this;
+  }
+
+  // Each of these speaks of the field added last. Bounds are in the unit of the file
+  // (seconds for a Duration) and, for a vector, hold for every item.
+  Fields& Required() { return Last().required = true, *this; }
+  Fields& Min(double v) { return Bound().min = v, *this; }
+  Fields& Max(double v) { return Bound().max = v, *this; }
+  Fields& GreaterThan(double v) { return Bound().min = v, Bound().min_exclusive = true, *this; }
+  Fields& LessThan(double v) { return Bound().max = v, Bound().max_exclusive = true, *this; }
+  Fields& OneOf(std::vector<std::string> v) { return Bound().one_of = std::move(v), *this; }
+  Fields& Alternatives(std::vector<Alternative> v) {
+    return Bound().alternatives = std::move(v), *this;
+  }
+  Fields& MinItems(size_t v) { return Bound().min_items = v, *this; }
+
+ private:
+  ObjectSchema::Field& Last() { return schema_.fields_.back(); }
+  internal::Constraints& Bound() { return Last().constraints; }
+  ObjectSchema& schema_;
+};
+
+// The schema of T, built on first use.
+template <typename T>
+const ObjectSchema& SchemaOf() {
+  static const ObjectSchema* const schema = [] {
+    auto* s = new ObjectSchema();
+    Fields<T> fields(*s);
+    T::Describe(fields);
+    s->make_ = [] { return std::static_pointer_cast<void>(std::make_shared<T>()); };
+    if constexpr (requires(const T& t) {
+                    { t.Validate() } -> std::same_as<absl::Status>;
+                  }) {
+      s->validate_ = [](const void* object) { return static_cast<const T*>(object)->Validate(); };
+    }
+    return s;
+  }();
+  return *schema;
+}
+
+// Parses `node` into a T, or InvalidArgument with every error, one a line.
+template <typename T>
+absl::StatusOr<T> Parse(const Node& node, const std::string& path = "") {
+  T value;
+  Errors errors;
+  SchemaOf<T>().Parse(node, path, &value, errors);
+  if (!errors.empty()) return errors.ToStatus();
+  return value;
+}
+
+template <typename T>
+nlohmann::json Print(const T& value) {
+  return SchemaOf<T>().Print(&value);
+}
+
+}  // namespace tributary::config
+
+#endif  // TRIBUTARY_COMMON_CONFIG_SCHEMA_H_

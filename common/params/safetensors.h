@@ -1,0 +1,38 @@
+// Reads and writes the safetensors format (docs/wire_format.md): 8 bytes of header length,
+// a JSON header {name: {dtype, shape, data_offsets}}, then the tensors' bytes.
+//
+// The reader takes hostile bytes: it bounds the header, checks that offsets are ordered,
+// in range and match the shapes, and allocates nothing before that.
+#ifndef TRIBUTARY_COMMON_PARAMS_SAFETENSORS_H_
+#define TRIBUTARY_COMMON_PARAMS_SAFETENSORS_H_
+
+#include <map>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/params/param_vector.h"
+
+namespace tributary {
+
+// F32, F16, BF16 and F64 are read (and become float32); F32 is written. Buffers are marked in
+// "__metadata__" under "tributary.buffers" (a JSON list of names); without that key all
+// tensors are trainable. Other metadata is kept apart in `metadata` when not null.
+absl::StatusOr<ParamVector> ParseSafetensors(
+    absl::string_view bytes, std::map<std::string, std::string>* metadata = nullptr);
+
+// Reads a file without holding its bytes twice.
+absl::StatusOr<ParamVector> ReadSafetensors(const std::string& path,
+                                            std::map<std::string, std::string>* metadata = nullptr);
+
+std::string SerializeSafetensorsHeader(const ParamLayout& layout,
+                                       const std::map<std::string, std::string>& metadata = {});
+
+// Writes a temporary file beside `path`, fsyncs it and renames it.
+absl::Status WriteSafetensors(const ParamVector& params, const std::string& path,
+                              const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace tributary
+
+#endif  // TRIBUTARY_COMMON_PARAMS_SAFETENSORS_H_

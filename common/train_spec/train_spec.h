@@ -1,0 +1,62 @@
+// What a client trains and how: the `model:` and `train:` sections of a job file, which
+// both ends read. The coordinator validates them and passes them on; a Trainer acts on them.
+#ifndef TRIBUTARY_COMMON_TRAIN_SPEC_TRAIN_SPEC_H_
+#define TRIBUTARY_COMMON_TRAIN_SPEC_TRAIN_SPEC_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/config/schema.h"
+
+namespace tributary {
+
+// model.builtin: {name: mlp, hidden: [200]}. Input shape and number of classes are the
+// data's, and are told by the client that makes the first model.
+struct BuiltinModel {
+  std::string name;                     // logistic | mlp | cnn | resnet
+  std::vector<int64_t> hidden = {200};  // mlp: widths of the hidden layers
+
+  static void Describe(config::Fields<BuiltinModel>& fields);
+  absl::Status Validate() const;  // `hidden` only with mlp
+};
+
+struct ModelSpec {
+  std::optional<BuiltinModel> builtin;
+  std::optional<std::string> custom;   // the app's own: a name that its Trainer knows
+  std::optional<std::string> initial;  // path of a .safetensors with the first model
+
+  static void Describe(config::Fields<ModelSpec>& fields);
+  absl::Status Validate() const;  // exactly one of builtin, custom
+};
+
+struct SgdOptions {
+  double learning_rate = 0.05;
+  double momentum = 0.0;
+  double weight_decay = 0.0;
+  static void Describe(config::Fields<SgdOptions>& fields);
+};
+struct AdamOptions {
+  double learning_rate = 0.001;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0.0;
+  static void Describe(config::Fields<AdamOptions>& fields);
+};
+
+struct TrainSpec {
+  config::Choice optimizer;  // sgd | adam | adamw
+  int64_t batch_size = 32;
+  std::optional<int64_t> local_steps;   // per work order; or
+  std::optional<int64_t> local_epochs;  // passes over the client's own examples
+  double proximal = 0.0;                // FedProx's mu
+
+  static void Describe(config::Fields<TrainSpec>& fields);
+  absl::Status Validate() const;  // not both of local_steps and local_epochs
+};
+
+}  // namespace tributary
+
+#endif  // TRIBUTARY_COMMON_TRAIN_SPEC_TRAIN_SPEC_H_

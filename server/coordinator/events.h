@@ -1,0 +1,172 @@
+// What goes into a JobController and what comes out. Values only; every one has a JSON
+// form, so that a run is a list of lines: the journal, events.jsonl, and replay.
+#ifndef TRIBUTARY_SERVER_COORDINATOR_EVENTS_H_
+#define TRIBUTARY_SERVER_COORDINATOR_EVENTS_H_
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/digest.h"
+#include "common/ids.h"
+#include "common/params/update.h"
+#include "nlohmann/json.hpp"
+
+namespace tributary {
+
+enum class WorkKind { kInitialise, kTrain, kEvaluate };
+absl::string_view WorkKindName(WorkKind kind);  // "initialise", "train", "evaluate"
+
+// What one client is to do, once.
+struct WorkOrder {
+  WorkOrderId id = 0;
+  ClientId client;
+  WorkKind kind = WorkKind::kTrain;
+  Version version = 0;  // the base (train), or the version to evaluate
+  GroupId group = 0;    // train only
+  std::optional<int64_t> local_steps;
+  absl::Time dispatched_at;
+  absl::Time deadline = absl::InfiniteFuture();
+  uint64_t seed = 0;
+};
+
+// Why a work order brought nothing. The names are the counters'.
+enum class LossCause {
+  kAbandoned,
+  kTimedOut,
+  kNotFinite,
+  kWrongLayout,
+  kBadWeight,
+  kCorrupt,
+  kTooLarge,
+  kRecalled,  // by the coordinator itself: the job ended
+};
+absl::string_view LossCauseName(LossCause cause);  // "abandoned", "timed_out", …
+
+namespace event {
+
+// The client is idle. Repeated check-ins of an idle client are one.
+struct ClientAvailable {
+  ClientId client;
+  bool evaluate_only = false;
+};
+struct ClientGone {
+  ClientId client;
+};
+// The first model, made by a client (its work order) or read from a file (0), is durable.
+struct ModelMade {
+  WorkOrderId work_order = 0;
+};
+// An update is durable, decoded once and found valid.
+struct UpdateArrived {
+  UpdateInfo info;
+  int64_t bytes = 0;  // of the payload as it travelled
+};
+struct EvaluationArrived {
+  WorkOrderId work_order = 0;
+  int64_t num_examples = 0;
+  double loss = 0;
+  double accuracy = 0;
+};
+struct WorkFailed {
+  WorkOrderId work_order = 0;
+  LossCause cause = LossCause::kAbandoned;
+  std::string message;
+};
+struct TimerFired {};
+// The answer to action::InstallModel (version 0) and action::PublishVersion.
+struct VersionPublished {
+  Version version = 0;
+  Digest model_digest;
+  double server_rate = 1.0;
+  double delta_norm = 0;
+};
+struct PublishFailed {
+  std::string message;
+};
+struct Command {
+  enum class Verb { kPause, kResume, kCancel } verb = Verb::kPause;
+};
+
+}  // namespace event
+
+struct JobEvent {
+  absl::Time at;
+  std::variant<event::ClientAvailable, event::ClientGone, event::ModelMade, event::UpdateArrived,
+               event::EvaluationArrived, event::WorkFailed, event::TimerFired,
+               event::VersionPublished, event::PublishFailed, event::Command>
+      what;
+};
+
+enum class JobState { kInitialising, kRunning, kPaused, kDone, kCancelled, kFailed };
+absl::string_view JobStateName(JobState state);  // "initialising", "running", …
+absl::StatusOr<JobState> ParseJobState(absl::string_view name);
+inline bool IsEnded(JobState s) { return s >= JobState::kDone; }
+
+namespace action {
+
+struct SendWork {
+  WorkOrder order;
+};
+// The client's work is no longer wanted; what it has uploaded may go.
+struct RecallWork {
+  WorkOrderId work_order = 0;
+  ClientId client;
+};
+// Publish version 0 from what ModelMade named.
+struct InstallModel {
+  WorkOrderId work_order = 0;
+};
+// Combine these updates in this order, apply, publish; then answer with VersionPublished.
+// No event but the answer changes the controller until then (later ones wait inside it).
+struct PublishVersion {
+  struct Part {
+    UpdateInfo info;
+    ClientId client;
+    int64_t staleness = 0;
+    int64_t bytes = 0;
+  };
+  Version version = 0;  // the one to make
+  GroupId group = 0;
+  std::vector<Part> parts;  // ascending work orders; not empty
+};
+// An accepted update that will never be used.
+struct DropUpdate {
+  WorkOrderId work_order = 0;
+};
+// Deliver TimerFired at this time; replaces the earlier wish. InfiniteFuture: none.
+struct WakeAt {
+  absl::Time at;
+};
+// All reports of a version are in (or those that came in time).
+struct RecordEvaluation {
+  Version version = 0;
+  int64_t num_examples = 0;
+  double loss = 0;
+  double accuracy = 0;
+};
+struct SetState {
+  JobState state = JobState::kRunning;
+  std::string reason;
+};
+
+}  // namespace action
+
+using JobAction =
+    std::variant<action::SendWork, action::RecallWork, action::InstallModel, action::PublishVersion,
+                 action::DropUpdate, action::WakeAt, action::RecordEvaluation, action::SetState>;
+
+// {"at": seconds.nanoseconds as text, "event": "update_arrived", …}. Exact: FromJson(ToJson(e)) ==
+// e.
+nlohmann::json ToJson(const JobEvent& event);
+absl::StatusOr<JobEvent> JobEventFromJson(const nlohmann::json& json);
+// {"at": …, "action": "send_work", …}: for reading and comparing; never parsed back.
+nlohmann::json ToJson(const JobAction& action, absl::Time at);
+
+}  // namespace tributary
+
+#endif  // TRIBUTARY_SERVER_COORDINATOR_EVENTS_H_

@@ -1,0 +1,78 @@
+// JobExecutor: does what a JobController's numeric actions ask for: installs the first
+// model, combines updates into the next version, and publishes it with the pipeline's
+// state in one store transaction. Both hosts use it, so both make the same models.
+#ifndef TRIBUTARY_SERVER_COORDINATOR_JOB_EXECUTOR_H_
+#define TRIBUTARY_SERVER_COORDINATOR_JOB_EXECUTOR_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "aggregators/pipeline.h"
+#include "common/codec/pipeline.h"
+#include "server/coordinator/events.h"
+#include "server/coordinator/job_spec.h"
+#include "server/store/model_store.h"
+
+namespace tributary {
+
+// Where the payloads of accepted updates are until they are combined.
+class UpdateSource {
+ public:
+  virtual ~UpdateSource() = default;
+  // The payload as it travelled. NotFound, DataLoss.
+  virtual absl::StatusOr<std::string> Payload(WorkOrderId work_order) = 0;
+};
+
+// Blocks on disk and arithmetic: never call from an event loop. Thread-compatible: a job's
+// calls are made one after another.
+class JobExecutor {
+ public:
+  // `store` outlives this.
+  static absl::StatusOr<std::unique_ptr<JobExecutor>> Create(const JobSpec& spec, JobId job,
+                                                             ModelStore* store,
+                                                             Parallel* parallel = nullptr);
+
+  // Goes on from the newest published version in the store, if there is one.
+  absl::Status Restore();
+
+  // Publishes version 0.
+  absl::StatusOr<event::VersionPublished> Install(ParamVector model, absl::Time at);
+
+  // InvalidArgument if an update turns out to be unusable: nothing is published.
+  absl::StatusOr<event::VersionPublished> Publish(const action::PublishVersion& what,
+                                                  UpdateSource& updates, absl::Time at);
+
+  // Checks a payload as Publish would read it. Errors as DecodeUpdate; the counter that they
+  // belong under through ClassifyRefusal.
+  absl::Status Check(const UpdateInfo& info, std::string payload) const;
+
+  const LayoutPtr& layout() const { return layout_; }  // null before Install or Restore
+
+ private:
+  JobExecutor() = default;
+  absl::StatusOr<Update> Decode(const UpdateInfo& info, std::string payload) const;
+  absl::Status MakePipeline();
+
+  JobSpec spec_;
+  JobId job_;
+  ModelStore* store_ = nullptr;
+  Parallel* parallel_ = nullptr;
+  std::unique_ptr<const Codec> codec_;
+  LayoutPtr layout_;
+  ParamVector model_;  // the newest version
+  Version version_ = -1;
+  std::unique_ptr<Pipeline> pipeline_;
+};
+
+// Which counter a bad update belongs under, from Check's status.
+LossCause ClassifyRefusal(const absl::Status& status);
+
+// The seed of a work order: both hosts and the codec's rounding derive from it.
+uint64_t WorkOrderSeed(uint64_t job_seed, WorkOrderId work_order);
+
+}  // namespace tributary
+
+#endif  // TRIBUTARY_SERVER_COORDINATOR_JOB_EXECUTOR_H_

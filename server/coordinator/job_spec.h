@@ -1,0 +1,71 @@
+// JobSpec: the `job:` section of a job file as values. Every policy brings its own
+// option fields through its registry; this file knows only the sections.
+#ifndef TRIBUTARY_SERVER_COORDINATOR_JOB_SPEC_H_
+#define TRIBUTARY_SERVER_COORDINATOR_JOB_SPEC_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "aggregators/pipeline.h"
+#include "common/config/schema.h"
+#include "common/digest.h"
+#include "common/train_spec/train_spec.h"
+
+namespace tributary {
+
+struct EvaluateSpec {
+  int64_t every_versions = 1;
+  // Whom to ask: "evaluators" (clients that only evaluate) or "everyone" (each client at
+  // its next check-in, before it trains again).
+  std::string by = "evaluators";
+  absl::Duration deadline_seconds = absl::Minutes(10);  // for a version's reports
+
+  static void Describe(config::Fields<EvaluateSpec>& fields);
+};
+
+// Whichever comes first.
+struct StopSpec {
+  std::optional<int64_t> versions;
+  std::optional<int64_t> updates;
+  std::optional<absl::Duration> seconds;
+  std::optional<int64_t> client_steps;
+  std::optional<double> target_accuracy;
+
+  static void Describe(config::Fields<StopSpec>& fields);
+  absl::Status Validate() const;  // at least one
+};
+
+struct JobSpec {
+  std::string name;
+  int64_t seed = 1;
+  ModelSpec model;
+  TrainSpec train;
+  config::Choice scheduler;
+  AggregationSpec aggregation;
+  std::vector<config::Choice> codec;  // empty: raw
+  EvaluateSpec evaluate;
+  StopSpec stop;
+  // A work order without any sign of life for this long is lost.
+  absl::Duration liveness_seconds = absl::Minutes(5);
+  int64_t keep_versions = 10;  // whose values stay in the store
+
+  static void Describe(config::Fields<JobSpec>& fields);
+  absl::Status Validate() const;  // what needs several sections; makes each policy once
+};
+
+// `job` is the node under `job:`. InvalidArgument with every error, one a line.
+absl::StatusOr<JobSpec> ParseJobSpec(const config::Node& job);
+absl::StatusOr<JobSpec> ParseJobSpecJson(const std::string& canonical_json);
+
+// Sorted keys, every default filled in: what travels and is stored.
+std::string CanonicalJson(const JobSpec& spec);
+// SHA-256 of CanonicalJson: the config_digest.
+Digest ConfigDigest(const JobSpec& spec);
+
+}  // namespace tributary
+
+#endif  // TRIBUTARY_SERVER_COORDINATOR_JOB_SPEC_H_

@@ -1,0 +1,104 @@
+#include "server/store/content_files.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+
+namespace tributary {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "values are written as they lie");
+
+constexpr size_t kBlockValues = 1 << 18;  // 1 MiB: hashed while it is in the cache
+
+absl::StatusOr<Digest> WriteDurably(const std::string& path, absl::Span<const float> values) {
+  TRIB_ASSIGN_OR_RETURN(File file, File::Open(path, O_WRONLY | O_CREAT | O_TRUNC));
+  Sha256 hash;
+  for (size_t at = 0; at < values.size(); at += kBlockValues) {
+    const absl::Span<const float> block = values.subspan(at, kBlockValues);
+    hash.Update(block);
+    TRIB_RETURN_IF_ERROR(file.Append(absl::string_view(reinterpret_cast<const char*>(block.data()),
+                                                       block.size() * sizeof(float))));
+  }
+  TRIB_RETURN_IF_ERROR(file.Sync());
+  return hash.Finish();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ContentFiles>> ContentFiles::Open(std::string dir) {
+  TRIB_RETURN_IF_ERROR(CreateDirectory(dir));
+  return std::unique_ptr<ContentFiles>(new ContentFiles(std::move(dir)));
+}
+
+std::string ContentFiles::PathOf(const Digest& digest) const {
+  const std::string hex = digest.ToHex();
+  return absl::StrCat(dir_, "/", hex.substr(0, 2), "/", hex, ".f32");
+}
+
+absl::StatusOr<Digest> ContentFiles::Put(absl::Span<const float> values) {
+  const std::string temporary = absl::StrCat(dir_, "/", next_temporary_++, ".tmp");
+  const absl::StatusOr<Digest> digest = WriteDurably(temporary, values);
+  absl::Status status = digest.status();
+  if (status.ok()) status = CreateDirectory(absl::StrCat(dir_, "/", digest->ToHex().substr(0, 2)));
+  if (status.ok()) status = RenameFile(temporary, PathOf(*digest));
+  if (status.ok()) return digest;
+  RemoveFile(temporary).IgnoreError();
+  return status;
+}
+
+absl::StatusOr<File> ContentFiles::OpenForReading(const Digest& digest, int64_t count) const {
+  absl::StatusOr<File> file = File::Open(PathOf(digest), O_RDONLY);
+  if (absl::IsNotFound(file.status())) return absl::DataLossError(file.status().message());
+  TRIB_RETURN_IF_ERROR(file.status());
+  TRIB_ASSIGN_OR_RETURN(const uint64_t size, file->Size());
+  const uint64_t wanted = static_cast<uint64_t>(count) * sizeof(float);
+  if (size == wanted) return file;
+  return absl::DataLossError(
+      absl::StrCat(file->path(), " is damaged: it has ", size, " bytes, expected ", wanted));
+}
+
+absl::Status ContentFiles::Read(const File& file, const Digest& digest, absl::Span<float> values) {
+  Sha256 hash;
+  for (size_t at = 0; at < values.size(); at += kBlockValues) {
+    const absl::Span<float> block = values.subspan(at, kBlockValues);
+    TRIB_RETURN_IF_ERROR(file.ReadAt(at * sizeof(float), reinterpret_cast<char*>(block.data()),
+                                     block.size() * sizeof(float)));
+    hash.Update(absl::Span<const float>(block));
+  }
+  const Digest found = hash.Finish();
+  if (found == digest) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat(file.path(), " is damaged: its SHA-256 is ", found.ToHex()));
+}
+
+absl::Status ContentFiles::Remove(const Digest& digest) { return RemoveFile(PathOf(digest)); }
+
+absl::StatusOr<int64_t> ContentFiles::Sweep(const std::set<Digest>& wanted) {
+  std::set<std::string> keep;
+  for (const Digest& digest : wanted) keep.insert(PathOf(digest));
+  TRIB_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(dir_));
+  int64_t removed = 0;
+  for (const std::string& name : names) {
+    const std::string path = absl::StrCat(dir_, "/", name);
+    std::vector<std::string> files = {path};
+    if (name.size() == 2) {
+      TRIB_ASSIGN_OR_RETURN(files, ListDirectory(path));
+      for (std::string& file : files) file = absl::StrCat(path, "/", file);
+    }
+    for (const std::string& file : files) {
+      if (keep.contains(file)) continue;
+      TRIB_RETURN_IF_ERROR(RemoveFile(file));
+      ++removed;
+    }
+  }
+  return removed;
+}
+
+}  // namespace tributary

@@ -1,0 +1,57 @@
+// ContentFiles: float32 vectors in files that are named by what is in them.
+//
+//   <dir>/ab/abcdef….f32      ab…: the SHA-256 of the file's bytes; little-endian float32 values
+//
+// A name in <dir> always has its whole content: a file is written under a temporary name,
+// made durable, then renamed.
+#ifndef TRIBUTARY_SERVER_STORE_CONTENT_FILES_H_
+#define TRIBUTARY_SERVER_STORE_CONTENT_FILES_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/digest.h"
+#include "server/store/durable_file.h"
+
+namespace tributary {
+
+// Thread-safe. Blocks on disk. Memory beside the vectors: none.
+class ContentFiles {
+ public:
+  // Creates `dir` if it is not there.
+  static absl::StatusOr<std::unique_ptr<ContentFiles>> Open(std::string dir);
+
+  // Durable when it returns; equal values share one file. Unavailable: disk full.
+  absl::StatusOr<Digest> Put(absl::Span<const float> values);
+
+  // A file for File::ReadAt that stays readable after Remove. DataLoss naming the file: not
+  // there, or not of `count` values.
+  absl::StatusOr<File> OpenForReading(const Digest& digest, int64_t count) const;
+
+  // Fills `values` from an open file and compares the digest: DataLoss naming the file.
+  static absl::Status Read(const File& file, const Digest& digest, absl::Span<float> values);
+
+  absl::Status Remove(const Digest& digest);  // OK if it is not there
+
+  // Removes temporary files and every file whose digest is not in `wanted`; returns how many.
+  // Not while Put runs: its file is not wanted yet.
+  absl::StatusOr<int64_t> Sweep(const std::set<Digest>& wanted);
+
+  std::string PathOf(const Digest& digest) const;
+
+ private:
+  explicit ContentFiles(std::string dir) : dir_(std::move(dir)) {}
+
+  const std::string dir_;
+  std::atomic<int64_t> next_temporary_ = 0;
+};
+
+}  // namespace tributary
+
+#endif  // TRIBUTARY_SERVER_STORE_CONTENT_FILES_H_

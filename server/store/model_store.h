@@ -53,7 +53,7 @@ struct Publication {
   JobId job;
   Version version = 0;  // the newest + 1, or 0
   const ParamVector* model = nullptr;
-  std::map<std::string, const ParamVector*> state_vectors;  // of the pipeline
+  std::map<std::string, const ParamVector*> state_vectors;  // of the pipeline; may be empty ones
   std::map<std::string, double> state_scalars;
   int64_t updates = 0;
   std::string stats_json;
@@ -84,12 +84,15 @@ class ModelReader {
 };
 
 // Thread-safe. Calls block on disk: never call from an event loop. Errors beside those
-// named: Unavailable (disk full or busy), DataLoss (corrupt).
+// named: NotFound (no such job or version), Unavailable (disk full or busy), DataLoss
+// (corrupt).
 class ModelStore {
  public:
   virtual ~ModelStore() = default;
 
-  virtual absl::Status PutJob(const JobRecord& job) = 0;                 // insert or replace
+  // Inserts or replaces. InvalidArgument: not a valid id. AlreadyExists: another job has this
+  // request id.
+  virtual absl::Status PutJob(const JobRecord& job) = 0;
   virtual absl::StatusOr<JobRecord> GetJob(const JobId& job) const = 0;  // NotFound
   virtual absl::StatusOr<std::vector<JobRecord>> ListJobs() const = 0;   // oldest first
 
@@ -104,12 +107,15 @@ class ModelStore {
   virtual absl::StatusOr<std::unique_ptr<ModelReader>> OpenModel(const JobId& job,
                                                                  Version version) const = 0;
   virtual absl::StatusOr<ParamVector> LoadModel(const JobId& job, Version version) const = 0;
-  // Fills the vectors and scalars named; DataLoss if one is missing.
+  // Fills the vectors and scalars named with what was published: a vector that is empty gets
+  // the layout of the published one, or stays empty with it. NotFound: no such version, or its
+  // state is no longer kept. DataLoss: a name is missing, or has another layout.
   virtual absl::Status LoadState(const JobId& job, Version version,
                                  const std::map<std::string, ParamVector*>& vectors,
                                  const std::map<std::string, double*>& scalars) const = 0;
   // Forgets the values (not the records) of all but the newest `keep` versions of a job, and
   // the pipeline state of all but the newest. Files that nothing names any more go.
+  // InvalidArgument: keep < 1.
   virtual absl::Status Prune(const JobId& job, int64_t keep) = 0;
 
   // The journal: lines of JSON, in order, durable when the call returns.

@@ -1,0 +1,294 @@
+#include "server/live/spool.h"
+
+#include <filesystem>
+#include <set>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/temp_dir.h"
+
+namespace tributary {
+namespace {
+
+using test::IsOk;
+using test::IsOkAndHolds;
+using test::StatusIs;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+const JobId kJob("mnist");
+
+class SpoolTest : public ::testing::Test {
+ protected:
+  void SetUp() override { Reopen(); }
+
+  // As after a crash: nothing of the old spool is told that it ends.
+  void Reopen(uint64_t max_total_bytes = 1000) {
+    spool_.reset();
+    TRIB_ASSERT_OK_AND_ASSIGN(
+        spool_, Spool::Open({.dir = dir_.path(), .max_total_bytes = max_total_bytes}));
+  }
+
+  void Upload(const JobId& job, WorkOrderId work_order, const std::string& payload,
+              const std::string& header = "h") {
+    TRIB_ASSERT_OK_AND_ASSIGN(const auto upload,
+                              spool_->Begin(job, work_order, payload.size(), header));
+    ASSERT_THAT(upload->Append(0, payload), IsOk());
+    ASSERT_THAT(upload->Finish(), IsOk());
+  }
+
+  std::set<std::string> Files() const {
+    std::set<std::string> files;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(dir_.path())) {
+      files.insert(entry.path().lexically_relative(dir_.path()).string());
+    }
+    return files;
+  }
+
+  test::TempDir dir_;
+  std::unique_ptr<Spool> spool_;
+};
+
+TEST_F(SpoolTest, ChunksBecomeAPayload) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto upload, spool_->Begin(kJob, 7, 10, "head"));
+  EXPECT_EQ(upload->size(), 0U);
+  ASSERT_THAT(upload->Append(0, "0123"), IsOk());
+  EXPECT_EQ(upload->size(), 4U);
+  EXPECT_EQ(upload->durable_bytes(), 0U);
+  EXPECT_THAT(upload->Sync(), IsOkAndHolds(4U));
+  ASSERT_THAT(upload->Append(4, ""), IsOk());
+  ASSERT_THAT(upload->Append(4, std::string("\0\n89ab", 6)), IsOk());
+  EXPECT_THAT(spool_->ReadPayload(kJob, 7), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(spool_->List(), IsOkAndHolds(IsEmpty()));
+  ASSERT_THAT(upload->Finish(), IsOk());
+  EXPECT_EQ(upload->durable_bytes(), 10U);
+  EXPECT_THAT(upload->Finish(), IsOk());
+  EXPECT_THAT(spool_->ReadPayload(kJob, 7), IsOkAndHolds(std::string("0123\0\n89ab", 10)));
+  EXPECT_EQ(Files(), (std::set<std::string>{"mnist", "mnist/7.header", "mnist/7.update"}));
+}
+
+TEST_F(SpoolTest, OffsetMustBeTheEnd) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto upload, spool_->Begin(kJob, 1, 10, "h"));
+  ASSERT_THAT(upload->Append(0, "01234"), IsOk());
+  for (const uint64_t wrong : {0, 4, 6}) {
+    EXPECT_THAT(upload->Append(wrong, "x"),
+                StatusIs(absl::StatusCode::kOutOfRange,
+                         HasSubstr(absl::StrCat("expected 5, found ", wrong))));
+  }
+  EXPECT_THAT(upload->Append(5, "567890"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("10 bytes")));
+  EXPECT_THAT(upload->Finish(),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("only 5 have arrived")));
+  ASSERT_THAT(upload->Append(5, "56789"), IsOk());
+  ASSERT_THAT(upload->Finish(), IsOk());
+  EXPECT_THAT(upload->Append(10, "x"), testing::Not(IsOk()));
+  EXPECT_THAT(spool_->ReadPayload(kJob, 1), IsOkAndHolds("0123456789"));
+}
+
+TEST_F(SpoolTest, EmptyPayloadIsAPayload) {
+  Upload(kJob, 1, "");
+  Reopen();
+  EXPECT_THAT(spool_->ReadPayload(kJob, 1), IsOkAndHolds(""));
+}
+
+TEST_F(SpoolTest, GoesOnAfterARestart) {
+  TRIB_ASSERT_OK_AND_ASSIGN(auto upload, spool_->Begin(kJob, 1, 10, "head"));
+  ASSERT_THAT(upload->Append(0, "01234"), IsOk());
+  ASSERT_THAT(upload->Sync(), IsOk());
+  upload.reset();
+  Reopen();
+  EXPECT_EQ(spool_->reserved_bytes(), 10U);
+  TRIB_ASSERT_OK_AND_ASSIGN(upload, spool_->Begin(kJob, 1, 10, "head"));
+  EXPECT_EQ(upload->size(), 5U);
+  EXPECT_EQ(upload->durable_bytes(), 5U);
+  ASSERT_THAT(upload->Append(5, "56789"), IsOk());
+  ASSERT_THAT(upload->Finish(), IsOk());
+  EXPECT_THAT(spool_->ReadPayload(kJob, 1), IsOkAndHolds("0123456789"));
+}
+
+TEST_F(SpoolTest, StartsAgainWhenHeaderOrTotalDiffers) {
+  for (const auto& [total, header] :
+       std::vector<std::pair<uint64_t, std::string>>{{10, "tail"}, {11, "head"}, {10, ""}}) {
+    TRIB_ASSERT_OK_AND_ASSIGN(auto first, spool_->Begin(kJob, 1, 10, "head"));
+    if (first->size() == 0) {
+      ASSERT_THAT(first->Append(0, "01234"), IsOk());
+    }
+    Reopen();
+    TRIB_ASSERT_OK_AND_ASSIGN(auto second, spool_->Begin(kJob, 1, total, header));
+    EXPECT_EQ(second->size(), 0U) << total << " " << header;
+    EXPECT_EQ(spool_->reserved_bytes(), total);
+    ASSERT_THAT(spool_->Remove(kJob, 1), IsOk());
+  }
+}
+
+TEST_F(SpoolTest, GoesOnFromWhateverTheCrashLeft) {
+  for (const uintmax_t left : {0, 3, 5, 11}) {
+    TRIB_ASSERT_OK_AND_ASSIGN(auto upload, spool_->Begin(kJob, 1, 10, "head"));
+    ASSERT_THAT(upload->Append(0, "01234"), IsOk());
+    upload.reset();
+    spool_.reset();
+    std::filesystem::resize_file(dir_.File("mnist/1.upload"), left);
+    Reopen();
+    TRIB_ASSERT_OK_AND_ASSIGN(upload, spool_->Begin(kJob, 1, 10, "head"));
+    EXPECT_EQ(upload->size(), left <= 10 ? left : 0U);  // more than was declared: not ours
+    ASSERT_THAT(spool_->Remove(kJob, 1), IsOk());
+  }
+}
+
+TEST_F(SpoolTest, LaterBeginTakesOver) {
+  TRIB_ASSERT_OK_AND_ASSIGN(auto stale, spool_->Begin(kJob, 1, 4, "h"));
+  ASSERT_THAT(stale->Append(0, "ab"), IsOk());
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto current, spool_->Begin(kJob, 1, 4, "h"));
+  EXPECT_EQ(current->size(), 2U);
+  const auto aborted = StatusIs(absl::StatusCode::kAborted, HasSubstr("taken over"));
+  EXPECT_THAT(stale->Append(2, "xx"), aborted);
+  EXPECT_THAT(stale->Sync(), aborted);
+  EXPECT_THAT(stale->Finish(), aborted);
+  stale.reset();
+  ASSERT_THAT(current->Append(2, "cd"), IsOk());
+  ASSERT_THAT(current->Finish(), IsOk());
+  EXPECT_THAT(spool_->ReadPayload(kJob, 1), IsOkAndHolds("abcd"));
+}
+
+TEST_F(SpoolTest, CompleteUploadIsNotBegunAgain) {
+  Upload(kJob, 1, "abc");
+  const auto exists = StatusIs(absl::StatusCode::kAlreadyExists, HasSubstr("complete"));
+  EXPECT_THAT(spool_->Begin(kJob, 1, 3, "h"), exists);
+  EXPECT_THAT(spool_->Begin(kJob, 1, 0, "other"), exists);
+  EXPECT_EQ(spool_->reserved_bytes(), 3U);
+  Reopen();
+  EXPECT_THAT(spool_->Begin(kJob, 1, 3, "h"), exists);
+  EXPECT_THAT(spool_->ReadPayload(kJob, 1), IsOkAndHolds("abc"));
+}
+
+TEST_F(SpoolTest, QuotaCountsDeclaredBytesUntilTheyAreRemoved) {
+  Upload(kJob, 1, std::string(600, 'x'));
+  const auto full = StatusIs(absl::StatusCode::kResourceExhausted,
+                             AllOf(HasSubstr("401 bytes"), HasSubstr("600 taken of 1000")));
+  EXPECT_THAT(spool_->Begin(kJob, 2, 401, "h"), full);
+  EXPECT_THAT(spool_->Begin(kJob, 2, ~uint64_t{0}, "h"),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+  Reopen();
+  EXPECT_THAT(spool_->Begin(kJob, 2, 401, "h"), full);
+  TRIB_ASSERT_OK_AND_ASSIGN(auto upload, spool_->Begin(kJob, 2, 400, "h"));
+  EXPECT_EQ(spool_->reserved_bytes(), 1000U);
+  TRIB_ASSERT_OK_AND_ASSIGN(upload, spool_->Begin(kJob, 2, 400, "h"));  // counted once
+  EXPECT_THAT(spool_->Begin(kJob, 3, 1, "h"), StatusIs(absl::StatusCode::kResourceExhausted));
+  ASSERT_THAT(spool_->Remove(kJob, 1), IsOk());
+  EXPECT_EQ(spool_->reserved_bytes(), 400U);
+  EXPECT_THAT(spool_->Begin(kJob, 3, 600, "h"), IsOk());
+}
+
+TEST_F(SpoolTest, ListsCompleteUploadsInOrderAfterARestart) {
+  Upload(JobId("b"), 2, "xyz", std::string("bin\0ary", 7));
+  Upload(JobId("a"), 10, "x", "ten");
+  Upload(JobId("a"), 9, "xy", "nine");
+  TRIB_ASSERT_OK_AND_ASSIGN(auto partial, spool_->Begin(JobId("a"), 11, 5, "h"));
+  Reopen();
+  TRIB_ASSERT_OK_AND_ASSIGN(const std::vector<Spool::Entry> entries, spool_->List());
+  ASSERT_EQ(entries.size(), 3U);
+  EXPECT_EQ(entries[0].job, JobId("a"));
+  EXPECT_EQ(entries[0].work_order, 9);
+  EXPECT_EQ(entries[0].header, "nine");
+  EXPECT_EQ(entries[0].size_bytes, 2U);
+  EXPECT_EQ(entries[1].work_order, 10);
+  EXPECT_EQ(entries[2].job, JobId("b"));
+  EXPECT_EQ(entries[2].header, std::string("bin\0ary", 7));
+}
+
+TEST_F(SpoolTest, RestartRemovesWhatIsOfNoUse) {
+  Upload(kJob, 1, "abc");
+  dir_.Write("mnist/2.header.tmp", "torn");
+  dir_.Write("mnist/3.header", std::string(8, '\0'));  // died before the upload's file
+  dir_.Write("mnist/4.upload", "no header");
+  dir_.Write("mnist/5.header", "short");
+  dir_.Write("mnist/5.upload", "with a short header");
+  dir_.Write("other/1.update", "no header");
+  Reopen();
+  EXPECT_EQ(Files(), (std::set<std::string>{"mnist", "mnist/1.header", "mnist/1.update"}));
+  EXPECT_EQ(spool_->reserved_bytes(), 3U);
+}
+
+TEST_F(SpoolTest, PayloadOfAnotherSizeIsDataLoss) {
+  Upload(kJob, 1, "abc");
+  std::filesystem::resize_file(dir_.File("mnist/1.update"), 2);
+  EXPECT_THAT(spool_->ReadPayload(kJob, 1),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("1.update")));
+}
+
+TEST_F(SpoolTest, RemoveForgetsAnyUpload) {
+  Upload(kJob, 1, "abc");
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto partial, spool_->Begin(kJob, 2, 5, "h"));
+  EXPECT_THAT(spool_->Remove(kJob, 1), IsOk());
+  EXPECT_THAT(spool_->Remove(kJob, 1), IsOk());
+  EXPECT_THAT(spool_->Remove(kJob, 2), IsOk());
+  EXPECT_THAT(partial->Append(0, "x"), StatusIs(absl::StatusCode::kAborted, HasSubstr("removed")));
+  EXPECT_EQ(spool_->reserved_bytes(), 0U);
+  EXPECT_THAT(spool_->ReadPayload(kJob, 1), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_EQ(Files(), std::set<std::string>{"mnist"});
+  Upload(kJob, 1, "again");
+  EXPECT_THAT(spool_->ReadPayload(kJob, 1), IsOkAndHolds("again"));
+}
+
+TEST_F(SpoolTest, RemoveJobLeavesTheOthers) {
+  Upload(JobId("a"), 1, "x");
+  Upload(JobId("a"), 2, "y");
+  Upload(JobId("b"), 1, "z");
+  EXPECT_THAT(spool_->RemoveJob(JobId("a")), IsOk());
+  EXPECT_THAT(spool_->RemoveJob(JobId("a")), IsOk());
+  EXPECT_THAT(spool_->RemoveJob(JobId("..")), IsOk());
+  EXPECT_EQ(Files(), (std::set<std::string>{"b", "b/1.header", "b/1.update"}));
+}
+
+TEST_F(SpoolTest, RefusesNamesThatAreNotIds) {
+  for (const char* name : {"", "..", ".", "a/b", "../../etc", ".hidden"}) {
+    EXPECT_THAT(spool_->Begin(JobId(name), 1, 1, "h"),
+                StatusIs(absl::StatusCode::kInvalidArgument));
+  }
+  for (const WorkOrderId id : {0, -1}) {
+    EXPECT_THAT(spool_->Begin(kJob, id, 1, "h"), StatusIs(absl::StatusCode::kInvalidArgument));
+  }
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
+TEST_F(SpoolTest, ThreadsUploadAndRemoveSideBySide) {
+  Reopen(1 << 20);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (WorkOrderId id = 1; id <= 10; ++id) {
+        const JobId job(absl::StrCat("j", t % 2));  // two threads compete for each upload
+        auto upload = spool_->Begin(job, id, 4, "h");
+        if (!upload.ok()) {
+          EXPECT_THAT(upload, StatusIs(absl::StatusCode::kAlreadyExists));
+          continue;
+        }
+        const absl::Status appended = (*upload)->Append((*upload)->size(), "abcd");
+        if (appended.ok()) (*upload)->Finish().IgnoreError();
+        EXPECT_THAT(spool_->List(), IsOk());
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const char* job : {"j0", "j1"}) {
+    for (WorkOrderId id = 1; id <= 10; ++id) {
+      auto upload = spool_->Begin(JobId(job), id, 4, "h");
+      if (upload.ok()) {  // the thread that took over found all bytes there, and could add none
+        EXPECT_EQ((*upload)->size(), 4U);
+        EXPECT_THAT((*upload)->Finish(), IsOk());
+      }
+      EXPECT_THAT(spool_->ReadPayload(JobId(job), id), IsOkAndHolds("abcd"));
+    }
+    EXPECT_THAT(spool_->RemoveJob(JobId(job)), IsOk());
+  }
+  EXPECT_EQ(spool_->reserved_bytes(), 0U);
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace tributary

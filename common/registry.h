@@ -24,6 +24,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/config/schema.h"
 #include "common/status_macros.h"
 
@@ -74,7 +75,8 @@ class Registry {
     }
     std::vector<std::string> names;
     for (const Entry& e : entries_) names.push_back(e.name);
-    return absl::NotFoundError(absl::StrCat("no ", kind_, " is called '", choice.name, "'",
+    return absl::NotFoundError(absl::StrCat("no ", kind_, " is called '", choice.name,
+                                            "'; allowed: one of ", absl::StrJoin(names, ", "),
                                             config::Suggest(choice.name, names)));
   }
 

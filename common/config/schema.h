@@ -20,9 +20,14 @@
 //   "job.scheduler.sync_round"));
 //
 // Member types: bool, int64_t, double, std::string, absl::Duration (a number of seconds;
-// name such a field `…_seconds`), an option struct, config::Choice, std::optional of any of
-// these and std::vector of any of these. A field is required when Required() is called.
-// The default is the member's initial value; the struct must be default-constructible.
+// name such a field `…_seconds`), an option struct, config::Choice, config::Node (a section
+// that somebody else parses), std::optional of any of these and std::vector of any of these. A
+// field is required when Required() is called. The default is the member's initial value; the
+// struct must be default-constructible. A Duration is finite and, unless Min says otherwise, not
+// negative.
+//
+// Errors are collected in file order. On an object whose fields are all right each Check() runs,
+// then Validate(); their messages get the path and position of the field and of the object.
 #ifndef TRIBUTARY_COMMON_CONFIG_SCHEMA_H_
 #define TRIBUTARY_COMMON_CONFIG_SCHEMA_H_
 
@@ -71,9 +76,20 @@ struct Constraints {
   std::optional<double> min, max;
   bool min_exclusive = false, max_exclusive = false;
   std::vector<std::string> one_of;        // strings only
+  bool id = false;                        // strings only: IsValidId
   std::vector<Alternative> alternatives;  // Choice only
   std::optional<size_t> min_items;        // vectors only
-  std::string Allowed() const;            // "an integer from 1", "one of a, b", …
+
+  // "an integer from 1" for the noun "an integer"; "one of a, b" where there are names.
+  std::string Allowed(absl::string_view noun) const;
+  std::vector<std::string> Names() const;  // one_of, or the alternatives' names
+};
+
+// What a member type is, for people.
+struct Shape {
+  absl::string_view noun;                // "an integer"
+  const ObjectSchema* object = nullptr;  // of an option struct, or of a list's items
+  bool list = false;
 };
 
 void ParseValue(const Node& node, const std::string& path, const Constraints& c, bool& out,
@@ -88,6 +104,8 @@ void ParseValue(const Node& node, const std::string& path, const Constraints& c,
                 absl::Duration& out, Errors& errors);
 void ParseValue(const Node& node, const std::string& path, const Constraints& c, Choice& out,
                 Errors& errors);
+void ParseValue(const Node& node, const std::string& path, const Constraints& c, Node& out,
+                Errors& errors);
 
 nlohmann::json PrintValue(bool v);
 nlohmann::json PrintValue(int64_t v);
@@ -95,6 +113,7 @@ nlohmann::json PrintValue(double v);
 nlohmann::json PrintValue(const std::string& v);
 nlohmann::json PrintValue(absl::Duration v);
 nlohmann::json PrintValue(const Choice& v);
+nlohmann::json PrintValue(const Node& v);
 
 nlohmann::json JsonSchemaOf(const bool*, const Constraints& c);
 nlohmann::json JsonSchemaOf(const int64_t*, const Constraints& c);
@@ -102,6 +121,15 @@ nlohmann::json JsonSchemaOf(const double*, const Constraints& c);
 nlohmann::json JsonSchemaOf(const std::string*, const Constraints& c);
 nlohmann::json JsonSchemaOf(const absl::Duration*, const Constraints& c);
 nlohmann::json JsonSchemaOf(const Choice*, const Constraints& c);
+nlohmann::json JsonSchemaOf(const Node*, const Constraints& c);
+
+inline Shape ShapeOf(const bool*) { return {"true or false"}; }
+inline Shape ShapeOf(const int64_t*) { return {"an integer"}; }
+inline Shape ShapeOf(const double*) { return {"a number"}; }
+inline Shape ShapeOf(const std::string*) { return {"a string"}; }
+inline Shape ShapeOf(const absl::Duration*) { return {"a number of seconds"}; }
+inline Shape ShapeOf(const Choice*) { return {"a name"}; }
+inline Shape ShapeOf(const Node*) { return {"a mapping"}; }
 
 void AddNotAList(const Node& node, const std::string& path, Errors& errors);
 void AddTooFew(const Node& node, const std::string& path, size_t least, Errors& errors);
@@ -121,14 +149,20 @@ class ObjectSchema {
         parse;
     std::function<nlohmann::json(const void* object)> print;  // null: absent optional
     std::function<nlohmann::json(const internal::Constraints&)> json_schema;
+    std::function<internal::Shape()> shape;
+    std::function<absl::Status(const void* object)> check;  // may be null
+
+    std::string Allowed() const;  // "an integer from 1", "a list; each item: …"
   };
 
   // Parses into `object`, adding every error. Unknown keys are errors with a suggestion.
+  // A section without content is one with the defaults.
   void Parse(const Node& node, const std::string& path, void* object, Errors& errors) const;
   // Canonical: every field in its place, defaults filled in, absent optionals left out.
   nlohmann::json Print(const void* object) const;
-  nlohmann::json JsonSchema() const;
-  // Parse into a fresh object and print it: fills in the defaults.
+  nlohmann::json Defaults() const;    // a fresh object, printed
+  nlohmann::json JsonSchema() const;  // draft 2020-12
+  // Parses into a fresh object and prints it: fills in the defaults.
   nlohmann::json Canonical(const Node& node, const std::string& path, Errors& errors) const;
 
   const std::vector<Field>& fields() const { return fields_; }
@@ -147,14 +181,32 @@ class ObjectSchema {
 };
 
 template <typename T>
+class Fields;
+
+template <typename T>
+concept Described = requires(Fields<T>& fields) {
+  T::Describe(fields);
+};
+
+template <typename T>
 const ObjectSchema& SchemaOf();
 
 namespace internal {
 
+// Declared before they are defined: lists of optionals and optionals of lists meet.
 template <typename T>
-requires std::is_class_v<T> &&(!std::same_as<T, std::string>)&&(!std::same_as<T, Choice>)&&(
-    !std::same_as<T, absl::Duration>)void ParseValue(const Node& node, const std::string& path,
-                                                     const Constraints&, T& out, Errors& errors) {
+void ParseValue(const Node& node, const std::string& path, const Constraints& c,
+                std::vector<T>& out, Errors& errors);
+template <typename T>
+nlohmann::json PrintValue(const std::vector<T>& v);
+template <typename T>
+nlohmann::json JsonSchemaOf(const std::vector<T>*, const Constraints& c);
+template <typename T>
+Shape ShapeOf(const std::vector<T>*);
+
+template <Described T>
+void ParseValue(const Node& node, const std::string& path, const Constraints&, T& out,
+                Errors& errors) {
   SchemaOf<T>().Parse(node, path, &out, errors);
 }
 template <typename T>
@@ -179,9 +231,8 @@ void ParseValue(const Node& node, const std::string& path, const Constraints& c,
   }
 }
 
-template <typename T>
-requires std::is_class_v<T> &&(!std::same_as<T, std::string>)&&(!std::same_as<T, Choice>)&&(
-    !std::same_as<T, absl::Duration>)nlohmann::json PrintValue(const T& v) {
+template <Described T>
+nlohmann::json PrintValue(const T& v) {
   return SchemaOf<T>().Print(&v);
 }
 template <typename T>
@@ -195,9 +246,8 @@ nlohmann::json PrintValue(const std::vector<T>& v) {
   return list;
 }
 
-template <typename T>
-requires std::is_class_v<T> &&(!std::same_as<T, std::string>)&&(!std::same_as<T, Choice>)&&(
-    !std::same_as<T, absl::Duration>)nlohmann::json JsonSchemaOf(const T*, const Constraints&) {
+template <Described T>
+nlohmann::json JsonSchemaOf(const T*, const Constraints&) {
   return SchemaOf<T>().JsonSchema();
 }
 template <typename T>
@@ -210,6 +260,21 @@ nlohmann::json JsonSchemaOf(const std::vector<T>*, const Constraints& c) {
                            {"items", JsonSchemaOf(static_cast<const T*>(nullptr), c)}};
   if (c.min_items) schema["minItems"] = *c.min_items;
   return schema;
+}
+
+template <Described T>
+Shape ShapeOf(const T*) {
+  return {"a mapping", &SchemaOf<T>()};
+}
+template <typename T>
+Shape ShapeOf(const std::optional<T>*) {
+  return ShapeOf(static_cast<const T*>(nullptr));
+}
+template <typename T>
+Shape ShapeOf(const std::vector<T>*) {
+  Shape shape = ShapeOf(static_cast<const T*>(nullptr));
+  shape.list = true;
+  return shape;
 }
 
 }  // namespace internal
@@ -235,6 +300,7 @@ class Fields {
     field.json_schema = [](const internal::Constraints& c) {
       return internal::JsonSchemaOf(static_cast<const M*>(nullptr), c);
     };
+    field.shape = [] { return internal::ShapeOf(static_cast<const M*>(nullptr)); };
     schema_.fields_.push_back(std::move(field));
     return *this;
   }
@@ -247,8 +313,14 @@ class Fields {
   Fields& GreaterThan(double v) { return Bound().min = v, Bound().min_exclusive = true, *this; }
   Fields& LessThan(double v) { return Bound().max = v, Bound().max_exclusive = true, *this; }
   Fields& OneOf(std::vector<std::string> v) { return Bound().one_of = std::move(v), *this; }
+  Fields& Id() { return Bound().id = true, *this; }  // a string for which IsValidId holds
   Fields& Alternatives(std::vector<Alternative> v) {
     return Bound().alternatives = std::move(v), *this;
+  }
+  // What no bound can say of this field. Runs when it is given.
+  Fields& Check(absl::Status (*check)(const T&)) {
+    Last().check = [check](const void* object) { return check(*static_cast<const T*>(object)); };
+    return *this;
   }
   Fields& MinItems(size_t v) { return Bound().min_items = v, *this; }
 

@@ -3,6 +3,7 @@
 #ifndef TRIBUTARY_COMMON_TRAIN_SPEC_TRAIN_SPEC_H_
 #define TRIBUTARY_COMMON_TRAIN_SPEC_TRAIN_SPEC_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,8 +16,10 @@ namespace tributary {
 // model.builtin: {name: mlp, hidden: [200]}. Input shape and number of classes are the
 // data's, and are told by the client that makes the first model.
 struct BuiltinModel {
-  std::string name;                     // logistic | mlp | cnn | resnet
-  std::vector<int64_t> hidden = {200};  // mlp: widths of the hidden layers
+  std::string name;                            // logistic | mlp | cnn | resnet
+  std::optional<std::vector<int64_t>> hidden;  // mlp: widths of the hidden layers
+
+  std::vector<int64_t> HiddenWidths() const;  // hidden, or its default {200}
 
   static void Describe(config::Fields<BuiltinModel>& fields);
   absl::Status Validate() const;  // `hidden` only with mlp
@@ -31,30 +34,32 @@ struct ModelSpec {
   absl::Status Validate() const;  // exactly one of builtin, custom
 };
 
-struct SgdOptions {
+// Options of the client's optimizers; the server's are in aggregators/optimize.
+struct LocalSgdOptions {
   double learning_rate = 0.05;
   double momentum = 0.0;
   double weight_decay = 0.0;
-  static void Describe(config::Fields<SgdOptions>& fields);
+  static void Describe(config::Fields<LocalSgdOptions>& fields);
 };
-struct AdamOptions {
+struct LocalAdamOptions {
   double learning_rate = 0.001;
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 0.0;
-  static void Describe(config::Fields<AdamOptions>& fields);
+  static void Describe(config::Fields<LocalAdamOptions>& fields);
 };
 
 struct TrainSpec {
-  config::Choice optimizer;  // sgd | adam | adamw
+  config::Choice optimizer;  // sgd | adam | adamw, with all its options
   int64_t batch_size = 32;
   std::optional<int64_t> local_steps;   // per work order; or
-  std::optional<int64_t> local_epochs;  // passes over the client's own examples
+  std::optional<int64_t> local_epochs;  // passes over the client's own examples; 1 if neither
   double proximal = 0.0;                // FedProx's mu
 
   static void Describe(config::Fields<TrainSpec>& fields);
   absl::Status Validate() const;  // not both of local_steps and local_epochs
+  TrainSpec();                    // the defaults, complete
 };
 
 }  // namespace tributary

@@ -1,0 +1,85 @@
+#include "server/coordinator/job_spec.h"
+
+#include "common/codec/codec_registry.h"
+#include "common/codec/pipeline.h"
+#include "common/status_macros.h"
+#include "schedulers/scheduler_registry.h"
+
+namespace tributary {
+
+void EvaluateSpec::Describe(config::Fields<EvaluateSpec>& fields) {
+  fields.Add("every_versions", &EvaluateSpec::every_versions, "evaluate each n-th version").Min(1);
+  fields
+      .Add("by", &EvaluateSpec::by,
+           "evaluators: the clients that only evaluate; everyone: each client at its next "
+           "check-in")
+      .OneOf({"evaluators", "everyone"});
+  fields
+      .Add("deadline_seconds", &EvaluateSpec::deadline_seconds,
+           "how long a version's reports are waited for")
+      .GreaterThan(0);
+}
+
+void StopSpec::Describe(config::Fields<StopSpec>& fields) {
+  fields.Add("versions", &StopSpec::versions, "versions published").Min(1);
+  fields.Add("updates", &StopSpec::updates, "updates applied").Min(1);
+  fields.Add("seconds", &StopSpec::seconds, "seconds since the job began, virtual when simulated")
+      .GreaterThan(0);
+  fields.Add("client_steps", &StopSpec::client_steps, "local steps in all updates applied").Min(1);
+  fields.Add("target_accuracy", &StopSpec::target_accuracy, "accuracy of an evaluated version")
+      .GreaterThan(0)
+      .Max(1);
+}
+
+absl::Status StopSpec::Validate() const {
+  if (versions || updates || seconds || client_steps || target_accuracy) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "a job needs an end, found none; allowed: at least one of versions, updates, seconds, "
+      "client_steps, target_accuracy");
+}
+
+void JobSpec::Describe(config::Fields<JobSpec>& fields) {
+  fields.Add("name", &JobSpec::name, "the job's name").Required().Id();
+  fields.Add("seed", &JobSpec::seed, "seed of every random choice of the job").Min(0);
+  fields.Add("model", &JobSpec::model, "what is trained").Required();
+  fields.Add("train", &JobSpec::train, "how a client trains it").Required();
+  fields.Add("scheduler", &JobSpec::scheduler, "who trains, and when a version is made")
+      .Required()
+      .Alternatives(SchedulerRegistry().Alternatives())
+      .Check([](const JobSpec& spec) {
+        return SchedulerRegistry().Create(spec.scheduler, SchedulerDeps{}).status();
+      });
+  fields.Add("aggregation", &JobSpec::aggregation, "how updates become the next version");
+  fields
+      .Add("codec", &JobSpec::codec,
+           "the form in which updates travel, stage by stage; an empty list: raw")
+      .Alternatives(CodecRegistry().Alternatives())
+      .Check([](const JobSpec& spec) { return CreateCodec(spec.codec).status(); });
+  fields.Add("evaluate", &JobSpec::evaluate, "when versions are evaluated, and by whom");
+  fields.Add("stop", &JobSpec::stop, "when the job is done: whichever comes first").Required();
+  fields
+      .Add("liveness_seconds", &JobSpec::liveness_seconds,
+           "a work order without a sign of life for this long is lost")
+      .GreaterThan(0);
+  fields
+      .Add("keep_versions", &JobSpec::keep_versions,
+           "latest versions whose parameters stay in the store")
+      .Min(1);
+}
+
+absl::StatusOr<JobSpec> ParseJobSpec(const config::Node& job) {
+  return config::Parse<JobSpec>(job, "job");
+}
+
+absl::StatusOr<JobSpec> ParseJobSpecJson(const std::string& canonical_json) {
+  TRIB_ASSIGN_OR_RETURN(const config::Node job, config::NodeFromJsonText(canonical_json));
+  return ParseJobSpec(job);
+}
+
+std::string CanonicalJson(const JobSpec& spec) {
+  return config::Print(spec).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+Digest ConfigDigest(const JobSpec& spec) { return Sha256::Of(CanonicalJson(spec)); }
+
+}  // namespace tributary

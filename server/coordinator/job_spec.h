@@ -53,11 +53,12 @@ struct JobSpec {
   absl::Duration liveness_seconds = absl::Minutes(5);
   int64_t keep_versions = 10;  // whose values stay in the store
 
+  // Makes the scheduler and the codec once, so that what they refuse is refused here.
   static void Describe(config::Fields<JobSpec>& fields);
-  absl::Status Validate() const;  // what needs several sections; makes each policy once
 };
 
-// `job` is the node under `job:`. InvalidArgument with every error, one a line.
+// `job` is the node under `job:`. InvalidArgument with every error, one a line. Files that
+// the job names are not looked at: see job_file.h.
 absl::StatusOr<JobSpec> ParseJobSpec(const config::Node& job);
 absl::StatusOr<JobSpec> ParseJobSpecJson(const std::string& canonical_json);
 

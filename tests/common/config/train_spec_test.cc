@@ -1,0 +1,101 @@
+#include "common/train_spec/train_spec.h"
+
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/status_matchers.h"
+
+namespace tributary {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::tributary::test::StatusIs;
+using Code = absl::StatusCode;
+
+template <typename T>
+absl::StatusOr<T> FromJson(const char* text) {
+  return config::Parse<T>(config::NodeFromJson(nlohmann::json::parse(text)), "x");
+}
+
+TEST(TrainSpecTest, DefaultsAreComplete) {
+  const TrainSpec spec;
+  EXPECT_EQ(spec.optimizer.name, "sgd");
+  EXPECT_EQ(spec.optimizer.options, config::Print(LocalSgdOptions()));
+  TRIB_ASSERT_OK_AND_ASSIGN(const TrainSpec parsed, FromJson<TrainSpec>("{}"));
+  EXPECT_EQ(config::Print(parsed), config::Print(spec));
+}
+
+TEST(TrainSpecTest, AdamAndAdamwShareTheirOptions) {
+  for (const char* name : {"adam", "adamw"}) {
+    const nlohmann::json json = {{"optimizer", {{name, {{"beta2", 0.95}}}}}};
+    TRIB_ASSERT_OK_AND_ASSIGN(const TrainSpec spec,
+                              config::Parse<TrainSpec>(config::NodeFromJson(json)));
+    LocalAdamOptions expected;
+    expected.beta2 = 0.95;
+    EXPECT_EQ(spec.optimizer.options, config::Print(expected));
+  }
+}
+
+TEST(TrainSpecTest, StepsOrEpochs) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const TrainSpec spec, FromJson<TrainSpec>(R"({"local_epochs": 2})"));
+  EXPECT_EQ(spec.local_epochs, 2);
+  EXPECT_THAT(FromJson<TrainSpec>(R"({"local_epochs": 2, "local_steps": 3})"),
+              StatusIs(Code::kInvalidArgument,
+                       "x: at most one of local_steps and local_epochs is allowed, found both"));
+}
+
+TEST(TrainSpecTest, RangesOfTheOptimizers) {
+  for (const char* bad :
+       {R"({"optimizer": {"sgd": {"learning_rate": 0}}})",
+        R"({"optimizer": {"sgd": {"momentum": 1}}})",
+        R"({"optimizer": {"sgd": {"weight_decay": -1}}})",
+        R"({"optimizer": {"sgd": {"beta1": 0.9}}})", R"({"optimizer": {"adam": {"beta1": 1}}})",
+        R"({"optimizer": {"adamw": {"epsilon": 0}}})", R"({"proximal": -0.1})",
+        R"({"batch_size": 0})", R"({"local_steps": 0})"}) {
+    EXPECT_THAT(FromJson<TrainSpec>(bad), StatusIs(Code::kInvalidArgument)) << bad;
+  }
+}
+
+TEST(ModelSpecTest, ExactlyOneOfBuiltinAndCustom) {
+  EXPECT_THAT(
+      FromJson<ModelSpec>("{}"),
+      StatusIs(Code::kInvalidArgument, "x: must be exactly one of builtin, custom; found neither"));
+  EXPECT_THAT(
+      FromJson<ModelSpec>(R"({"builtin": {"name": "cnn"}, "custom": "mine"})"),
+      StatusIs(Code::kInvalidArgument, "x: must be exactly one of builtin, custom; found both"));
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const ModelSpec spec,
+      FromJson<ModelSpec>(R"({"custom": "mine", "initial": "m.safetensors"})"));
+  EXPECT_EQ(spec.custom, "mine");
+  EXPECT_EQ(spec.initial, "m.safetensors");
+}
+
+TEST(ModelSpecTest, HiddenBelongsToMlp) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const BuiltinModel mlp, FromJson<BuiltinModel>(R"({"name": "mlp"})"));
+  EXPECT_THAT(mlp.HiddenWidths(), ElementsAre(200));
+  TRIB_ASSERT_OK_AND_ASSIGN(const BuiltinModel deep,
+                            FromJson<BuiltinModel>(R"({"name": "mlp", "hidden": [64, 32]})"));
+  EXPECT_THAT(deep.HiddenWidths(), ElementsAre(64, 32));
+  EXPECT_THAT(FromJson<BuiltinModel>(R"({"name": "cnn", "hidden": [200]})"),
+              StatusIs(Code::kInvalidArgument, "x: hidden is an option of mlp, found it with cnn"));
+  EXPECT_THAT(FromJson<BuiltinModel>(R"({"name": "mlp", "hidden": [64, 0]})"),
+              StatusIs(Code::kInvalidArgument, HasSubstr("x.hidden[1]: out of range")));
+  EXPECT_THAT(FromJson<BuiltinModel>(R"({"name": "mlp", "hidden": []})"),
+              StatusIs(Code::kInvalidArgument, HasSubstr("too few items")));
+}
+
+// What is printed for the wire reads back as the same, for every model.
+TEST(ModelSpecTest, RoundTrips) {
+  for (const char* name : {"logistic", "mlp", "cnn", "resnet"}) {
+    const nlohmann::json json = {{"builtin", {{"name", name}}}};
+    TRIB_ASSERT_OK_AND_ASSIGN(const ModelSpec spec,
+                              config::Parse<ModelSpec>(config::NodeFromJson(json)));
+    EXPECT_EQ(config::Print(spec), json);
+  }
+}
+
+}  // namespace
+}  // namespace tributary

@@ -1,0 +1,479 @@
+#include "server/coordinator/job_controller.h"
+
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/coordinator/job_executor.h"
+
+namespace tributary {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::IsNull;
+using ::testing::NotNull;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
+
+absl::Time At(double seconds) { return absl::UnixEpoch() + absl::Seconds(seconds); }
+
+JobSpec Spec(nlohmann::json changes = nlohmann::json::object()) {
+  nlohmann::json job = {{"name", "test"},
+                        {"model", {{"builtin", {{"name", "logistic"}}}}},
+                        {"train", {{"local_steps", 5}}},
+                        {"scheduler", {{"sync_round", {{"clients_per_round", 2}}}}},
+                        {"stop", {{"versions", 3}}}};
+  job.merge_patch(changes);
+  auto spec = ParseJobSpecJson(job.dump());
+  EXPECT_TRUE(spec.ok()) << spec.status();
+  return *std::move(spec);
+}
+
+// Plays the host: feeds events, sorts what comes out, answers publications on request.
+class Host {
+ public:
+  explicit Host(JobSpec spec = Spec(), bool initial_model = false) {
+    auto made = JobController::Create(std::move(spec));
+    EXPECT_TRUE(made.ok()) << made.status();
+    controller = *std::move(made);
+    Take(controller->Start(At(0), initial_model));
+  }
+
+  // Feeds one event; then fires the timer for as long as it is due at the same time.
+  void Feed(double seconds, decltype(JobEvent::what) what) {
+    now = seconds;
+    Take(controller->Handle({At(seconds), std::move(what)}));
+    for (int i = 0; i < 10 && wake && *wake <= At(now); ++i) {
+      wake.reset();
+      Take(controller->Handle({At(now), event::TimerFired{}}));
+    }
+  }
+  void CheckIn(double seconds, const std::string& client, bool evaluate_only = false) {
+    Feed(seconds, event::ClientAvailable{ClientId(client), evaluate_only});
+  }
+  void Finish(double seconds, WorkOrderId id, int64_t examples = 10, int64_t steps = 5) {
+    const WorkOrder* order = controller->FindWork(id);
+    ASSERT_THAT(order, NotNull()) << id;
+    Feed(seconds, event::UpdateArrived{{.work_order = id,
+                                        .base_version = order->version,
+                                        .num_examples = examples,
+                                        .local_steps = steps,
+                                        .learning_rate = 0.1,
+                                        .loss = 1.5},
+                                       100});
+  }
+  void Report(double seconds, WorkOrderId id, int64_t examples, double accuracy) {
+    Feed(seconds, event::EvaluationArrived{id, examples, 1.0 - accuracy, accuracy});
+  }
+  void Published(double seconds) {
+    Feed(seconds, event::VersionPublished{controller->progress().version + 1, Sha256::Of("model"),
+                                          1.0, 0.5});
+  }
+  // Brings the job to version 0 with these clients idle.
+  void Begin(const std::vector<std::string>& clients) {
+    for (const auto& client : clients) CheckIn(0, client);
+    const WorkOrderId first = Out(WorkKind::kInitialise).at(0).id;
+    const std::string maker = Out(WorkKind::kInitialise).at(0).client.value();
+    Feed(0, event::ModelMade{first});
+    Published(0);
+    CheckIn(0, maker);
+  }
+
+  std::vector<WorkOrder> Out(WorkKind kind) const {
+    std::vector<WorkOrder> orders;
+    for (const WorkOrder& order : sent) {
+      if (order.kind == kind && controller->FindWork(order.id) != nullptr) orders.push_back(order);
+    }
+    return orders;
+  }
+  const JobProgress& progress() const { return controller->progress(); }
+
+  std::unique_ptr<JobController> controller;
+  double now = 0;
+  std::optional<absl::Time> wake;
+  std::vector<WorkOrder> sent;
+  std::vector<action::RecallWork> recalled;
+  std::vector<action::InstallModel> installs;
+  std::vector<action::PublishVersion> publications;
+  std::vector<WorkOrderId> dropped;
+  std::vector<action::RecordEvaluation> evaluations;
+  std::vector<JobState> states;
+
+ private:
+  void Take(const std::vector<JobAction>& actions) {
+    for (const JobAction& action : actions) std::visit([this](const auto& a) { On(a); }, action);
+  }
+  void On(const action::SendWork& a) { sent.push_back(a.order); }
+  void On(const action::RecallWork& a) { recalled.push_back(a); }
+  void On(const action::InstallModel& a) { installs.push_back(a); }
+  void On(const action::PublishVersion& a) { publications.push_back(a); }
+  void On(const action::DropUpdate& a) { dropped.push_back(a.work_order); }
+  void On(const action::WakeAt& a) {
+    wake = a.at == absl::InfiniteFuture() ? std::nullopt : std::optional(a.at);
+  }
+  void On(const action::RecordEvaluation& a) { evaluations.push_back(a); }
+  void On(const action::SetState& a) { states.push_back(a.state); }
+};
+
+std::vector<std::string> Clients(const std::vector<WorkOrder>& orders) {
+  std::vector<std::string> names;
+  for (const WorkOrder& order : orders) names.push_back(order.client.value());
+  return names;
+}
+
+// ---- initialise ------------------------------------------------------------------------
+
+TEST(Initialise, AsksOneTrainingClientAndNeverAnEvaluator) {
+  Host host;
+  host.CheckIn(0, "judge", /*evaluate_only=*/true);
+  EXPECT_THAT(host.sent, IsEmpty());
+  host.CheckIn(1, "b");
+  host.CheckIn(2, "a");
+  ASSERT_THAT(Clients(host.Out(WorkKind::kInitialise)), ElementsAre("b"));
+  EXPECT_EQ(host.sent[0].seed, WorkOrderSeed(1, 0));
+}
+
+TEST(Initialise, AsksTheNextClientWhenTheFirstFails) {
+  Host host;
+  host.CheckIn(0, "a");
+  host.CheckIn(0, "b");
+  const WorkOrder first = host.Out(WorkKind::kInitialise).at(0);
+  host.Feed(1, event::WorkFailed{first.id, LossCause::kAbandoned, "no memory"});
+  ASSERT_THAT(Clients(host.Out(WorkKind::kInitialise)), ElementsAre("b"));
+  EXPECT_EQ(host.sent.back().seed, first.seed) << "whoever makes it, it is the same model";
+  EXPECT_THAT(host.progress().lost, ElementsAre(Pair("abandoned", 1)));
+}
+
+TEST(Initialise, InstallsTheModelOfAFileWithoutAsking) {
+  Host host(Spec(), /*initial_model=*/true);
+  ASSERT_EQ(host.installs.size(), 1u);
+  EXPECT_EQ(host.installs[0].work_order, 0);
+  host.CheckIn(0, "a");
+  EXPECT_THAT(host.sent, IsEmpty());
+  host.Published(1);
+  EXPECT_EQ(host.progress().state, JobState::kRunning);
+  EXPECT_EQ(host.progress().version, 0);
+}
+
+TEST(Initialise, ASecondModelIsIgnored) {
+  Host host;
+  host.Begin({"a", "b"});
+  host.Feed(1, event::ModelMade{1});
+  EXPECT_EQ(host.installs.size(), 1u);
+}
+
+// ---- train -----------------------------------------------------------------------------
+
+TEST(Train, CombinesARoundInWorkOrderOrder) {
+  Host host;
+  host.Begin({"a", "b"});
+  const auto out = host.Out(WorkKind::kTrain);
+  ASSERT_THAT(Clients(out), UnorderedElementsAre("a", "b"));
+  EXPECT_EQ(out[0].seed, WorkOrderSeed(1, 1));
+  EXPECT_EQ(out[1].seed, WorkOrderSeed(1, 2));
+  host.Finish(5, out[1].id, /*examples=*/30, /*steps=*/4);
+  EXPECT_THAT(host.publications, IsEmpty());
+  host.Finish(6, out[0].id, /*examples=*/10, /*steps=*/3);
+  ASSERT_EQ(host.publications.size(), 1u);
+  const action::PublishVersion& publication = host.publications[0];
+  EXPECT_EQ(publication.version, 1);
+  ASSERT_EQ(publication.parts.size(), 2u);
+  EXPECT_EQ(publication.parts[0].info.work_order, out[0].id);
+  EXPECT_EQ(publication.parts[0].client, out[0].client);
+  EXPECT_EQ(publication.parts[0].staleness, 0);
+  EXPECT_EQ(publication.parts[1].info.work_order, out[1].id);
+
+  host.Published(7);
+  EXPECT_EQ(host.progress().version, 1);
+  EXPECT_EQ(host.progress().updates, 2);
+  EXPECT_EQ(host.progress().client_steps, 7);
+  EXPECT_EQ(host.progress().uplink_bytes, 200);
+  EXPECT_DOUBLE_EQ(host.progress().last_train_loss, 1.5);
+}
+
+TEST(Train, NothingChangesWhileAVersionIsBeingMade) {
+  Host host;
+  host.Begin({"a", "b"});
+  const auto out = host.Out(WorkKind::kTrain);
+  host.Finish(5, out[0].id);
+  host.Finish(5, out[1].id);
+  ASSERT_EQ(host.publications.size(), 1u);
+  host.CheckIn(6, "a");
+  host.CheckIn(6, "b");
+  EXPECT_THAT(host.Out(WorkKind::kTrain), IsEmpty()) << "the next round needs version 1";
+  host.Published(8);
+  const auto next = host.Out(WorkKind::kTrain);
+  ASSERT_EQ(next.size(), 2u);
+  EXPECT_EQ(next[0].version, 1);
+  EXPECT_EQ(next[0].dispatched_at, At(8)) << "events that waited happen when their turn comes";
+}
+
+TEST(Train, ARefusedUpdateIsCountedAndTheClientReplaced) {
+  Host host;
+  host.Begin({"a", "b", "c"});
+  const auto out = host.Out(WorkKind::kTrain);
+  ASSERT_EQ(out.size(), 2u);
+  host.Feed(3, event::WorkFailed{out[0].id, LossCause::kNotFinite, "NaN in fc.weight"});
+  EXPECT_THAT(host.progress().lost, ElementsAre(Pair("not_finite", 1)));
+  const auto now_out = host.Out(WorkKind::kTrain);
+  ASSERT_EQ(now_out.size(), 2u);
+  EXPECT_NE(now_out[1].client, out[0].client);
+  EXPECT_THAT(host.controller->FindWork(out[0].id), IsNull());
+}
+
+TEST(Train, AnUpdateOfUnknownOrFinishedWorkChangesNothing) {
+  Host host;
+  host.Begin({"a", "b"});
+  const auto out = host.Out(WorkKind::kTrain);
+  host.Finish(5, out[0].id);
+  EXPECT_TRUE(host.controller->WasAccepted(out[0].id));
+  host.Feed(6, event::UpdateArrived{{.work_order = out[0].id}, 100});
+  host.Feed(6, event::UpdateArrived{{.work_order = 99}, 100});
+  EXPECT_EQ(host.progress().uplink_bytes, 100);
+  EXPECT_FALSE(host.controller->WasAccepted(99));
+}
+
+TEST(Train, AnUpdateAfterItsDeadlineIsLate) {
+  // Two of two are wanted, so the round fails at its deadline of 10 s and the update is late.
+  Host host(Spec({{"scheduler", {{"sync_round", {{"deadline_seconds", 10}}}}}}));
+  host.Begin({"a", "b"});
+  const auto out = host.Out(WorkKind::kTrain);
+  host.Feed(10, event::TimerFired{});
+  host.Finish(11, out[0].id);
+  EXPECT_EQ(host.progress().late_updates, 1);
+  EXPECT_THAT(host.dropped, ElementsAre(out[0].id));
+}
+
+TEST(Train, SeedsDoNotDependOnEvaluationsInBetween) {
+  Host with_judge, without;
+  with_judge.CheckIn(0, "judge", true);
+  with_judge.Begin({"a", "b"});
+  without.Begin({"a", "b"});
+  EXPECT_GT(with_judge.sent.size(), without.sent.size());
+  const auto a = with_judge.Out(WorkKind::kTrain), b = without.Out(WorkKind::kTrain);
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i].seed, b[i].seed);
+}
+
+// ---- evaluate --------------------------------------------------------------------------
+
+TEST(Evaluate, WeighsTheReportsByExamples) {
+  Host host;
+  host.CheckIn(0, "j1", true);
+  host.CheckIn(0, "j2", true);
+  host.Begin({"a", "b"});
+  const auto out = host.Out(WorkKind::kEvaluate);
+  ASSERT_EQ(out.size(), 2u);
+  EXPECT_EQ(out[0].version, 0);
+  host.Report(1, out[0].id, 30, 0.5);
+  EXPECT_THAT(host.evaluations, IsEmpty());
+  host.Report(2, out[1].id, 10, 0.9);
+  ASSERT_EQ(host.evaluations.size(), 1u);
+  EXPECT_EQ(host.evaluations[0].version, 0);
+  EXPECT_EQ(host.evaluations[0].num_examples, 40);
+  EXPECT_DOUBLE_EQ(host.evaluations[0].accuracy, 0.6);
+  EXPECT_DOUBLE_EQ(host.progress().evaluation.accuracy, 0.6);
+}
+
+// Runs rounds of "a" and "b" without answering evaluations.
+void RunRound(Host& host, double seconds) {
+  for (const WorkOrder& order : host.Out(WorkKind::kTrain)) host.Finish(seconds, order.id);
+  host.Published(seconds);
+  host.CheckIn(seconds, "a");
+  host.CheckIn(seconds, "b");
+}
+
+TEST(Evaluate, ASlowEvaluatorSkipsToTheNewestVersion) {
+  Host host(Spec({{"stop", {{"versions", 9}}}}));
+  host.CheckIn(0, "judge", true);
+  host.Begin({"a", "b"});
+  const WorkOrder first = host.Out(WorkKind::kEvaluate).at(0);
+  for (int i = 1; i <= 3; ++i) RunRound(host, i);
+  ASSERT_EQ(host.progress().version, 3);
+  ASSERT_EQ(host.Out(WorkKind::kEvaluate).size(), 1u) << "training did not wait for it";
+  host.Report(4, first.id, 10, 0.2);
+  host.CheckIn(4, "judge", true);
+  ASSERT_EQ(host.Out(WorkKind::kEvaluate).size(), 1u);
+  EXPECT_EQ(host.Out(WorkKind::kEvaluate)[0].version, 3);
+}
+
+TEST(Evaluate, TheLastVersionIsEvaluatedBeforeTheJobEnds) {
+  Host host(Spec({{"stop", {{"versions", 2}}}, {"evaluate", {{"every_versions", 100}}}}));
+  host.Begin({"a", "b"});
+  RunRound(host, 1);
+  host.CheckIn(1, "judge", true);
+  RunRound(host, 2);
+  ASSERT_EQ(host.Out(WorkKind::kEvaluate).size(), 1u);
+  EXPECT_EQ(host.Out(WorkKind::kEvaluate)[0].version, 2);
+  EXPECT_EQ(host.progress().state, JobState::kRunning);
+  EXPECT_THAT(host.Out(WorkKind::kTrain), IsEmpty());
+  host.Report(3, host.Out(WorkKind::kEvaluate)[0].id, 10, 0.7);
+  EXPECT_EQ(host.progress().state, JobState::kDone);
+  EXPECT_EQ(host.progress().evaluation.version, 2);
+}
+
+TEST(Evaluate, AnEvaluatorThatNeverAnswersDoesNotHoldTheEndForEver) {
+  Host host(Spec({{"stop", {{"versions", 1}}}, {"evaluate", {{"deadline_seconds", 30}}}}));
+  host.CheckIn(0, "judge", true);
+  host.Begin({"a", "b"});
+  RunRound(host, 1);
+  EXPECT_EQ(host.progress().state, JobState::kRunning);
+  ASSERT_TRUE(host.wake.has_value());
+  EXPECT_LE(*host.wake, At(31));
+  host.Feed(31, event::TimerFired{});
+  EXPECT_EQ(host.progress().state, JobState::kDone);
+}
+
+TEST(Evaluate, EveryoneIsAskedBeforeTrainingAgain) {
+  Host host(Spec({{"evaluate", {{"by", "everyone"}}}}));
+  for (const char* client : {"a", "b"}) host.CheckIn(0, client);
+  host.Feed(0, event::ModelMade{host.Out(WorkKind::kInitialise).at(0).id});
+  host.Published(0);
+  host.CheckIn(0, "a");
+  ASSERT_THAT(Clients(host.Out(WorkKind::kEvaluate)), UnorderedElementsAre("a", "b"));
+  EXPECT_THAT(host.Out(WorkKind::kTrain), IsEmpty());
+  for (const WorkOrder& order : host.Out(WorkKind::kEvaluate)) host.Report(1, order.id, 10, 0.4);
+  host.CheckIn(1, "a");
+  host.CheckIn(1, "b");
+  EXPECT_EQ(host.evaluations.size(), 1u);
+  EXPECT_THAT(Clients(host.Out(WorkKind::kTrain)), UnorderedElementsAre("a", "b"));
+}
+
+// ---- stop, pause, cancel ---------------------------------------------------------------
+
+struct StopCase {
+  std::string name;
+  nlohmann::json stop;
+  Version version;  // at which it stops, with rounds of 2 updates, 10 steps, one a second
+};
+class StopTest : public ::testing::TestWithParam<StopCase> {};
+
+TEST_P(StopTest, EndsTheJobThereAndNotBefore) {
+  nlohmann::json changes = {{"stop", GetParam().stop}};
+  if (!GetParam().stop.contains("versions")) changes["stop"]["versions"] = nullptr;
+  Host host(Spec(changes));
+  host.Begin({"a", "b"});
+  for (int i = 1; i <= 6 && !IsEnded(host.progress().state); ++i) RunRound(host, i);
+  EXPECT_EQ(host.progress().state, JobState::kDone);
+  EXPECT_EQ(host.progress().version, GetParam().version);
+  EXPECT_THAT(host.Out(WorkKind::kTrain), IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Conditions, StopTest,
+    ::testing::Values(StopCase{"versions", {{"versions", 4}}, 4},
+                      StopCase{"updates", {{"updates", 5}}, 3},
+                      StopCase{"client_steps", {{"client_steps", 20}}, 2},
+                      StopCase{"seconds", {{"seconds", 3}}, 3},
+                      StopCase{"first_of_two", {{"versions", 5}, {"updates", 2}}, 1}),
+    [](const auto& test) { return test.param.name; });
+
+TEST(Stop, AtATargetAccuracy) {
+  Host host(Spec({{"stop", {{"versions", 100}, {"target_accuracy", 0.8}}}}));
+  host.CheckIn(0, "judge", true);
+  host.Begin({"a", "b"});
+  host.Report(0, host.Out(WorkKind::kEvaluate).at(0).id, 10, 0.79);
+  host.CheckIn(0, "judge", true);
+  EXPECT_EQ(host.progress().state, JobState::kRunning);
+  RunRound(host, 1);
+  host.Report(2, host.Out(WorkKind::kEvaluate).at(0).id, 10, 0.81);
+  EXPECT_EQ(host.progress().state, JobState::kDone);
+  EXPECT_EQ(host.progress().version, 1);
+  EXPECT_EQ(host.recalled.size(), 2u) << "the two that were training";
+}
+
+TEST(Command, PauseHoldsNewWorkAndResumeSendsIt) {
+  Host host;
+  host.Begin({"a", "b"});
+  const auto out = host.Out(WorkKind::kTrain);
+  host.Feed(1, event::Command{event::Command::Verb::kPause});
+  host.Feed(1, event::Command{event::Command::Verb::kPause});
+  EXPECT_EQ(host.progress().state, JobState::kPaused);
+  host.Finish(2, out[0].id);
+  host.Finish(2, out[1].id);
+  host.CheckIn(2, "a");
+  host.CheckIn(2, "b");
+  EXPECT_THAT(host.publications, IsEmpty());
+  host.Feed(3, event::Command{event::Command::Verb::kResume});
+  ASSERT_EQ(host.publications.size(), 1u) << "both updates were kept";
+  EXPECT_EQ(host.publications[0].parts.size(), 2u);
+  host.Published(4);
+  EXPECT_EQ(host.Out(WorkKind::kTrain).size(), 2u);
+  EXPECT_THAT(host.states, ElementsAre(JobState::kRunning, JobState::kPaused, JobState::kRunning));
+}
+
+TEST(Command, CancelRecallsEverythingAndNothingMatters) {
+  Host host;
+  host.Begin({"a", "b"});
+  const auto out = host.Out(WorkKind::kTrain);
+  host.Finish(1, out[0].id);
+  host.Feed(2, event::Command{event::Command::Verb::kCancel});
+  EXPECT_EQ(host.progress().state, JobState::kCancelled);
+  EXPECT_THAT(host.dropped, ElementsAre(out[0].id));
+  ASSERT_EQ(host.recalled.size(), 1u);
+  EXPECT_EQ(host.recalled[0].work_order, out[1].id);
+  EXPECT_THAT(host.controller->Handle({At(3), event::ClientAvailable{ClientId("a")}}), IsEmpty());
+}
+
+TEST(Failure, APublicationThatFailsFailsTheJob) {
+  Host host;
+  host.Begin({"a", "b"});
+  for (const WorkOrder& order : host.Out(WorkKind::kTrain)) host.Finish(1, order.id);
+  host.Feed(2, event::PublishFailed{"disk full"});
+  EXPECT_EQ(host.progress().state, JobState::kFailed);
+  EXPECT_EQ(host.progress().reason, "publishing version 1 failed: disk full");
+}
+
+// ---- replay ----------------------------------------------------------------------------
+
+TEST(Events, EveryEventSurvivesJson) {
+  const UpdateInfo info{.work_order = 7,
+                        .base_version = 3,
+                        .num_examples = 11,
+                        .local_steps = 5,
+                        .learning_rate = 0.1,
+                        .loss = 1.0 / 3.0,
+                        .accuracy = 0.7};
+  const std::vector<decltype(JobEvent::what)> all = {
+      event::ClientAvailable{ClientId("c"), true},
+      event::ClientGone{ClientId("c")},
+      event::ModelMade{1},
+      event::UpdateArrived{info, 123456789012},
+      event::EvaluationArrived{4, 100, 0.1, 0.9},
+      event::WorkFailed{5, LossCause::kCorrupt, "say \"why\"\n"},
+      event::TimerFired{},
+      event::VersionPublished{8, Sha256::Of("x"), 0.3, 1e-300},
+      event::PublishFailed{"full"},
+      event::Command{event::Command::Verb::kResume}};
+  ASSERT_EQ(all.size(), std::variant_size_v<decltype(JobEvent::what)>);
+  for (size_t i = 0; i < all.size(); ++i) {
+    const JobEvent event{absl::FromUnixNanos(1234567890123456789), all[i]};
+    const std::string text = ToJson(event).dump();
+    const auto back = JobEventFromJson(nlohmann::json::parse(text));
+    ASSERT_TRUE(back.ok()) << text << ": " << back.status();
+    EXPECT_EQ(back->what.index(), i);
+    EXPECT_EQ(back->at, event.at);
+    EXPECT_EQ(ToJson(*back).dump(), text);
+  }
+}
+
+TEST(Events, WhatIsNotAnEventIsRefused) {
+  for (
+      const char* text :
+      {"{}", "[]", "3", R"({"event":"nonsense","at":0})", R"({"event":"model_made","at":0})",
+       R"({"event":"model_made","work_order":"x","at":0})", R"({"event":"timer_fired"})",
+       R"({"event":"work_failed","work_order":1,"cause":"sloth","message":"","at":0})",
+       R"({"event":"version_published","version":1,"model_digest":"ab","server_rate":1,"delta_norm":0,"at":0})"}) {
+    const auto event = JobEventFromJson(nlohmann::json::parse(text));
+    EXPECT_EQ(event.status().code(), absl::StatusCode::kInvalidArgument) << text;
+  }
+}
+
+}  // namespace
+}  // namespace tributary

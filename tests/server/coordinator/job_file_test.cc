@@ -1,0 +1,99 @@
+#include "server/coordinator/job_file.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/temp_dir.h"
+
+namespace tributary {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+using ::tributary::test::IsOk;
+using ::tributary::test::StatusIs;
+using Code = absl::StatusCode;
+
+constexpr char kJob[] = R"(job:
+  name: demo
+  model: {builtin: {name: cnn}}
+  train: {local_epochs: 1}
+  scheduler: {sync_round: {clients_per_round: 5}}
+  stop: {versions: 3}
+)";
+
+class JobFileTest : public ::testing::Test {
+ protected:
+  test::TempDir dir_;
+};
+
+TEST_F(JobFileTest, ReadsTheJobAndLeavesTheSimulation) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec live, ReadJobFile(dir_.Write("live.yaml", kJob)));
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const JobSpec both,
+      ReadJobFile(dir_.Write("both.yaml",
+                             absl::StrCat(kJob, "simulation: {clients: 3, whatever: [1]}\n"))));
+  EXPECT_EQ(live.train.local_epochs, 1);
+  EXPECT_EQ(CanonicalJson(live), CanonicalJson(both));
+}
+
+TEST_F(JobFileTest, AMissingFileIsNotFound) {
+  EXPECT_THAT(ReadJobFile(dir_.File("none.yaml")), StatusIs(Code::kNotFound));
+}
+
+TEST_F(JobFileTest, TheInitialModelIsRelativeToTheJobFile) {
+  std::string text = kJob;
+  text.replace(text.find("cnn}"), 4, "cnn}, initial: models/first.safetensors");
+  const std::string path = dir_.Write("job.yaml", text);
+  EXPECT_THAT(ReadJobFile(path),
+              StatusIs(Code::kInvalidArgument,
+                       StartsWith(absl::StrCat(path,
+                                               ":3:42: job.model.initial: cannot be read, "
+                                               "found 'models/first.safetensors': "))));
+  dir_.Write("models/first.safetensors", "bytes");
+  EXPECT_THAT(ReadJobFile(path), IsOk());
+}
+
+TEST_F(JobFileTest, CheckFilesStartsFromTheBaseFolder) {
+  TRIB_ASSERT_OK_AND_ASSIGN(JobSpec spec, ReadJobFile(dir_.Write("job.yaml", kJob)));
+  EXPECT_THAT(CheckFiles(spec, dir_.path()), IsOk());
+  spec.model.initial = "first.safetensors";
+  EXPECT_THAT(CheckFiles(spec, dir_.path()),
+              StatusIs(Code::kInvalidArgument, StartsWith("job.model.initial: cannot be read")));
+  const std::string file = dir_.Write("first.safetensors", "bytes");
+  EXPECT_THAT(CheckFiles(spec, dir_.path()), IsOk());
+  spec.model.initial = file;
+  EXPECT_THAT(CheckFiles(spec, "/nowhere"), IsOk());
+  dir_.Write("folder.safetensors/x", "");
+  spec.model.initial = "folder.safetensors";
+  EXPECT_THAT(CheckFiles(spec, dir_.path()),
+              StatusIs(Code::kInvalidArgument, HasSubstr("is a folder")));
+}
+
+TEST(JobFileJsonSchemaTest, CoversTheWholeFile) {
+  const nlohmann::json schema = JobFileJsonSchema();
+  EXPECT_EQ(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+  EXPECT_EQ(schema["required"], nlohmann::json::array({"job"}));
+  const nlohmann::json& job = schema["properties"]["job"];
+  EXPECT_EQ(job["required"],
+            nlohmann::json::array({"name", "model", "train", "scheduler", "stop"}));
+  EXPECT_TRUE(job["properties"]["scheduler"]["oneOf"][0]["properties"].contains("sync_round"));
+  EXPECT_EQ(schema["properties"]["simulation"]["type"], "object");
+}
+
+TEST(JobFileMarkdownTest, HasASectionForEveryAlternative) {
+  const std::string text = JobFileMarkdown();
+  for (const char* heading :
+       {"\n## `job`\n", "\n## `job.model.builtin`\n", "\n### `job.train.optimizer.adamw`\n",
+        "\n### `job.scheduler.sync_round`\n", "\n### `job.aggregation.combine.fedavg`\n",
+        "\n### `job.aggregation.transforms.clip`\n", "\n### `job.aggregation.optimizer.yogi`\n",
+        "\n### `job.codec.fp16`\n", "\n## `job.stop`\n"}) {
+    EXPECT_THAT(text, HasSubstr(heading));
+  }
+}
+
+}  // namespace
+}  // namespace tributary

@@ -1,0 +1,151 @@
+#include "server/coordinator/job_spec.h"
+
+#include <string>
+
+#include "absl/strings/str_split.h"
+#include "common/codec/codec_registry.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "schedulers/scheduler_registry.h"
+#include "tests/testing/status_matchers.h"
+
+namespace tributary {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+using ::testing::StartsWith;
+using ::tributary::test::IsOk;
+using ::tributary::test::StatusIs;
+using Code = absl::StatusCode;
+
+nlohmann::json Minimal() {
+  return nlohmann::json::parse(R"({
+    "name": "demo", "model": {"builtin": {"name": "mlp"}}, "train": {},
+    "scheduler": "sync_round", "stop": {"versions": 10}})");
+}
+
+absl::StatusOr<JobSpec> FromJson(const nlohmann::json& json) {
+  return ParseJobSpec(config::NodeFromJson(json));
+}
+
+absl::StatusOr<JobSpec> With(const char* patch) {
+  nlohmann::json json = Minimal();
+  json.merge_patch(nlohmann::json::parse(patch));
+  return FromJson(json);
+}
+
+TEST(JobSpecTest, FiveSectionsSuffice) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec spec, FromJson(Minimal()));
+  EXPECT_EQ(spec.name, "demo");
+  EXPECT_EQ(spec.seed, 1);
+  EXPECT_EQ(spec.train.optimizer.name, "sgd");
+  EXPECT_EQ(spec.train.batch_size, 32);
+  EXPECT_EQ(spec.scheduler.name, "sync_round");
+  EXPECT_EQ(spec.aggregation.combine.name, "fedavg");
+  EXPECT_EQ(spec.aggregation.optimizer.name, "sgd");
+  EXPECT_TRUE(spec.codec.empty());
+  EXPECT_EQ(spec.evaluate.every_versions, 1);
+  EXPECT_EQ(spec.evaluate.by, "evaluators");
+  EXPECT_EQ(spec.liveness_seconds, absl::Minutes(5));
+  EXPECT_EQ(spec.keep_versions, 10);
+}
+
+TEST(JobSpecTest, EachOfTheFiveIsRequired) {
+  const absl::Status status = ParseJobSpecJson("{}").status();
+  const std::vector<std::string> lines = absl::StrSplit(status.message(), '\n');
+  EXPECT_THAT(lines,
+              ElementsAre(StartsWith("job.name: required"), StartsWith("job.model: required"),
+                          StartsWith("job.train: required"),
+                          StartsWith("job.scheduler: required but missing; allowed: one of "),
+                          StartsWith("job.stop: required")));
+}
+
+TEST(JobSpecTest, CanonicalJsonIsCompleteAndSorted) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec spec, FromJson(Minimal()));
+  const nlohmann::json json = nlohmann::json::parse(CanonicalJson(spec));
+  EXPECT_EQ(json.dump(), CanonicalJson(spec));  // nlohmann's objects are sorted
+  EXPECT_EQ(json["train"]["optimizer"],
+            nlohmann::json::parse(
+                R"({"sgd": {"learning_rate": 0.05, "momentum": 0.0, "weight_decay": 0.0}})"));
+  EXPECT_EQ(json["scheduler"]["sync_round"]["clients_per_round"], 10);
+  EXPECT_EQ(json["codec"], nlohmann::json::array());
+  EXPECT_FALSE(json["stop"].contains("updates"));
+}
+
+TEST(JobSpecTest, CanonicalJsonRoundTripsForEveryRegistryEntry) {
+  std::vector<nlohmann::json> jobs = {Minimal()};
+  for (const auto& entry : SchedulerRegistry().entries()) {
+    jobs.push_back(Minimal());
+    jobs.back()["scheduler"] = entry.name;
+  }
+  for (const auto& entry : CodecRegistry().entries()) {
+    jobs.push_back(Minimal());
+    jobs.back()["codec"] = {entry.name};
+  }
+  for (const nlohmann::json& job : jobs) {
+    TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec spec, FromJson(job));
+    TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec again, ParseJobSpecJson(CanonicalJson(spec)));
+    EXPECT_EQ(CanonicalJson(again), CanonicalJson(spec));
+    EXPECT_EQ(ConfigDigest(again), ConfigDigest(spec));
+  }
+}
+
+TEST(JobSpecTest, TheDigestSeesEveryValueAndNoSpelling) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec spec, FromJson(Minimal()));
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec spelt_out,
+                            With(R"({"seed": 1, "train": {"batch_size": 32},
+                                     "scheduler": {"sync_round": {}}})"));
+  EXPECT_EQ(ConfigDigest(spelt_out), ConfigDigest(spec));
+  for (const char* patch :
+       {R"({"name": "other"})", R"({"seed": 2})", R"({"train": {"local_steps": 5}})",
+        R"({"stop": {"seconds": 5}})", R"({"codec": ["fp16"]})", R"({"keep_versions": 11})",
+        R"({"train": {"optimizer": {"sgd": {"momentum": 1e-300}}}})"}) {
+    TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec changed, With(patch));
+    EXPECT_NE(ConfigDigest(changed), ConfigDigest(spec)) << patch;
+  }
+}
+
+TEST(JobSpecTest, EachWayToStopIsEnough) {
+  for (const char* stop : {R"({"versions": 1})", R"({"updates": 1})", R"({"seconds": 0.5})",
+                           R"({"client_steps": 1})", R"({"target_accuracy": 1})"}) {
+    nlohmann::json json = Minimal();
+    json["stop"] = nlohmann::json::parse(stop);
+    EXPECT_THAT(FromJson(json), IsOk()) << stop;
+  }
+  nlohmann::json json = Minimal();
+  json["stop"] = nlohmann::json::object();
+  EXPECT_THAT(FromJson(json),
+              StatusIs(Code::kInvalidArgument, StartsWith("job.stop: a job needs")));
+}
+
+TEST(JobSpecTest, PoliciesAreMadeOnceToCheckTheirOptions) {
+  EXPECT_THAT(With(R"({"codec": ["raw", "fp16"]})"),
+              StatusIs(Code::kInvalidArgument, StartsWith("job.codec: ")));
+  EXPECT_THAT(
+      With(R"({"scheduler": {"sync_round": {"clients_per_round": 3, "min_reports": 4}}})"),
+      StatusIs(Code::kInvalidArgument, StartsWith("job.scheduler.sync_round: min_reports")));
+}
+
+TEST(JobSpecTest, SectionsOfOtherFeaturesAreUnknownKeys) {
+  for (const char* section : {"hypergradient", "pruning", "lora", "continual"}) {
+    nlohmann::json json = Minimal();
+    json[section] = nlohmann::json::object();
+    EXPECT_THAT(FromJson(json),
+                StatusIs(Code::kInvalidArgument,
+                         HasSubstr("unknown key; allowed: the keys name, seed, model, train")));
+  }
+}
+
+TEST(JobSpecTest, TextFromTheWireIsHostile) {
+  EXPECT_THAT(ParseJobSpecJson(""), StatusIs(Code::kInvalidArgument));
+  EXPECT_THAT(ParseJobSpecJson("[]"),
+              StatusIs(Code::kInvalidArgument, StartsWith("job: not a mapping")));
+  EXPECT_THAT(ParseJobSpecJson(std::string(100'000, '{')), StatusIs(Code::kInvalidArgument));
+  EXPECT_THAT(ParseJobSpecJson(R"({"name": "a", "name": "b"})"),
+              StatusIs(Code::kInvalidArgument, HasSubstr("given twice")));
+}
+
+}  // namespace
+}  // namespace tributary

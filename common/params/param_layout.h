@@ -27,6 +27,8 @@ enum class TensorKind : uint8_t { kTrainable = 0, kBuffer = 1 };
 // Immutable, shared, thread-safe.
 class ParamLayout {
  public:
+  static constexpr int64_t kMaxSize = int64_t{1} << 40;  // elements
+
   struct Tensor {
     std::string name;
     std::vector<int64_t> shape;  // empty: a scalar
@@ -36,26 +38,30 @@ class ParamLayout {
   };
 
   // Sorts trainable tensors before buffers (stable) and computes offsets.
-  // InvalidArgument: empty or repeated name, negative dimension, product overflows
-  // 2^40 elements, no tensor at all.
+  // InvalidArgument: a name that is empty, repeated, not UTF-8 or "__metadata__" (which
+  // safetensors keeps for itself), a negative dimension, more than kMaxSize elements, no
+  // tensor at all.
   static absl::StatusOr<std::shared_ptr<const ParamLayout>> Create(std::vector<Tensor> tensors);
 
   const std::vector<Tensor>& tensors() const { return tensors_; }
   int64_t size() const { return size_; }                      // elements
   int64_t trainable_size() const { return trainable_size_; }  // elements
   int64_t buffer_size() const { return size_ - trainable_size_; }
-  // SHA-256 over kinds, names and shapes in order: equal digests, equal layouts.
+  // SHA-256 over kinds, names and shapes in order (docs/wire_format.md has the bytes): equal
+  // digests, equal layouts.
   const Digest& digest() const { return digest_; }
 
   const Tensor* Find(absl::string_view name) const;  // nullptr if there is none
 
-  // A compact, versioned text form (JSON) for disk and journal, and back.
+  // A compact, versioned text form (JSON) for disk and journal, and back. InvalidArgument
+  // for text that is no layout.
   std::string ToJson() const;
   static absl::StatusOr<std::shared_ptr<const ParamLayout>> FromJson(absl::string_view json);
 
  private:
   ParamLayout() = default;
   std::vector<Tensor> tensors_;
+  std::vector<size_t> by_name_;  // indices into tensors_, sorted by name
   int64_t size_ = 0;
   int64_t trainable_size_ = 0;
   Digest digest_;

@@ -52,6 +52,9 @@ class ParamVector {
 // layout's offset 0 and may be shorter than the layout (the trainable part alone).
 absl::Status CheckFinite(const ParamLayout& layout, absl::Span<const float> values);
 
+// The same error, for a value found not to be finite at `index` of the flat buffer.
+absl::Status NotFiniteError(const ParamLayout& layout, int64_t index, float value);
+
 // Sums run over the spans in index order, in double. Sizes must match.
 double SquaredNorm(absl::Span<const float> x);
 double Dot(absl::Span<const float> x, absl::Span<const float> y);

@@ -18,18 +18,23 @@ namespace tributary {
 
 // F32, F16, BF16 and F64 are read (and become float32); F32 is written. Buffers are marked in
 // "__metadata__" under "tributary.buffers" (a JSON list of names); without that key all
-// tensors are trainable. Other metadata is kept apart in `metadata` when not null.
+// tensors are trainable. Other metadata is kept apart in `metadata` when not null. The
+// layout's order is the order of the data. InvalidArgument: what is wrong, of which tensor.
 absl::StatusOr<ParamVector> ParseSafetensors(
     absl::string_view bytes, std::map<std::string, std::string>* metadata = nullptr);
 
-// Reads a file without holding its bytes twice.
+// Reads a file without holding its bytes twice. NotFound: no such file; FailedPrecondition:
+// it cannot be read.
 absl::StatusOr<ParamVector> ReadSafetensors(const std::string& path,
                                             std::map<std::string, std::string>* metadata = nullptr);
 
+// What stands before the tensors' bytes, which follow in the layout's order: the length and
+// the JSON, padded with spaces to a multiple of 8 bytes.
 std::string SerializeSafetensorsHeader(const ParamLayout& layout,
                                        const std::map<std::string, std::string>& metadata = {});
 
-// Writes a temporary file beside `path`, fsyncs it and renames it.
+// Writes a temporary file beside `path`, fsyncs it, renames it and fsyncs the folder: after a
+// crash there is the old file or the new one. FailedPrecondition: it cannot be written.
 absl::Status WriteSafetensors(const ParamVector& params, const std::string& path,
                               const std::map<std::string, std::string>& metadata = {});
 

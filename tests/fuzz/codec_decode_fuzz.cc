@@ -1,0 +1,73 @@
+// Hostile bytes into every codec's Decode and into DecodeUpdate. The first byte chooses the
+// codec and, by its top bit, the whole payload; the second the layout; the rest is the payload.
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/check.h"
+#include "common/codec/codec_registry.h"
+#include "common/codec/pipeline.h"
+
+namespace tributary {
+namespace {
+
+std::vector<LayoutPtr> MakeLayouts() {
+  constexpr TensorKind kBuffer = TensorKind::kBuffer;
+  std::vector<LayoutPtr> layouts;
+  for (std::vector<ParamLayout::Tensor> tensors : {
+           std::vector<ParamLayout::Tensor>{{.name = "w", .shape = {2, 3}},
+                                            {.name = "b", .shape = {2}},
+                                            {.name = "mean", .shape = {2}, .kind = kBuffer}},
+           {{.name = "w", .shape = {33}}, {.name = "empty", .shape = {0}}},
+           {{.name = "mean", .shape = {3}, .kind = kBuffer}},
+           {{.name = "empty", .shape = {4, 0}}},
+       }) {
+    layouts.push_back(ParamLayout::Create(std::move(tensors)).value());
+  }
+  return layouts;
+}
+
+// Whatever was accepted must be safe to add, in any pieces, and finite where it says so.
+void Use(const DeltaPayload& delta, const ParamLayout& layout) {
+  const int64_t size = layout.trainable_size();
+  std::vector<float> values(static_cast<size_t>(size));
+  const auto middle = static_cast<size_t>(size / 2);
+  delta.AddTo(1.0F, {0, size / 2}, absl::MakeSpan(values).first(middle));
+  delta.AddTo(1.0F, {size / 2, size}, absl::MakeSpan(values).subspan(middle));
+  bool finite = true;
+  for (const float value : values) finite = finite && std::isfinite(value);
+  TRIB_CHECK(delta.CheckFinite().ok() == finite);
+}
+
+void Run(const std::string& input) {
+  static const auto* const layouts = new std::vector<LayoutPtr>(MakeLayouts());
+  if (input.size() < 2) return;
+  const auto first = static_cast<uint8_t>(input[0]);
+  const auto& entries = CodecRegistry().entries();
+  const auto codec = CreateCodec({{.name = entries[(first & 0x7f) % entries.size()].name}}).value();
+  const CodecContext context{.layout =
+                                 (*layouts)[static_cast<uint8_t>(input[1]) % layouts->size()]};
+  std::string payload = input.substr(2);
+  if ((first & 0x80) == 0) {
+    const auto delta = codec->Decode(std::move(payload), context);
+    if (delta.ok()) Use(**delta, *context.layout);
+    return;
+  }
+  const auto update =
+      DecodeUpdate(*codec, {.num_examples = 1, .local_steps = 1}, std::move(payload), context);
+  if (!update.ok()) return;
+  TRIB_CHECK(update->delta->CheckFinite().ok());
+  TRIB_CHECK(static_cast<int64_t>(update->buffers.size()) == context.layout->buffer_size());
+  Use(*update->delta, *context.layout);
+}
+
+}  // namespace
+}  // namespace tributary
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  tributary::Run(std::string(reinterpret_cast<const char*>(data), size));
+  return 0;
+}

@@ -1,0 +1,136 @@
+#include "aggregators/pipeline.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "aggregators/combine/fedavg.h"
+#include "aggregators/optimize/sgd.h"
+#include "common/status_macros.h"
+
+namespace tributary {
+namespace {
+
+// Pairs of effects of which the later one may not follow the earlier one, near or far.
+struct UnsoundPair {
+  Effect earlier;
+  Effect later;
+  absl::string_view reason;
+  absl::string_view remedy;
+};
+constexpr UnsoundPair kUnsoundPairs[] = {
+    {Effect::kProjects, Effect::kReshapes, "brings back directions that the projection removed",
+     "let only steps that scale the whole delta (clip, optimizer sgd) follow the projection"},
+};
+
+absl::Status CheckFiniteModel(const ParamVector& model, Parallel* parallel) {
+  if (std::isfinite(SquaredNorm(model.values(), parallel))) return absl::OkStatus();
+  return WithContext(CheckFinite(*model.layout(), model.values()), "the next model");
+}
+
+void AddNamed(absl::string_view prefix, const StateRefs& from, StateRefs& to) {
+  for (const auto& [name, vector] : from.vectors) to.vectors[absl::StrCat(prefix, name)] = vector;
+  for (const auto& [name, scalar] : from.scalars) to.scalars[absl::StrCat(prefix, name)] = scalar;
+}
+
+}  // namespace
+
+AggregationSpec::AggregationSpec()
+    : combine{.name = "fedavg", .options = config::Print(FedAvgOptions{}), .position = {}},
+      optimizer{.name = "sgd", .options = config::Print(SgdOptions{}), .position = {}} {}
+
+void AggregationSpec::Describe(config::Fields<AggregationSpec>& fields) {
+  fields.Add("combine", &AggregationSpec::combine, "how updates become one delta")
+      .Alternatives(AggregatorRegistry().Alternatives());
+  fields.Add("transforms", &AggregationSpec::transforms, "what is done to that delta, in order")
+      .Alternatives(TransformRegistry().Alternatives());
+  fields.Add("optimizer", &AggregationSpec::optimizer, "how the delta changes the model")
+      .Alternatives(OptimizerRegistry().Alternatives());
+}
+
+absl::Status AggregationSpec::Validate() const {
+  TRIB_RETURN_IF_ERROR(AggregatorRegistry().Create(combine, {}).status());
+  std::vector<PipelineStep> steps;
+  for (const config::Choice& choice : transforms) {
+    TRIB_ASSIGN_OR_RETURN(const auto transform, TransformRegistry().Create(choice, {}));
+    steps.push_back({choice.name, transform->effect()});
+  }
+  TRIB_ASSIGN_OR_RETURN(const auto server_optimizer, OptimizerRegistry().Create(optimizer, {}));
+  steps.push_back({absl::StrCat("optimizer ", optimizer.name), server_optimizer->effect()});
+  return CheckSoundOrder(steps);
+}
+
+absl::Status CheckSoundOrder(absl::Span<const PipelineStep> steps) {
+  std::set<std::string> seen;
+  for (auto later = steps.begin(); later != steps.end(); ++later) {
+    if (!seen.insert(later->name).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("transforms: ", later->name, " stands twice; name it once"));
+    }
+    for (auto earlier = steps.begin(); earlier != later; ++earlier) {
+      for (const UnsoundPair& pair : kUnsoundPairs) {
+        if (pair.earlier != earlier->effect || pair.later != later->effect) continue;
+        return absl::InvalidArgumentError(absl::StrCat(later->name, " after ", earlier->name, " ",
+                                                       pair.reason, "; ", pair.remedy));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::Create(const AggregationSpec& spec,
+                                                           LayoutPtr layout, Parallel* parallel) {
+  TRIB_RETURN_IF_ERROR(spec.Validate());
+  std::unique_ptr<Pipeline> pipeline(new Pipeline());
+  for (const config::Choice& choice : spec.transforms) {
+    TRIB_ASSIGN_OR_RETURN(auto transform, TransformRegistry().Create(choice, {layout, parallel}));
+    pipeline->transforms_.push_back(std::move(transform));
+  }
+  TRIB_ASSIGN_OR_RETURN(pipeline->optimizer_,
+                        OptimizerRegistry().Create(spec.optimizer, {layout, parallel}));
+  pipeline->spec_ = spec;
+  pipeline->layout_ = std::move(layout);
+  pipeline->parallel_ = parallel;
+  return pipeline;
+}
+
+absl::StatusOr<std::unique_ptr<Aggregator>> Pipeline::NewAggregator() const {
+  return AggregatorRegistry().Create(spec_.combine, {layout_, parallel_});
+}
+
+absl::StatusOr<Applied> Pipeline::Apply(std::unique_ptr<Aggregator> aggregator, Version version,
+                                        ParamVector& model) {
+  if (model.empty() || model.layout()->digest() != layout_->digest()) {
+    return absl::InvalidArgumentError("the model has another layout than the pipeline");
+  }
+  TRIB_ASSIGN_OR_RETURN(Aggregate aggregate, std::move(*aggregator).Finish());
+  aggregator.reset();
+  const double norm = std::sqrt(SquaredNorm(aggregate.delta.trainable(), parallel_));
+  if (!std::isfinite(norm)) {
+    return WithContext(CheckFinite(*layout_, aggregate.delta.trainable()), "the combined delta");
+  }
+  for (const auto& transform : transforms_) {
+    TRIB_RETURN_IF_ERROR(transform->Apply(aggregate, {.version = version}));
+  }
+  TRIB_RETURN_IF_ERROR(optimizer_->Step(aggregate.delta.trainable(), model.trainable()));
+  const absl::Span<const float> buffers = aggregate.delta.buffers();
+  std::copy(buffers.begin(), buffers.end(), model.buffers().begin());
+  TRIB_RETURN_IF_ERROR(CheckFiniteModel(model, parallel_));
+  return Applied{.updates = aggregate.updates,
+                 .num_examples = aggregate.num_examples,
+                 .server_rate = optimizer_->rate(),
+                 .delta_norm = norm};
+}
+
+StateRefs Pipeline::State() {
+  StateRefs state;
+  for (size_t i = 0; i < transforms_.size(); ++i) {
+    AddNamed(absl::StrCat("transform.", i, "."), transforms_[i]->State(), state);
+  }
+  AddNamed("optimizer.", optimizer_->State(), state);
+  return state;
+}
+
+}  // namespace tributary

@@ -9,11 +9,14 @@
 #define TRIBUTARY_AGGREGATORS_PIPELINE_H_
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "aggregators/combine/aggregator.h"
+#include "aggregators/effect.h"
 #include "aggregators/optimize/server_optimizer.h"
 #include "aggregators/transform/update_transform.h"
 #include "common/config/schema.h"
@@ -32,6 +35,16 @@ struct AggregationSpec {
   AggregationSpec();  // the defaults, complete
 };
 
+// What happens between the combined delta and the model, in order.
+struct PipelineStep {
+  std::string name;  // "clip"
+  Effect effect;
+};
+
+// InvalidArgument with the reason and the remedy: a transform that stands twice, or a step
+// that would undo an earlier one (a projection is the last step that is more than a factor).
+absl::Status CheckSoundOrder(absl::Span<const PipelineStep> steps);
+
 struct Applied {
   int64_t updates = 0;
   int64_t num_examples = 0;
@@ -49,8 +62,9 @@ class Pipeline {
 
   absl::StatusOr<std::unique_ptr<Aggregator>> NewAggregator() const;
 
-  // Changes `model`, which is at version `version`, into the next version. On an error
-  // the model and the state may be half changed: reload both.
+  // Changes `model`, which is at version `version`, into the next version. OutOfRange if the
+  // delta or the next model is not finite, InvalidArgument if layouts differ. On an error the
+  // model and the state may be half changed: reload both.
   absl::StatusOr<Applied> Apply(std::unique_ptr<Aggregator> aggregator, Version version,
                                 ParamVector& model);
 
@@ -59,6 +73,7 @@ class Pipeline {
 
  private:
   Pipeline() = default;
+
   AggregationSpec spec_;
   LayoutPtr layout_;
   Parallel* parallel_ = nullptr;

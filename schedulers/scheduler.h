@@ -27,7 +27,8 @@
 
 namespace tributary {
 
-// The client is idle and may be given work, until it is dispatched or checks out.
+// The client is idle and may be given work, until it is dispatched or checks out. Repeated
+// check-ins of an idle client are one.
 struct CheckIn {
   ClientId client;
 };
@@ -64,6 +65,8 @@ struct SchedulerEvent {
   std::variant<CheckIn, CheckOut, UpdateAccepted, WorkLost, TimerFired, Published> what;
 };
 
+// To an idle client, or to one whose update has just been accepted: the host keeps the order
+// until that client checks in.
 struct Dispatch {
   ClientId client;
   GroupId group = 0;

@@ -1,8 +1,10 @@
 // Aggregator: updates -> one aggregate, streaming.
 //
 //   TRIB_ASSIGN_OR_RETURN(auto aggregator, AggregatorRegistry().Create(choice, deps));
-//   for (each update, in work-order order) TRIB_RETURN_IF_ERROR(aggregator->Accumulate(update,
-//   about)); TRIB_ASSIGN_OR_RETURN(Aggregate aggregate, std::move(*aggregator).Finish());
+//   for (each update, in work-order order) {
+//     TRIB_RETURN_IF_ERROR(aggregator->Accumulate(update, about));
+//   }
+//   TRIB_ASSIGN_OR_RETURN(Aggregate aggregate, std::move(*aggregator).Finish());
 //
 // Memory is one model, whatever the number of updates. The sum of a coordinate runs over
 // updates in the order of the Accumulate calls; callers use work-order order, so that the
@@ -17,20 +19,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "aggregators/parallel.h"
 #include "common/ids.h"
 #include "common/params/param_vector.h"
 #include "common/params/update.h"
 #include "common/registry.h"
 
 namespace tributary {
-
-// Runs a function over disjoint parts of a range, on however many threads.
-class Parallel {
- public:
-  virtual ~Parallel() = default;
-  // Calls body(part) for parts that cover [0, size) once; returns when all are done.
-  virtual void For(int64_t size, const std::function<void(CoordinateRange)>& body) = 0;
-};
 
 // What the coordinator knows of an update beside what the client says.
 struct Contribution {
@@ -69,7 +64,7 @@ class Aggregator {
 };
 
 struct AggregatorDeps {
-  LayoutPtr layout;
+  LayoutPtr layout;              // null: only to check options
   Parallel* parallel = nullptr;  // null: the calling thread
 };
 

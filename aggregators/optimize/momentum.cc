@@ -1,0 +1,35 @@
+#include "aggregators/optimize/momentum.h"
+
+#include "common/status_macros.h"
+
+namespace tributary {
+
+void MomentumOptions::Describe(config::Fields<MomentumOptions>& fields) {
+  fields.Add("learning_rate", &MomentumOptions::learning_rate, "factor on the velocity")
+      .GreaterThan(0);
+  fields.Add("momentum", &MomentumOptions::momentum, "share of the velocity that a step keeps")
+      .Min(0)
+      .LessThan(1);
+}
+
+absl::StatusOr<std::unique_ptr<MomentumOptimizer>> MomentumOptimizer::Create(
+    const Options& options, const OptimizerDeps& deps) {
+  return std::unique_ptr<MomentumOptimizer>(new MomentumOptimizer(options, deps));
+}
+
+absl::Status MomentumOptimizer::Step(absl::Span<const float> delta, absl::Span<float> params) {
+  TRIB_RETURN_IF_ERROR(CheckSizes(*deps_.layout, delta, params));
+  TRIB_RETURN_IF_ERROR(EnsureState(deps_.layout, 0.0F, "velocity", velocity_));
+  const auto keep = static_cast<float>(options_.momentum);
+  const auto rate = static_cast<float>(options_.learning_rate);
+  const absl::Span<float> velocity = velocity_.trainable();
+  ForRanges(deps_.parallel, deps_.layout->trainable_size(), [&](CoordinateRange range) {
+    for (auto i = static_cast<size_t>(range.begin); i < static_cast<size_t>(range.end); ++i) {
+      velocity[i] = keep * velocity[i] + delta[i];
+      params[i] += rate * velocity[i];
+    }
+  });
+  return absl::OkStatus();
+}
+
+}  // namespace tributary

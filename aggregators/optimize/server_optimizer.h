@@ -5,8 +5,10 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
-#include "aggregators/combine/aggregator.h"
+#include "aggregators/effect.h"
+#include "aggregators/parallel.h"
 #include "aggregators/state.h"
+#include "common/params/param_layout.h"
 #include "common/registry.h"
 
 namespace tributary {
@@ -18,20 +20,31 @@ class ServerOptimizer {
 
   // params and delta: the trainable coordinates, same size. Buffers are not its business:
   // the pipeline replaces them by the aggregate's.
+  // InvalidArgument if the sizes differ from the layout's trainable part, or the restored state's.
   virtual absl::Status Step(absl::Span<const float> delta, absl::Span<float> params) = 0;
 
   // The factor on the delta in the last Step: the server_rate of metrics.csv.
   virtual double rate() const = 0;
 
+  virtual Effect effect() const = 0;
+
   virtual StateRefs State() { return {}; }
 };
 
 struct OptimizerDeps {
-  LayoutPtr layout;
+  LayoutPtr layout;  // null: only to check options and ask for effect()
   Parallel* parallel = nullptr;
 };
 
 const Registry<ServerOptimizer, const OptimizerDeps&>& OptimizerRegistry();
+
+// For implementations. InvalidArgument unless both are as long as the trainable part.
+absl::Status CheckSizes(const ParamLayout& layout, absl::Span<const float> delta,
+                        absl::Span<const float> params);
+// Makes a vector of the state that is not yet there, every value `initial`. InvalidArgument if
+// it is there (restored) and of another layout.
+absl::Status EnsureState(const LayoutPtr& layout, float initial, absl::string_view name,
+                         ParamVector& state);
 
 }  // namespace tributary
 

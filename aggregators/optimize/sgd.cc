@@ -1,0 +1,27 @@
+#include "aggregators/optimize/sgd.h"
+
+#include "common/status_macros.h"
+
+namespace tributary {
+
+void SgdOptions::Describe(config::Fields<SgdOptions>& fields) {
+  fields.Add("learning_rate", &SgdOptions::learning_rate, "factor on the delta").GreaterThan(0);
+}
+
+absl::StatusOr<std::unique_ptr<SgdOptimizer>> SgdOptimizer::Create(const Options& options,
+                                                                   const OptimizerDeps& deps) {
+  return std::unique_ptr<SgdOptimizer>(new SgdOptimizer(options, deps));
+}
+
+absl::Status SgdOptimizer::Step(absl::Span<const float> delta, absl::Span<float> params) {
+  TRIB_RETURN_IF_ERROR(CheckSizes(*deps_.layout, delta, params));
+  const auto rate = static_cast<float>(options_.learning_rate);
+  ForRanges(deps_.parallel, deps_.layout->trainable_size(), [&](CoordinateRange range) {
+    for (auto i = static_cast<size_t>(range.begin); i < static_cast<size_t>(range.end); ++i) {
+      params[i] += rate * delta[i];
+    }
+  });
+  return absl::OkStatus();
+}
+
+}  // namespace tributary

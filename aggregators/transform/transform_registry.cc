@@ -1,0 +1,15 @@
+#include "aggregators/transform/clip.h"
+#include "aggregators/transform/update_transform.h"
+
+namespace tributary {
+
+const Registry<UpdateTransform, const TransformDeps&>& TransformRegistry() {
+  using R = Registry<UpdateTransform, const TransformDeps&>;
+  static const R* const registry =
+      new R("transform", {
+                             R::Of<ClipTransform>("clip", "bound on the delta's L2 norm"),
+                         });
+  return *registry;
+}
+
+}  // namespace tributary

@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "aggregators/combine/aggregator.h"
+#include "aggregators/effect.h"
 #include "aggregators/state.h"
 #include "common/registry.h"
 
@@ -21,11 +22,13 @@ class UpdateTransform {
   // Changes the trainable part of `aggregate.delta` in place; never its buffers.
   virtual absl::Status Apply(Aggregate& aggregate, const TransformContext& context) = 0;
 
+  virtual Effect effect() const = 0;
+
   virtual StateRefs State() { return {}; }
 };
 
 struct TransformDeps {
-  LayoutPtr layout;
+  LayoutPtr layout;  // null: only to check options and ask for effect()
   Parallel* parallel = nullptr;
 };
 

@@ -1,0 +1,127 @@
+#include "aggregators/combine/fedavg.h"
+
+#include <limits>
+#include <utility>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/params.h"
+#include "tests/testing/status_matchers.h"
+
+namespace tributary {
+namespace {
+
+using ::testing::HasSubstr;
+using ::tributary::test::FlatLayout;
+using ::tributary::test::IsOk;
+using ::tributary::test::MakeParams;
+using ::tributary::test::MakeUpdate;
+using ::tributary::test::ParamsNear;
+using ::tributary::test::StatusIs;
+
+std::unique_ptr<FedAvgAggregator> Make(const LayoutPtr& layout, const char* weights) {
+  return FedAvgAggregator::Create({.weights = weights}, {.layout = layout}).value();
+}
+
+Update Of(const LayoutPtr& layout, std::vector<float> values, int64_t num_examples) {
+  return MakeUpdate(MakeParams(layout, std::move(values)),
+                    {.work_order = 1, .num_examples = num_examples, .local_steps = 1});
+}
+
+// By hand: deltas (1, −2), (5, 2), buffers 10 and 20, with 1 and 3 examples.
+TEST(FedAvgTest, WeighsByExamples) {
+  const LayoutPtr layout = FlatLayout(2, 1);
+  const auto aggregator = Make(layout, "examples");
+  ASSERT_THAT(aggregator->Accumulate(Of(layout, {1, -2, 10}, 1), {}), IsOk());
+  ASSERT_THAT(aggregator->Accumulate(Of(layout, {5, 2, 20}, 3), {}), IsOk());
+  TRIB_ASSERT_OK_AND_ASSIGN(const Aggregate mean, std::move(*aggregator).Finish());
+  EXPECT_THAT(mean.delta, ParamsNear({4, 1, 17.5}, 0));
+  EXPECT_EQ(mean.updates, 2);
+  EXPECT_EQ(mean.num_examples, 4);
+  EXPECT_EQ(mean.weight, 4.0);
+}
+
+TEST(FedAvgTest, WeighsUniformly) {
+  const LayoutPtr layout = FlatLayout(2, 1);
+  const auto aggregator = Make(layout, "uniform");
+  ASSERT_THAT(aggregator->Accumulate(Of(layout, {1, -2, 10}, 1), {}), IsOk());
+  ASSERT_THAT(aggregator->Accumulate(Of(layout, {5, 2, 20}, 3), {}), IsOk());
+  TRIB_ASSERT_OK_AND_ASSIGN(const Aggregate mean, std::move(*aggregator).Finish());
+  EXPECT_THAT(mean.delta, ParamsNear({3, 0, 15}, 0));
+  EXPECT_EQ(mean.num_examples, 4);
+  EXPECT_EQ(mean.weight, 2.0);
+}
+
+TEST(FedAvgTest, OneUpdateIsItsOwnMean) {
+  const LayoutPtr layout = FlatLayout(3);
+  const auto aggregator = Make(layout, "examples");
+  ASSERT_THAT(aggregator->Accumulate(Of(layout, {0.5F, -0.25F, 8}, 600), {}), IsOk());
+  TRIB_ASSERT_OK_AND_ASSIGN(const Aggregate mean, std::move(*aggregator).Finish());
+  EXPECT_THAT(mean.delta, ParamsNear({0.5F, -0.25F, 8}, 0));
+}
+
+TEST(FedAvgTest, RefusesBadWeightsAndSaysWhose) {
+  const LayoutPtr layout = FlatLayout(1);
+  for (const char* weights : {"examples", "uniform"}) {
+    const auto aggregator = Make(layout, weights);
+    for (const int64_t examples : {int64_t{0}, int64_t{-5}, std::numeric_limits<int64_t>::max(),
+                                   std::numeric_limits<int64_t>::min()}) {
+      EXPECT_THAT(aggregator->Accumulate(Of(layout, {1}, examples), {.client = ClientId("eve")}),
+                  StatusIs(absl::StatusCode::kInvalidArgument,
+                           AllOf(HasSubstr("eve"), HasSubstr("num_examples"))));
+    }
+  }
+}
+
+TEST(FedAvgTest, MergesOnlyWithItsLike) {
+  const LayoutPtr layout = FlatLayout(2);
+  const auto examples = Make(layout, "examples");
+  EXPECT_THAT(examples->MergeFrom(*Make(layout, "uniform")),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("weights")));
+  EXPECT_THAT(examples->MergeFrom(*Make(FlatLayout(3), "examples")),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("layout")));
+}
+
+TEST(FedAvgTest, RestoresOnlyItsLike) {
+  const LayoutPtr layout = FlatLayout(2);
+  const std::string saved = Make(layout, "examples")->Serialize();
+  EXPECT_THAT(Make(layout, "uniform")->Restore(saved), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Make(FlatLayout(1, 1), "examples")->Restore(saved),
+              StatusIs(absl::StatusCode::kDataLoss));
+  std::string other_version = saved;
+  other_version[3] = '2';
+  EXPECT_THAT(Make(layout, "examples")->Restore(other_version),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("version")));
+}
+
+TEST(FedAvgTest, RestoreRefusesCountsThatContradictOneAnother) {
+  const LayoutPtr layout = FlatLayout(2);
+  const auto aggregator = Make(layout, "examples");
+  ASSERT_THAT(aggregator->Accumulate(Of(layout, {1, 2}, 5), {}), IsOk());
+  const std::string good = aggregator->Serialize();
+  constexpr size_t kUpdates = 37, kExamples = 45, kWeight = 53;
+  const auto with = [&good](size_t offset, auto value) {
+    std::string bytes = good;
+    bytes.replace(offset, sizeof(value), reinterpret_cast<const char*>(&value), sizeof(value));
+    return bytes;
+  };
+  for (const std::string& bad :
+       {with(kUpdates, int64_t{-1}), with(kUpdates, int64_t{0}), with(kUpdates, int64_t{6}),
+        with(kExamples, int64_t{0}), with(kWeight, 0.0), with(kWeight, -1.0),
+        with(kWeight, std::numeric_limits<double>::quiet_NaN()),
+        with(kWeight, std::numeric_limits<double>::infinity())}) {
+    EXPECT_THAT(aggregator->Restore(bad),
+                StatusIs(absl::StatusCode::kDataLoss, HasSubstr("contradict")));
+    EXPECT_EQ(aggregator->Serialize(), good);
+  }
+  EXPECT_THAT(aggregator->Restore(good), IsOk());
+}
+
+TEST(FedAvgTest, RefusesUnknownWeights) {
+  EXPECT_THAT(
+      AggregatorRegistry().Create({"fedavg", {{"weights", "exmples"}}, {}}, AggregatorDeps{}),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("examples")));
+}
+
+}  // namespace
+}  // namespace tributary

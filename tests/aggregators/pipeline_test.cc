@@ -1,0 +1,135 @@
+#include "aggregators/pipeline.h"
+
+#include <limits>
+#include <utility>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/params.h"
+#include "tests/testing/status_matchers.h"
+
+namespace tributary {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Key;
+using ::testing::UnorderedElementsAre;
+using ::tributary::test::FlatLayout;
+using ::tributary::test::IsOk;
+using ::tributary::test::MakeParams;
+using ::tributary::test::MakeUpdate;
+using ::tributary::test::ParamsNear;
+using ::tributary::test::StatusIs;
+
+constexpr float kMax = std::numeric_limits<float>::max();
+
+absl::StatusOr<AggregationSpec> Parse(absl::string_view json) {
+  TRIB_ASSIGN_OR_RETURN(const config::Node node, config::NodeFromJsonText(json));
+  return config::Parse<AggregationSpec>(node, "aggregation");
+}
+
+// Combines these deltas and buffers with one example each, and applies them.
+absl::StatusOr<Applied> ApplyAll(Pipeline& pipeline, ParamVector& model,
+                                 const std::vector<std::vector<float>>& updates) {
+  TRIB_ASSIGN_OR_RETURN(auto aggregator, pipeline.NewAggregator());
+  for (const std::vector<float>& values : updates) {
+    TRIB_RETURN_IF_ERROR(aggregator->Accumulate(
+        MakeUpdate(MakeParams(model.layout(), values), {.num_examples = 1, .local_steps = 1}), {}));
+  }
+  return pipeline.Apply(std::move(aggregator), 0, model);
+}
+
+TEST(AggregationSpecTest, DefaultsAreCompleteAndWhatAnEmptySectionMeans) {
+  const auto expected = nlohmann::json::parse(R"({
+      "combine": {"fedavg": {"weights": "examples"}},
+      "transforms": [],
+      "optimizer": {"sgd": {"learning_rate": 1.0}}})");
+  EXPECT_EQ(config::Print(AggregationSpec()), expected);
+  TRIB_ASSERT_OK_AND_ASSIGN(const AggregationSpec spec, Parse("{}"));
+  EXPECT_EQ(config::Print(spec), expected);
+  EXPECT_THAT(AggregationSpec().Validate(), IsOk());
+}
+
+TEST(AggregationSpecTest, RefusesATransformThatStandsTwice) {
+  EXPECT_THAT(Parse(R"({"transforms": ["clip", {"clip": {"norm": 2}}]})").status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("clip stands twice")));
+}
+
+TEST(AggregationSpecTest, RefusesUnknownNames) {
+  EXPECT_THAT(Parse(R"({"optimizer": "adm"})").status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("adam")));
+}
+
+TEST(CheckSoundOrderTest, OnlyFactorsMayFollowAProjection) {
+  const PipelineStep project{"projection", Effect::kProjects}, clip{"clip", Effect::kScales},
+      adam{"optimizer adam", Effect::kReshapes}, sgd{"optimizer sgd", Effect::kScales};
+  EXPECT_THAT(CheckSoundOrder({}), IsOk());
+  EXPECT_THAT(CheckSoundOrder({clip, adam}), IsOk());
+  EXPECT_THAT(CheckSoundOrder({adam, project, clip, sgd}), IsOk());
+  EXPECT_THAT(CheckSoundOrder({project, clip, adam}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("optimizer adam after projection"), HasSubstr("clip"))));
+}
+
+TEST(PipelineTest, GoesFromUpdatesToTheNextModel) {
+  // Mean delta (3, 4), norm 5; clipped to (1.5, 2); added half.
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const AggregationSpec spec,
+      Parse(
+          R"({"transforms": [{"clip": {"norm": 2.5}}], "optimizer": {"sgd": {"learning_rate": 0.5}}})"));
+  const LayoutPtr layout = FlatLayout(2, 1);
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto pipeline, Pipeline::Create(spec, layout));
+  ParamVector model = MakeParams(layout, {10, 20, 30});
+  TRIB_ASSERT_OK_AND_ASSIGN(const Applied applied,
+                            ApplyAll(*pipeline, model, {{2, 4, 7}, {4, 4, 9}}));
+  EXPECT_THAT(model, ParamsNear({10.75, 21, 8}, 0)) << "buffers are replaced, not added";
+  EXPECT_EQ(applied.updates, 2);
+  EXPECT_EQ(applied.num_examples, 2);
+  EXPECT_EQ(applied.server_rate, 0.5);
+  EXPECT_EQ(applied.delta_norm, 5.0);
+}
+
+TEST(PipelineTest, KeepsTheOptimizersStateUnderItsName) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const AggregationSpec spec,
+                            Parse(R"({"transforms": ["clip"], "optimizer": "adam"})"));
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto pipeline, Pipeline::Create(spec, FlatLayout(1)));
+  EXPECT_THAT(pipeline->State().vectors,
+              UnorderedElementsAre(Key("optimizer.first_moment"), Key("optimizer.second_moment")));
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto plain, Pipeline::Create(AggregationSpec(), FlatLayout(1)));
+  EXPECT_THAT(plain->State().vectors, IsEmpty());
+}
+
+TEST(PipelineTest, RefusesToApplyNothing) {
+  const LayoutPtr layout = FlatLayout(1);
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto pipeline, Pipeline::Create(AggregationSpec(), layout));
+  ParamVector model(layout);
+  EXPECT_THAT(ApplyAll(*pipeline, model, {}).status(),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+TEST(PipelineTest, RefusesAModelOfAnotherLayout) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto pipeline,
+                            Pipeline::Create(AggregationSpec(), FlatLayout(1)));
+  TRIB_ASSERT_OK_AND_ASSIGN(auto aggregator, pipeline->NewAggregator());
+  ParamVector model(FlatLayout(2));
+  EXPECT_THAT(pipeline->Apply(std::move(aggregator), 0, model).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("layout")));
+}
+
+TEST(PipelineTest, RefusesSumsThatOverflow) {
+  const LayoutPtr layout = FlatLayout(2, 1);
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto pipeline, Pipeline::Create(AggregationSpec(), layout));
+  ParamVector model(layout);
+  EXPECT_THAT(ApplyAll(*pipeline, model, {{0, kMax, 0}, {0, kMax, 0}}).status(),
+              StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("combined delta")));
+  EXPECT_THAT(ApplyAll(*pipeline, model, {{0, 0, kMax}, {0, 0, kMax}}).status(),
+              StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("next model")));
+  ParamVector large = MakeParams(layout, {kMax, 0, 0});
+  EXPECT_THAT(ApplyAll(*pipeline, large, {{kMax, 0, 0}}).status(),
+              StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("next model")));
+}
+
+}  // namespace
+}  // namespace tributary

@@ -1,0 +1,151 @@
+// What every server optimizer promises (aggregators/optimize/server_optimizer.h), over every
+// registry entry: with its default options and with those of kOptions.
+#include <cmath>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "aggregators/optimize/server_optimizer.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/testing/params.h"
+#include "tests/testing/state_copy.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/thread_parallel.h"
+
+namespace tributary {
+namespace {
+
+using ::tributary::test::CopyState;
+using ::tributary::test::FlatLayout;
+using ::tributary::test::IsOk;
+using ::tributary::test::ParamsNear;
+using ::tributary::test::RandomParams;
+using ::tributary::test::StatusIs;
+using ::tributary::test::ThreadParallel;
+
+constexpr int kSteps = 6;
+
+const std::vector<std::pair<const char*, const char*>> kOptions = {
+    {"sgd", R"({"learning_rate": 0.3})"},
+    {"momentum", R"({"learning_rate": 0.3, "momentum": 0})"},
+    {"adagrad", R"({"beta1": 0.5, "tau": 0.1})"},
+    {"adam", R"({"beta1": 0, "beta2": 0})"},
+    {"yogi", R"({"beta1": 0, "beta2": 0.5, "tau": 1})"},
+};
+
+struct Case {
+  config::Choice choice;
+  std::string name;
+};
+
+std::vector<Case> Cases() {
+  std::vector<Case> cases;
+  for (const auto& entry : OptimizerRegistry().entries()) {
+    cases.push_back({{.name = entry.name, .options = nlohmann::json::object(), .position = {}},
+                     absl::StrCat(entry.name, "_defaults")});
+    for (const auto& [name, options] : kOptions) {
+      if (entry.name != name) continue;
+      cases.push_back({{.name = name, .options = nlohmann::json::parse(options), .position = {}},
+                       absl::StrCat(name, "_options", cases.size())});
+    }
+  }
+  return cases;
+}
+
+class OptimizerConformanceTest : public ::testing::TestWithParam<Case> {
+ protected:
+  std::unique_ptr<ServerOptimizer> Make(Parallel* parallel = nullptr) {
+    auto made =
+        OptimizerRegistry().Create(GetParam().choice, {.layout = layout_, .parallel = parallel});
+    EXPECT_THAT(made, IsOk());
+    return *std::move(made);
+  }
+  // Step number `step` with a delta of its own.
+  void Step(ServerOptimizer& optimizer, int step, ParamVector& model) {
+    const ParamVector delta = RandomParams(layout_, static_cast<uint64_t>(70 + step), 0.01F);
+    ASSERT_THAT(optimizer.Step(delta.trainable(), model.trainable()), IsOk());
+  }
+
+  const LayoutPtr layout_ = FlatLayout(20011, 7);
+  const ParamVector start_ = RandomParams(layout_, 1);
+};
+
+TEST_P(OptimizerConformanceTest, AFreshOneDoesNothingWithoutADelta) {
+  ParamVector model = start_.Clone();
+  const ParamVector nothing(layout_);
+  const auto optimizer = Make();
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_THAT(optimizer->Step(nothing.trainable(), model.trainable()), IsOk());
+  }
+  EXPECT_THAT(model, ParamsNear(start_, 0));
+}
+
+TEST_P(OptimizerConformanceTest, GoesTheWayOfTheDelta) {
+  ParamVector model = start_.Clone();
+  const ParamVector delta = RandomParams(layout_, 2, 0.01F);
+  const auto optimizer = Make();
+  ASSERT_THAT(optimizer->Step(delta.trainable(), model.trainable()), IsOk());
+  double along = 0;
+  for (size_t i = 0; i < delta.trainable().size(); ++i) {
+    along += (model.trainable()[i] - start_.trainable()[i]) * delta.trainable()[i];
+  }
+  EXPECT_GT(along, 0) << "the delta is added, not subtracted";
+  EXPECT_GT(optimizer->rate(), 0);
+  EXPECT_TRUE(std::isfinite(optimizer->rate()));
+}
+
+TEST_P(OptimizerConformanceTest, HasTheSameBitsOnAnyNumberOfThreads) {
+  ParamVector serial = start_.Clone();
+  const auto alone = Make();
+  for (int i = 0; i < kSteps; ++i) Step(*alone, i, serial);
+  for (int64_t threads = 1; threads <= 4; ++threads) {
+    ThreadParallel parallel(threads);
+    ParamVector model = start_.Clone();
+    const auto optimizer = Make(&parallel);
+    for (int i = 0; i < kSteps; ++i) Step(*optimizer, i, model);
+    EXPECT_THAT(model, ParamsNear(serial, 0)) << threads;
+  }
+}
+
+TEST_P(OptimizerConformanceTest, GoesOnFromItsSavedStateToTheBit) {
+  ParamVector unbroken = start_.Clone();
+  const auto straight = Make();
+  for (int i = 0; i < kSteps; ++i) Step(*straight, i, unbroken);
+  ParamVector so_far = start_.Clone();
+  const auto interrupted = Make();
+  for (int cut = 0; cut < kSteps; ++cut) {
+    const auto resumed = Make();
+    CopyState(interrupted->State(), resumed->State());
+    ParamVector model = so_far.Clone();
+    for (int i = cut; i < kSteps; ++i) Step(*resumed, i, model);
+    EXPECT_THAT(model, ParamsNear(unbroken, 0)) << "saved before step " << cut;
+    Step(*interrupted, cut, so_far);
+  }
+}
+
+TEST_P(OptimizerConformanceTest, WrongSizesChangeNothing) {
+  ParamVector model = start_.Clone();
+  const ParamVector delta = RandomParams(layout_, 3);
+  const auto optimizer = Make();
+  EXPECT_THAT(optimizer->Step(delta.values(), model.trainable()),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(optimizer->Step(delta.trainable(), model.values()),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(optimizer->Step({}, {}), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(model, ParamsNear(start_, 0));
+}
+
+TEST_P(OptimizerConformanceTest, CanBeMadeWithoutALayoutToAskForItsEffect) {
+  const auto made = OptimizerRegistry().Create(GetParam().choice, {});
+  ASSERT_THAT(made, IsOk());
+  EXPECT_EQ((*made)->effect(), Make()->effect());
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, OptimizerConformanceTest, ::testing::ValuesIn(Cases()),
+                         [](const auto& test) { return test.param.name; });
+
+}  // namespace
+}  // namespace tributary

@@ -21,6 +21,9 @@ find_library(TRIBUTARY_HTTPLIB_LIBRARY cpp-httplib REQUIRED)
 add_library(tributary_httplib INTERFACE)
 target_include_directories(tributary_httplib SYSTEM INTERFACE ${TRIBUTARY_HTTPLIB_INCLUDE})
 target_link_libraries(tributary_httplib INTERFACE ${TRIBUTARY_HTTPLIB_LIBRARY} Threads::Threads)
+# As the shared library was built: the layout of its classes depends on them.
+target_compile_definitions(tributary_httplib INTERFACE
+  CPPHTTPLIB_OPENSSL_SUPPORT CPPHTTPLIB_ZLIB_SUPPORT CPPHTTPLIB_BROTLI_SUPPORT)
 
 if(TRIBUTARY_WITH_TORCH)
   find_package(Torch CONFIG REQUIRED)

@@ -38,6 +38,10 @@ endif()
 add_library(tributary_warnings INTERFACE)
 target_compile_options(tributary_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wno-missing-field-initializers -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  # GCC 12 takes the inactive members of a std::variant for uninitialised ones.
+  target_compile_options(tributary_warnings INTERFACE -Wno-maybe-uninitialized)
+endif()
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
   target_compile_options(tributary_warnings INTERFACE -Wthread-safety -Wno-gnu-zero-variadic-macro-arguments)
 endif()

@@ -1,0 +1,239 @@
+#include "server/coordinator/events.h"
+
+#include <array>
+#include <exception>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace tributary {
+namespace {
+
+using Json = nlohmann::json;
+
+template <typename... Ts>
+struct Overloaded : Ts... {
+  using Ts::operator()...;
+};
+template <typename... Ts>
+Overloaded(Ts...) -> Overloaded<Ts...>;
+
+constexpr std::array<absl::string_view, 8> kLossCauses = {
+    "abandoned",  "timed_out", "not_finite", "wrong_layout",
+    "bad_weight", "corrupt",   "too_large",  "recalled"};
+constexpr std::array<absl::string_view, 6> kJobStates = {"initialising", "running",   "paused",
+                                                         "done",         "cancelled", "failed"};
+constexpr std::array<absl::string_view, 3> kVerbs = {"pause", "resume", "cancel"};
+constexpr std::array<absl::string_view, 3> kWorkKinds = {"initialise", "train", "evaluate"};
+
+template <typename Enum, size_t N>
+absl::string_view NameOf(const std::array<absl::string_view, N>& names, Enum value) {
+  return names[static_cast<size_t>(value)];
+}
+
+template <typename Enum, size_t N>
+absl::StatusOr<Enum> FromName(const std::array<absl::string_view, N>& names,
+                              absl::string_view name) {
+  for (size_t i = 0; i < N; ++i) {
+    if (names[i] == name) return static_cast<Enum>(i);
+  }
+  return absl::InvalidArgumentError(absl::StrCat("unknown name '", name, "'"));
+}
+
+int64_t Nanos(absl::Time t) { return absl::ToUnixNanos(t); }
+
+Json InfoJson(const UpdateInfo& info) {
+  return {{"work_order", info.work_order},
+          {"base_version", info.base_version},
+          {"num_examples", info.num_examples},
+          {"local_steps", info.local_steps},
+          {"learning_rate", info.learning_rate},
+          {"loss", info.loss},
+          {"accuracy", info.accuracy}};
+}
+
+UpdateInfo InfoFromJson(const Json& j) {
+  return {.work_order = j.at("work_order"),
+          .base_version = j.at("base_version"),
+          .num_examples = j.at("num_examples"),
+          .local_steps = j.at("local_steps"),
+          .learning_rate = j.at("learning_rate"),
+          .loss = j.at("loss"),
+          .accuracy = j.at("accuracy")};
+}
+
+Json WhatJson(const JobEvent& e) {
+  return std::visit(
+      Overloaded{
+          [](const event::ClientAvailable& w) {
+            return Json{{"event", "client_available"},
+                        {"client", w.client.value()},
+                        {"evaluate_only", w.evaluate_only}};
+          },
+          [](const event::ClientGone& w) {
+            return Json{{"event", "client_gone"}, {"client", w.client.value()}};
+          },
+          [](const event::ModelMade& w) {
+            return Json{{"event", "model_made"}, {"work_order", w.work_order}};
+          },
+          [](const event::UpdateArrived& w) {
+            Json j = InfoJson(w.info);
+            j["event"] = "update_arrived";
+            j["bytes"] = w.bytes;
+            return j;
+          },
+          [](const event::EvaluationArrived& w) {
+            return Json{{"event", "evaluation_arrived"},
+                        {"work_order", w.work_order},
+                        {"num_examples", w.num_examples},
+                        {"loss", w.loss},
+                        {"accuracy", w.accuracy}};
+          },
+          [](const event::WorkFailed& w) {
+            return Json{{"event", "work_failed"},
+                        {"work_order", w.work_order},
+                        {"cause", std::string(LossCauseName(w.cause))},
+                        {"message", w.message}};
+          },
+          [](const event::TimerFired&) {
+            return Json{{"event", "timer_fired"}};
+          },
+          [](const event::VersionPublished& w) {
+            return Json{{"event", "version_published"},
+                        {"version", w.version},
+                        {"model_digest", w.model_digest.ToHex()},
+                        {"server_rate", w.server_rate},
+                        {"delta_norm", w.delta_norm}};
+          },
+          [](const event::PublishFailed& w) {
+            return Json{{"event", "publish_failed"}, {"message", w.message}};
+          },
+          [](const event::Command& w) {
+            return Json{{"event", "command"}, {"verb", std::string(NameOf(kVerbs, w.verb))}};
+          },
+      },
+      e.what);
+}
+
+// Throws nlohmann's exceptions for missing or mistyped members; the caller catches.
+absl::StatusOr<decltype(JobEvent::what)> WhatFromJson(const Json& j) {
+  const std::string kind = j.at("event");
+  if (kind == "client_available") {
+    return event::ClientAvailable{ClientId(j.at("client")), j.at("evaluate_only")};
+  }
+  if (kind == "client_gone") return event::ClientGone{ClientId(j.at("client"))};
+  if (kind == "model_made") return event::ModelMade{j.at("work_order")};
+  if (kind == "update_arrived") return event::UpdateArrived{InfoFromJson(j), j.at("bytes")};
+  if (kind == "evaluation_arrived") {
+    return event::EvaluationArrived{j.at("work_order"), j.at("num_examples"), j.at("loss"),
+                                    j.at("accuracy")};
+  }
+  if (kind == "work_failed") {
+    auto cause = FromName<LossCause>(kLossCauses, j.at("cause").get<std::string>());
+    if (!cause.ok()) return cause.status();
+    return event::WorkFailed{j.at("work_order"), *cause, j.at("message")};
+  }
+  if (kind == "timer_fired") return event::TimerFired{};
+  if (kind == "version_published") {
+    auto digest = Digest::FromHex(j.at("model_digest").get<std::string>());
+    if (!digest.ok()) return digest.status();
+    return event::VersionPublished{j.at("version"), *digest, j.at("server_rate"),
+                                   j.at("delta_norm")};
+  }
+  if (kind == "publish_failed") return event::PublishFailed{j.at("message")};
+  if (kind == "command") {
+    auto verb = FromName<event::Command::Verb>(kVerbs, j.at("verb").get<std::string>());
+    if (!verb.ok()) return verb.status();
+    return event::Command{*verb};
+  }
+  return absl::InvalidArgumentError(absl::StrCat("unknown event '", kind, "'"));
+}
+
+Json OrderJson(const WorkOrder& o) {
+  Json j = {{"action", "send_work"},      {"work_order", o.id},
+            {"client", o.client.value()}, {"kind", std::string(WorkKindName(o.kind))},
+            {"version", o.version},       {"group", o.group}};
+  if (o.local_steps) j["local_steps"] = *o.local_steps;
+  if (o.deadline != absl::InfiniteFuture()) j["deadline"] = Nanos(o.deadline);
+  return j;
+}
+
+Json PublicationJson(const action::PublishVersion& p) {
+  Json parts = Json::array();
+  for (const auto& part : p.parts) {
+    parts.push_back({{"work_order", part.info.work_order},
+                     {"client", part.client.value()},
+                     {"staleness", part.staleness}});
+  }
+  return {{"action", "publish_version"},
+          {"version", p.version},
+          {"group", p.group},
+          {"parts", std::move(parts)}};
+}
+
+}  // namespace
+
+absl::string_view WorkKindName(WorkKind kind) { return NameOf(kWorkKinds, kind); }
+absl::string_view LossCauseName(LossCause cause) { return NameOf(kLossCauses, cause); }
+absl::string_view JobStateName(JobState state) { return NameOf(kJobStates, state); }
+
+absl::StatusOr<JobState> ParseJobState(absl::string_view name) {
+  return FromName<JobState>(kJobStates, name);
+}
+
+nlohmann::json ToJson(const JobEvent& event) {
+  Json json = WhatJson(event);
+  json["at"] = Nanos(event.at);
+  return json;
+}
+
+absl::StatusOr<JobEvent> JobEventFromJson(const nlohmann::json& json) {
+  try {
+    auto what = WhatFromJson(json);
+    if (!what.ok()) return what.status();
+    return JobEvent{absl::FromUnixNanos(json.at("at")), *std::move(what)};
+  } catch (const std::exception& e) {
+    return absl::InvalidArgumentError(absl::StrCat("not an event: ", e.what()));
+  }
+}
+
+nlohmann::json ToJson(const JobAction& action, absl::Time at) {
+  Json json =
+      std::visit(Overloaded{
+                     [](const action::SendWork& a) { return OrderJson(a.order); },
+                     [](const action::RecallWork& a) {
+                       return Json{{"action", "recall_work"},
+                                   {"work_order", a.work_order},
+                                   {"client", a.client.value()}};
+                     },
+                     [](const action::InstallModel& a) {
+                       return Json{{"action", "install_model"}, {"work_order", a.work_order}};
+                     },
+                     [](const action::PublishVersion& a) { return PublicationJson(a); },
+                     [](const action::DropUpdate& a) {
+                       return Json{{"action", "drop_update"}, {"work_order", a.work_order}};
+                     },
+                     [](const action::WakeAt& a) {
+                       Json j = {{"action", "wake_at"}};
+                       if (a.at != absl::InfiniteFuture()) j["wake"] = Nanos(a.at);
+                       return j;
+                     },
+                     [](const action::RecordEvaluation& a) {
+                       return Json{{"action", "record_evaluation"},
+                                   {"version", a.version},
+                                   {"num_examples", a.num_examples},
+                                   {"loss", a.loss},
+                                   {"accuracy", a.accuracy}};
+                     },
+                     [](const action::SetState& a) {
+                       return Json{{"action", "set_state"},
+                                   {"state", std::string(JobStateName(a.state))},
+                                   {"reason", a.reason}};
+                     },
+                 },
+                 action);
+  json["at"] = Nanos(at);
+  return json;
+}
+
+}  // namespace tributary

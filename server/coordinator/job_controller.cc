@@ -1,0 +1,482 @@
+#include "server/coordinator/job_controller.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "schedulers/scheduler_registry.h"
+#include "server/coordinator/job_executor.h"
+
+namespace tributary {
+
+absl::StatusOr<std::unique_ptr<JobController>> JobController::Create(JobSpec spec) {
+  auto controller = std::unique_ptr<JobController>(new JobController(std::move(spec)));
+  const SchedulerDeps deps{
+      .rng = Rng(static_cast<uint64_t>(controller->spec_.seed)).Split("scheduler")};
+  TRIB_ASSIGN_OR_RETURN(controller->scheduler_,
+                        SchedulerRegistry().Create(controller->spec_.scheduler, deps));
+  return controller;
+}
+
+std::vector<JobAction> JobController::Start(absl::Time now, bool has_initial_model) {
+  now_ = now;
+  if (has_initial_model) {
+    installing_ = true;
+    actions_.push_back(action::InstallModel{0});
+  }
+  return std::exchange(actions_, {});
+}
+
+std::vector<JobAction> JobController::Handle(const JobEvent& event) {
+  if (IsEnded(progress_.state)) return {};
+  const bool is_answer = std::holds_alternative<event::VersionPublished>(event.what) ||
+                         std::holds_alternative<event::PublishFailed>(event.what);
+  if ((publication_ || installing_) && !is_answer) {
+    deferred_.push_back(event);
+    return {};
+  }
+  const auto process = [this](const JobEvent& e) {
+    now_ = std::max(now_, e.at);
+    happened_at_ = e.at;
+    std::visit([this](const auto& what) { On(what); }, e.what);
+  };
+  process(event);
+  while (!deferred_.empty() && !publication_ && !installing_ && !IsEnded(progress_.state)) {
+    const JobEvent next = std::move(deferred_.front());
+    deferred_.pop_front();
+    process(next);
+  }
+  progress_.in_flight = static_cast<int64_t>(work_.size());
+  UpdateWake();
+  return std::exchange(actions_, {});
+}
+
+const WorkOrder* JobController::FindWork(WorkOrderId id) const {
+  const auto it = work_.find(id);
+  return it == work_.end() ? nullptr : &it->second;
+}
+
+// ---- clients ---------------------------------------------------------------------------
+
+void JobController::On(const event::ClientAvailable& e) {
+  Client& client = clients_[e.client];
+  client.evaluate_only = e.evaluate_only;
+  client.present = true;
+  if (client.busy != 0 || client.available) return;
+  if (OfferEvaluation(e.client, client)) return;
+  Announce(e.client, client);
+  AskForFirstModel();
+}
+
+void JobController::Announce(const ClientId& id, Client& client) {
+  client.available = true;
+  if (!client.evaluate_only) AskScheduler(CheckIn{id});
+}
+
+void JobController::On(const event::ClientGone& e) {
+  const auto it = clients_.find(e.client);
+  if (it == clients_.end()) return;
+  it->second.present = false;
+  if (std::exchange(it->second.available, false) && !it->second.evaluate_only) {
+    AskScheduler(CheckOut{e.client});
+  }
+  FinishEvaluationIfDone();
+}
+
+// ---- the first model -------------------------------------------------------------------
+
+void JobController::AskForFirstModel() {
+  if (progress_.state != JobState::kInitialising || !work_.empty()) return;
+  for (auto& [id, client] : clients_) {
+    if (!client.available || client.evaluate_only) continue;
+    WorkOrder& order = NewWork(id, WorkKind::kInitialise);
+    order.seed = WorkOrderSeed(static_cast<uint64_t>(spec_.seed), 0);
+    Send(order);
+    return;
+  }
+}
+
+void JobController::On(const event::ModelMade& e) {
+  if (progress_.version >= 0 || (e.work_order != 0 && !TakeWork(e.work_order))) return;
+  installing_ = true;
+  actions_.push_back(action::InstallModel{e.work_order});
+}
+
+// ---- results ---------------------------------------------------------------------------
+
+void JobController::On(const event::UpdateArrived& e) {
+  const WorkOrder* known = FindWork(e.info.work_order);
+  if (known == nullptr || known->kind != WorkKind::kTrain) return;
+  const WorkOrder order = *TakeWork(e.info.work_order);
+  if (happened_at_ > order.deadline) ++progress_.late_updates;
+  progress_.uplink_bytes += e.bytes;
+  accepted_.insert(order.id);
+  waiting_updates_[order.id] = {order.client, e.info, e.bytes};
+  AskScheduler(UpdateAccepted{.client = order.client,
+                              .work_order = order.id,
+                              .group = order.group,
+                              .dispatched_at = order.dispatched_at,
+                              .local_steps = e.info.local_steps,
+                              .num_examples = e.info.num_examples,
+                              .base_version = order.version});
+}
+
+void JobController::On(const event::WorkFailed& e) {
+  const std::optional<WorkOrder> order = TakeWork(e.work_order);
+  if (!order) return;
+  ++progress_.lost[std::string(LossCauseName(e.cause))];
+  switch (order->kind) {
+    case WorkKind::kInitialise:
+      AskForFirstModel();
+      break;
+    case WorkKind::kTrain:
+      AskScheduler(WorkLost{order->client, order->id, order->group});
+      break;
+    case WorkKind::kEvaluate:
+      if (order->version == evaluation_.version) --evaluation_.out;
+      FinishEvaluationIfDone();
+      break;
+  }
+}
+
+void JobController::On(const event::EvaluationArrived& e) {
+  const WorkOrder* known = FindWork(e.work_order);
+  if (known == nullptr || known->kind != WorkKind::kEvaluate) return;
+  const WorkOrder order = *TakeWork(e.work_order);
+  if (order.version != evaluation_.version) return;
+  --evaluation_.out;
+  const auto weight = static_cast<double>(e.num_examples);
+  evaluation_.num_examples += e.num_examples;
+  evaluation_.loss_sum += weight * e.loss;
+  evaluation_.accuracy_sum += weight * e.accuracy;
+  FinishEvaluationIfDone();
+}
+
+// ---- the scheduler's will --------------------------------------------------------------
+
+void JobController::AskScheduler(decltype(SchedulerEvent::what) what) {
+  if (progress_.version < 0 || draining_ || IsEnded(progress_.state)) return;
+  Decision decision = scheduler_->Handle({now_, std::move(what)});
+  for (const WorkOrderId id : decision.drop) DropWaiting(id);
+  for (Close& close : decision.close) steps_.push_back(std::move(close));
+  for (Dispatch& dispatch : decision.dispatch) steps_.push_back(std::move(dispatch));
+  if (decision.wake_at) scheduler_wake_ = *decision.wake_at;
+  RunSteps();
+}
+
+void JobController::RunSteps() {
+  while (!steps_.empty() && !publication_ && progress_.state == JobState::kRunning && !draining_) {
+    const Step step = std::move(steps_.front());
+    steps_.pop_front();
+    if (const auto* close = std::get_if<Close>(&step)) {
+      StartPublication(*close);
+    } else {
+      StartTraining(std::get<Dispatch>(step));
+    }
+  }
+}
+
+void JobController::StartPublication(const Close& close) {
+  action::PublishVersion publication{
+      .version = progress_.version + 1, .group = close.group, .parts = {}};
+  for (const WorkOrderId id : close.updates) {
+    const auto it = waiting_updates_.find(id);
+    if (it == waiting_updates_.end()) {
+      return End(
+          JobState::kFailed,
+          absl::StrCat("the scheduler '", spec_.scheduler.name, "' closed group ", close.group,
+                       " with work order ", id, ", which has no waiting update"));
+    }
+    publication.parts.push_back({.info = it->second.info,
+                                 .client = it->second.client,
+                                 .staleness = progress_.version - it->second.info.base_version,
+                                 .bytes = it->second.bytes});
+    waiting_updates_.erase(it);
+  }
+  publication_ = publication;
+  actions_.push_back(std::move(publication));
+}
+
+void JobController::StartTraining(const Dispatch& dispatch) {
+  if (clients_[dispatch.client].busy != 0) {
+    return End(JobState::kFailed,
+               absl::StrCat("the scheduler '", spec_.scheduler.name, "' gave work to client ",
+                            dispatch.client.value(), ", which is still working"));
+  }
+  WorkOrder& order = NewWork(dispatch.client, WorkKind::kTrain);
+  order.version = progress_.version;
+  order.group = dispatch.group;
+  order.local_steps = dispatch.local_steps;
+  order.deadline = dispatch.deadline;
+  order.seed = WorkOrderSeed(static_cast<uint64_t>(spec_.seed), ++training_orders_);
+  Send(order);
+}
+
+void JobController::DropWaiting(WorkOrderId id) {
+  if (waiting_updates_.erase(id) > 0) actions_.push_back(action::DropUpdate{id});
+}
+
+void JobController::On(const event::VersionPublished& e) {
+  progress_.version = e.version;
+  progress_.model_digest = e.model_digest;
+  progress_.server_rate = e.server_rate;
+  if (std::exchange(installing_, false)) {
+    training_since_ = now_;
+    SetState(JobState::kRunning, "");
+    EvaluateVersion(e.version);
+    for (auto& [id, client] : clients_) {
+      if (client.available) Announce(id, client);
+    }
+    return;
+  }
+  if (!publication_) return;
+  const action::PublishVersion publication = *std::exchange(publication_, std::nullopt);
+  double staleness = 0, examples = 0, loss = 0;
+  for (const auto& part : publication.parts) {
+    const auto weight = static_cast<double>(part.info.num_examples);
+    progress_.client_steps += part.info.local_steps;
+    progress_.staleness_max = std::max(progress_.staleness_max, part.staleness);
+    staleness += static_cast<double>(part.staleness);
+    examples += weight;
+    loss += weight * part.info.loss;
+  }
+  progress_.updates += static_cast<int64_t>(publication.parts.size());
+  progress_.staleness_sum += staleness;
+  progress_.last_mean_staleness = staleness / static_cast<double>(publication.parts.size());
+  progress_.last_train_loss = loss / examples;
+  StopIfReached();
+  if (!draining_ && e.version % spec_.evaluate.every_versions == 0) EvaluateVersion(e.version);
+  EndIfDrained();
+  AskScheduler(Published{publication.group, e.version});
+  RunSteps();
+}
+
+void JobController::On(const event::PublishFailed& e) {
+  End(JobState::kFailed,
+      absl::StrCat("publishing version ", progress_.version + 1, " failed: ", e.message));
+}
+
+// ---- work orders -----------------------------------------------------------------------
+
+WorkOrder& JobController::NewWork(const ClientId& client, WorkKind kind) {
+  const WorkOrderId id = next_work_order_++;
+  Client& record = clients_[client];
+  record.available = false;
+  record.busy = id;
+  WorkOrder& order = work_[id];
+  order.id = id;
+  order.client = client;
+  order.kind = kind;
+  order.dispatched_at = now_;
+  return order;
+}
+
+void JobController::Send(const WorkOrder& order) { actions_.push_back(action::SendWork{order}); }
+
+std::optional<WorkOrder> JobController::TakeWork(WorkOrderId id) {
+  const auto it = work_.find(id);
+  if (it == work_.end()) return std::nullopt;
+  WorkOrder order = std::move(it->second);
+  work_.erase(it);
+  Client& client = clients_[order.client];
+  if (client.busy == id) client.busy = 0;
+  return order;
+}
+
+void JobController::Recall(WorkOrderId id) {
+  const WorkOrder order = *TakeWork(id);
+  actions_.push_back(action::RecallWork{order.id, order.client});
+}
+
+// ---- evaluation, beside training -------------------------------------------------------
+
+bool JobController::MayEvaluate(const Client& client) const {
+  return client.present && (client.evaluate_only || spec_.evaluate.by == "everyone");
+}
+
+bool JobController::OfferEvaluation(const ClientId& id, Client& client) {
+  if (evaluation_.version < 0 || !MayEvaluate(client) || client.evaluated >= evaluation_.version)
+    return false;
+  if (progress_.state == JobState::kPaused) return false;
+  client.evaluated = evaluation_.version;
+  ++evaluation_.out;
+  WorkOrder& order = NewWork(id, WorkKind::kEvaluate);
+  order.version = evaluation_.version;
+  order.deadline = evaluation_.deadline;
+  Send(order);
+  return true;
+}
+
+void JobController::EvaluateVersion(Version version) {
+  next_evaluation_ = version;
+  if (evaluation_.version >= 0) {
+    FinishEvaluationIfDone();
+  } else {
+    StartEvaluation();
+  }
+}
+
+void JobController::StartEvaluation() {
+  if (next_evaluation_ < 0) return;
+  evaluation_ = {.version = std::exchange(next_evaluation_, -1),
+                 .deadline = now_ + spec_.evaluate.deadline_seconds};
+  OfferEvaluations();
+  FinishEvaluationIfDone();
+}
+
+void JobController::OfferEvaluations() {
+  for (auto& [id, client] : clients_) {
+    if (!client.available || !OfferEvaluation(id, client)) continue;
+    if (!client.evaluate_only) AskScheduler(CheckOut{id});
+  }
+}
+
+// Done: nobody is out, and nobody present is still to be asked (or a newer version waits).
+void JobController::FinishEvaluationIfDone() {
+  if (evaluation_.version < 0) return;
+  const bool overdue = now_ >= evaluation_.deadline;
+  if (evaluation_.out > 0 && !overdue) return;
+  bool anybody = false, everybody = true;
+  for (const auto& [id, client] : clients_) {
+    if (!MayEvaluate(client)) continue;
+    anybody = true;
+    everybody = everybody && client.evaluated >= evaluation_.version;
+  }
+  if (overdue || next_evaluation_ >= 0 || (anybody && everybody)) FinishEvaluation();
+}
+
+void JobController::FinishEvaluation() {
+  const RunningEvaluation done = std::exchange(evaluation_, {});
+  if (done.num_examples > 0) {
+    const auto examples = static_cast<double>(done.num_examples);
+    progress_.evaluation = {done.version, done.loss_sum / examples, done.accuracy_sum / examples,
+                            done.num_examples};
+    const auto& result = progress_.evaluation;
+    if (progress_.best.version < 0 || result.accuracy > progress_.best.accuracy)
+      progress_.best = result;
+    actions_.push_back(action::RecordEvaluation{result.version, result.num_examples, result.loss,
+                                                result.accuracy});
+    StopIfReached();
+  }
+  if (next_evaluation_ >= 0) {
+    StartEvaluation();
+  } else {
+    EndIfDrained();
+  }
+}
+
+// ---- time, and the end -----------------------------------------------------------------
+
+void JobController::On(const event::TimerFired&) {
+  wake_ = absl::InfiniteFuture();  // used up
+  if (scheduler_wake_ <= now_) {
+    scheduler_wake_ = absl::InfiniteFuture();
+    AskScheduler(TimerFired{});
+  }
+  if (now_ >= evaluation_.deadline) FinishEvaluationIfDone();
+  StopIfReached();
+  EndIfDrained();
+}
+
+void JobController::On(const event::Command& e) {
+  switch (e.verb) {
+    case event::Command::Verb::kPause:
+      if (progress_.state != JobState::kPaused) SetState(JobState::kPaused, "");
+      break;
+    case event::Command::Verb::kResume:
+      if (progress_.state != JobState::kPaused) break;
+      SetState(progress_.version < 0 ? JobState::kInitialising : JobState::kRunning, "");
+      AskForFirstModel();
+      OfferEvaluations();
+      RunSteps();
+      break;
+    case event::Command::Verb::kCancel:
+      End(JobState::kCancelled, "cancelled by the operator");
+      break;
+  }
+}
+
+void JobController::StopIfReached() {
+  if (draining_ || progress_.version < 0) return;
+  const StopSpec& stop = spec_.stop;
+  const auto reached = [this](std::string reason) {
+    draining_ = true;
+    stop_reason_ = std::move(reason);
+  };
+  if (stop.versions && progress_.version >= *stop.versions) {
+    reached(absl::StrCat("reached version ", *stop.versions));
+  } else if (stop.updates && progress_.updates >= *stop.updates) {
+    reached(absl::StrCat("reached ", *stop.updates, " updates"));
+  } else if (stop.client_steps && progress_.client_steps >= *stop.client_steps) {
+    reached(absl::StrCat("reached ", *stop.client_steps, " client steps"));
+  } else if (stop.seconds && now_ >= training_since_ + *stop.seconds) {
+    reached(absl::StrCat("reached ", absl::ToDoubleSeconds(*stop.seconds), " seconds"));
+  } else if (stop.target_accuracy && progress_.evaluation.version >= 0 &&
+             progress_.evaluation.accuracy >= *stop.target_accuracy) {
+    reached(absl::StrCat("reached accuracy ", *stop.target_accuracy));
+  }
+  if (!draining_) return;
+  drain_until_ = now_ + spec_.evaluate.deadline_seconds;
+  DropPlans();
+  // An evaluation of the last version goes on; one of an older version gives way to it.
+  const bool evaluating_last = evaluation_.version == progress_.version;
+  std::vector<WorkOrderId> unwanted;
+  for (const auto& [id, order] : work_) {
+    if (order.kind != WorkKind::kEvaluate || !evaluating_last) unwanted.push_back(id);
+  }
+  for (const WorkOrderId id : unwanted) Recall(id);
+  next_evaluation_ = -1;
+  if (evaluating_last || progress_.evaluation.version == progress_.version) return;
+  evaluation_ = {};
+  EvaluateVersion(progress_.version);
+}
+
+void JobController::DropPlans() {
+  steps_.clear();
+  while (!waiting_updates_.empty()) DropWaiting(waiting_updates_.begin()->first);
+}
+
+void JobController::EndIfDrained() {
+  if (!draining_ || IsEnded(progress_.state)) return;
+  const bool somebody = std::any_of(clients_.begin(), clients_.end(), [this](const auto& entry) {
+    return MayEvaluate(entry.second);
+  });
+  const bool evaluating = evaluation_.version >= 0 || next_evaluation_ >= 0;
+  if (evaluating && somebody && now_ < drain_until_) return;
+  End(JobState::kDone, stop_reason_);
+}
+
+void JobController::End(JobState state, std::string reason) {
+  if (IsEnded(progress_.state)) return;
+  DropPlans();
+  while (!work_.empty()) Recall(work_.begin()->first);
+  deferred_.clear();
+  publication_.reset();
+  installing_ = false;
+  SetState(state, std::move(reason));
+}
+
+void JobController::SetState(JobState state, std::string reason) {
+  progress_.state = state;
+  progress_.reason = reason;
+  actions_.push_back(action::SetState{state, std::move(reason)});
+}
+
+void JobController::UpdateWake() {
+  absl::Time wish = absl::InfiniteFuture();
+  if (!IsEnded(progress_.state)) {
+    if (!draining_) wish = std::min(wish, scheduler_wake_);
+    if (evaluation_.version >= 0) wish = std::min(wish, evaluation_.deadline);
+    if (draining_) {
+      wish = std::min(wish, drain_until_);
+    } else if (spec_.stop.seconds && progress_.version >= 0) {
+      wish = std::min(wish, training_since_ + *spec_.stop.seconds);
+    }
+  }
+  if (wish == wake_) return;
+  wake_ = wish;
+  actions_.push_back(action::WakeAt{wish});
+}
+
+}  // namespace tributary

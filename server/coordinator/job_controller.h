@@ -82,16 +82,31 @@ class JobController {
   bool WasAccepted(WorkOrderId id) const { return accepted_.contains(id); }
 
  private:
+  struct Client {
+    bool evaluate_only = false;
+    bool present = false;    // checked in since it was last gone
+    bool available = false;  // idle, and known to the scheduler as such
+    WorkOrderId busy = 0;    // its work order; 0: none
+    Version evaluated = -1;  // newest version that it was asked to evaluate
+  };
   struct AcceptedUpdate {
-    WorkOrder order;
+    ClientId client;
     UpdateInfo info;
     int64_t bytes = 0;
   };
-  struct PendingEvaluation;
+  struct RunningEvaluation {
+    Version version = -1;  // -1: none
+    absl::Time deadline = absl::InfiniteFuture();
+    int64_t out = 0;  // orders not answered yet
+    int64_t num_examples = 0;
+    double loss_sum = 0;  // these two weighted by examples
+    double accuracy_sum = 0;
+  };
+  // The scheduler's will, one step at a time: what stands behind a Close waits for it.
+  using Step = std::variant<Close, Dispatch>;
 
   explicit JobController(JobSpec spec) : spec_(std::move(spec)) {}
 
-  void Process(const JobEvent& event);
   void On(const event::ClientAvailable& e);
   void On(const event::ClientGone& e);
   void On(const event::ModelMade& e);
@@ -103,55 +118,64 @@ class JobController {
   void On(const event::PublishFailed& e);
   void On(const event::Command& e);
 
-  void AskScheduler(const SchedulerEvent& event);
-  void Obey(Decision decision);
-  void RunQueue();  // starts the next close, or sends the dispatches that waited for one
-  void SendTraining(const Dispatch& dispatch);
-  WorkOrder& NewWork(const ClientId& client, WorkKind kind);
-  void AskForFirstModel();
-  void OfferEvaluation(const ClientId& client);
-  void StartEvaluation();
-  void FinishEvaluation();
-  void CheckStop();
-  void End(JobState state, std::string reason);
-  void EndIfDrained();
-  void Rewake();
+  void Announce(const ClientId& id, Client& client);
 
-  struct Client {
-    bool evaluate_only = false;
-    bool available = false;
-    Version evaluated = -1;  // newest version that it was asked to evaluate
-  };
-  // One step of the scheduler's will, in order: a close, or a dispatch after closes.
-  using Step = std::variant<Close, Dispatch>;
+  void AskForFirstModel();
+
+  void AskScheduler(decltype(SchedulerEvent::what) what);
+  void RunSteps();
+  void StartPublication(const Close& close);
+  void StartTraining(const Dispatch& dispatch);
+  void DropWaiting(WorkOrderId id);
+  void DropPlans();
+
+  WorkOrder& NewWork(const ClientId& client, WorkKind kind);
+  void Send(const WorkOrder& order);
+  std::optional<WorkOrder> TakeWork(WorkOrderId id);
+  void Recall(WorkOrderId id);
+
+  bool MayEvaluate(const Client& client) const;
+  bool OfferEvaluation(const ClientId& id, Client& client);
+  void EvaluateVersion(Version version);
+  void StartEvaluation();
+  void OfferEvaluations();
+  void FinishEvaluationIfDone();
+  void FinishEvaluation();
+
+  void StopIfReached();
+  void EndIfDrained();
+  void End(JobState state, std::string reason);
+  void SetState(JobState state, std::string reason);
+  void UpdateWake();
 
   const JobSpec spec_;
   std::unique_ptr<Scheduler> scheduler_;
   JobProgress progress_;
-  absl::Time now_ = absl::InfinitePast();
-  absl::Time started_at_;
-  bool publishing_ = false;
-  bool draining_ = false;  // the stop was reached; only the last evaluation is awaited
-  absl::Time drain_until_ = absl::InfiniteFuture();
-  std::deque<JobEvent> deferred_;  // arrived while publishing
-  std::deque<Step> steps_;
+  absl::Time now_ = absl::InfinitePast();          // of the latest event
+  absl::Time happened_at_ = absl::InfinitePast();  // of this one: earlier if it had to wait
+  absl::Time training_since_ = absl::InfiniteFuture();
+
   std::map<ClientId, Client> clients_;
   std::map<WorkOrderId, WorkOrder> work_;
-  std::map<WorkOrderId, AcceptedUpdate> waiting_updates_;  // accepted, not yet closed
-  std::set<WorkOrderId> accepted_;
-  action::PublishVersion publication_;  // being published
   WorkOrderId next_work_order_ = 1;
-  absl::Time scheduler_wake_ = absl::InfiniteFuture();
-  absl::Time wake_ = absl::InfiniteFuture();  // last told to the host
+  int64_t training_orders_ = 0;  // seeds of training do not depend on evaluations in between
 
-  struct Evaluation {
-    Version version = -1;  // -1: none running
-    absl::Time deadline = absl::InfiniteFuture();
-    int64_t out = 0;  // orders not answered
-    int64_t num_examples = 0;
-    double loss_sum = 0, accuracy_sum = 0;  // weighted by examples
-  };
-  Evaluation evaluation_;
+  std::map<WorkOrderId, AcceptedUpdate> waiting_updates_;  // accepted, neither closed nor dropped
+  std::set<WorkOrderId> accepted_;
+  std::deque<Step> steps_;
+  std::optional<action::PublishVersion> publication_;  // being made by the host
+  bool installing_ = false;                            // version 0 is being made by the host
+  std::deque<JobEvent> deferred_;                      // arrived meanwhile
+
+  RunningEvaluation evaluation_;
+  Version next_evaluation_ = -1;  // waits until the running one is done; the newest wins
+
+  bool draining_ = false;  // the stop was reached; only the last evaluation is awaited
+  absl::Time drain_until_ = absl::InfiniteFuture();
+  std::string stop_reason_;
+
+  absl::Time scheduler_wake_ = absl::InfiniteFuture();
+  absl::Time wake_ = absl::InfiniteFuture();  // as last told to the host
 
   std::vector<JobAction> actions_;  // of the event being handled
 };

@@ -1,0 +1,113 @@
+#include "server/coordinator/job_executor.h"
+
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+
+namespace tributary {
+
+absl::StatusOr<std::unique_ptr<JobExecutor>> JobExecutor::Create(const JobSpec& spec, JobId job,
+                                                                 ModelStore* store,
+                                                                 Parallel* parallel) {
+  auto executor = std::unique_ptr<JobExecutor>(new JobExecutor());
+  TRIB_ASSIGN_OR_RETURN(executor->codec_, CreateCodec(spec.codec));
+  executor->spec_ = spec;
+  executor->job_ = std::move(job);
+  executor->store_ = store;
+  executor->parallel_ = parallel;
+  return executor;
+}
+
+absl::Status JobExecutor::UseModel(ParamVector model, Version version) {
+  layout_ = model.layout();
+  model_ = std::move(model);
+  version_ = version;
+  TRIB_ASSIGN_OR_RETURN(pipeline_, Pipeline::Create(spec_.aggregation, layout_, parallel_));
+  return absl::OkStatus();
+}
+
+absl::Status JobExecutor::Restore() {
+  TRIB_ASSIGN_OR_RETURN(const auto versions, store_->ListVersions(job_));
+  if (versions.empty()) return absl::OkStatus();
+  const Version newest = versions.back().version;
+  TRIB_ASSIGN_OR_RETURN(ParamVector model, store_->LoadModel(job_, newest));
+  TRIB_RETURN_IF_ERROR(UseModel(std::move(model), newest));
+  const StateRefs state = pipeline_->State();
+  return store_->LoadState(job_, newest, state.vectors, state.scalars);
+}
+
+absl::StatusOr<event::VersionPublished> JobExecutor::Install(ParamVector model, absl::Time at) {
+  TRIB_RETURN_IF_ERROR(
+      WithContext(CheckFinite(*model.layout(), model.values()), "the first model"));
+  TRIB_RETURN_IF_ERROR(UseModel(std::move(model), 0));
+  return Store(Applied{}, at);
+}
+
+absl::StatusOr<event::VersionPublished> JobExecutor::Publish(const action::PublishVersion& what,
+                                                             UpdateSource& updates, absl::Time at) {
+  if (what.version != version_ + 1) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("asked to publish version ", what.version, " after version ", version_));
+  }
+  TRIB_ASSIGN_OR_RETURN(auto aggregator, pipeline_->NewAggregator());
+  for (const auto& part : what.parts) {
+    TRIB_ASSIGN_OR_RETURN(std::string payload, updates.Payload(part.info.work_order));
+    TRIB_ASSIGN_OR_RETURN(const Update update, Decode(part.info, std::move(payload)));
+    TRIB_RETURN_IF_ERROR(
+        aggregator->Accumulate(update, {.client = part.client, .staleness = part.staleness}));
+  }
+  TRIB_ASSIGN_OR_RETURN(const Applied applied,
+                        pipeline_->Apply(std::move(aggregator), version_, model_));
+  ++version_;
+  return Store(applied, at);
+}
+
+absl::StatusOr<event::VersionPublished> JobExecutor::Store(const Applied& applied, absl::Time at) {
+  const StateRefs state = pipeline_->State();
+  Publication publication{
+      .job = job_, .version = version_, .model = &model_, .updates = applied.updates, .at = at};
+  for (const auto& [name, vector] : state.vectors) {
+    if (!vector->empty()) publication.state_vectors[name] = vector;
+  }
+  for (const auto& [name, scalar] : state.scalars) publication.state_scalars[name] = *scalar;
+  publication.stats_json = nlohmann::json({{"num_examples", applied.num_examples},
+                                           {"server_rate", applied.server_rate},
+                                           {"delta_norm", applied.delta_norm}})
+                               .dump();
+  TRIB_ASSIGN_OR_RETURN(const VersionRecord record, store_->Publish(publication));
+  TRIB_RETURN_IF_ERROR(store_->Prune(job_, spec_.keep_versions));
+  return event::VersionPublished{version_, record.model_digest, applied.server_rate,
+                                 applied.delta_norm};
+}
+
+absl::Status JobExecutor::Check(const UpdateInfo& info, std::string payload) const {
+  if (layout_ == nullptr) return absl::FailedPreconditionError("the job has no model yet");
+  return Decode(info, std::move(payload)).status();
+}
+
+absl::StatusOr<Update> JobExecutor::Decode(const UpdateInfo& info, std::string payload) const {
+  return DecodeUpdate(*codec_, info, std::move(payload), {.layout = layout_});
+}
+
+LossCause ClassifyRefusal(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOutOfRange:
+      return LossCause::kNotFinite;
+    case absl::StatusCode::kFailedPrecondition:
+      return LossCause::kBadWeight;
+    case absl::StatusCode::kDataLoss:
+      return LossCause::kCorrupt;
+    case absl::StatusCode::kResourceExhausted:
+      return LossCause::kTooLarge;
+    default:
+      return LossCause::kWrongLayout;
+  }
+}
+
+uint64_t WorkOrderSeed(uint64_t job_seed, int64_t training_order) {
+  return Rng(job_seed).Split("work").Split(static_cast<uint64_t>(training_order)).seed();
+}
+
+}  // namespace tributary

@@ -41,7 +41,8 @@ class JobExecutor {
   // Publishes version 0.
   absl::StatusOr<event::VersionPublished> Install(ParamVector model, absl::Time at);
 
-  // InvalidArgument if an update turns out to be unusable: nothing is published.
+  // An error of an update or of the store: nothing is published, and this object's model and
+  // state may be half changed: Restore before going on.
   absl::StatusOr<event::VersionPublished> Publish(const action::PublishVersion& what,
                                                   UpdateSource& updates, absl::Time at);
 
@@ -54,7 +55,8 @@ class JobExecutor {
  private:
   JobExecutor() = default;
   absl::StatusOr<Update> Decode(const UpdateInfo& info, std::string payload) const;
-  absl::Status MakePipeline();
+  absl::Status UseModel(ParamVector model, Version version);
+  absl::StatusOr<event::VersionPublished> Store(const Applied& applied, absl::Time at);
 
   JobSpec spec_;
   JobId job_;
@@ -70,8 +72,8 @@ class JobExecutor {
 // Which counter a bad update belongs under, from Check's status.
 LossCause ClassifyRefusal(const absl::Status& status);
 
-// The seed of a work order: both hosts and the codec's rounding derive from it.
-uint64_t WorkOrderSeed(uint64_t job_seed, WorkOrderId work_order);
+// The seed of the n-th training order of a job, from 1; of its first model: n = 0.
+uint64_t WorkOrderSeed(uint64_t job_seed, int64_t training_order);
 
 }  // namespace tributary
 

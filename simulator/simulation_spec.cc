@@ -1,0 +1,103 @@
+#include "simulator/simulation_spec.h"
+
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/config/yaml.h"
+#include "common/status_macros.h"
+#include "server/coordinator/job_file.h"
+#include "simulator/speed.h"
+
+namespace tributary {
+namespace {
+
+struct WholeFile {
+  JobSpec job;
+  SimulationSpec simulation;
+  static void Describe(config::Fields<WholeFile>& fields) {
+    fields.Add("job", &WholeFile::job, "what would be submitted to a coordinator").Required();
+    fields.Add("simulation", &WholeFile::simulation, "the world that it runs in").Required();
+  }
+  absl::Status Validate() const {
+    const config::Choice& scheduler = job.scheduler;
+    if (scheduler.options.contains("clients_per_round")) {
+      const auto wanted = scheduler.options.at("clients_per_round").get<int64_t>();
+      if (wanted > simulation.clients && !scheduler.options.contains("fraction")) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("job.scheduler.", scheduler.name, ".clients_per_round is ", wanted,
+                         ", but simulation.clients is only ", simulation.clients));
+      }
+    }
+    return absl::OkStatus();
+  }
+};
+
+absl::Status Apply(const Overrides& overrides, config::Node& root) {
+  for (const std::string& assignment : overrides.set) {
+    const std::vector<std::string> parts = absl::StrSplit(assignment, absl::MaxSplits('=', 1));
+    if (parts.size() != 2) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--set ", assignment, ": expected path=value, job.stop.versions=5 for example"));
+    }
+    TRIB_ASSIGN_OR_RETURN(config::Node value,
+                          config::ParseYaml(parts[1], absl::StrCat("--set ", parts[0])));
+    TRIB_RETURN_IF_ERROR(config::SetPath(root, parts[0], std::move(value)));
+  }
+  if (overrides.seed) {
+    TRIB_RETURN_IF_ERROR(
+        config::SetPath(root, "simulation.seed", config::NodeFromJson(*overrides.seed)));
+  }
+  return absl::OkStatus();
+}
+
+void MakeRelativeTo(const std::filesystem::path& folder, std::optional<std::string>& path) {
+  if (path) path = (folder / *path).string();  // an absolute path stays as it is
+}
+
+}  // namespace
+
+void NetworkSpec::Describe(config::Fields<NetworkSpec>& fields) {
+  fields.Add("uplink_mbps", &NetworkSpec::uplink_mbps, "client to server, 10^6 bits a second")
+      .GreaterThan(0);
+  fields.Add("downlink_mbps", &NetworkSpec::downlink_mbps, "server to client, 10^6 bits a second")
+      .GreaterThan(0);
+  fields.Add("latency_ms", &NetworkSpec::latency_ms, "added to every transfer, milliseconds")
+      .Min(0);
+}
+
+config::Choice SimulationSpec::DefaultSpeed() {
+  return {.name = "constant", .options = {{"mean_seconds_per_step", 0.1}, {"jitter", 0.0}}};
+}
+
+void SimulationSpec::Describe(config::Fields<SimulationSpec>& fields) {
+  fields.Add("seed", &SimulationSpec::seed, "of everything random, the job's own draws included")
+      .Min(0);
+  fields.Add("clients", &SimulationSpec::clients, "virtual clients").Min(1).Max(10'000'000);
+  fields.Add("data", &SimulationSpec::data, "the data set and how it is dealt out").Required();
+  fields.Add("speed", &SimulationSpec::speed, "how fast the clients compute")
+      .Alternatives(SpeedRegistry().Alternatives());
+  fields.Add("network", &SimulationSpec::network, "transfer rates; absent: transfers take no time");
+  fields.Add("targets", &SimulationSpec::targets, "accuracies whose first time is reported")
+      .GreaterThan(0)
+      .Max(1);
+}
+
+absl::StatusOr<SimulationFile> ReadSimulationFile(const std::string& path,
+                                                  const Overrides& overrides) {
+  TRIB_ASSIGN_OR_RETURN(config::Node root, config::ReadYamlFile(path));
+  TRIB_RETURN_IF_ERROR(Apply(overrides, root));
+  TRIB_ASSIGN_OR_RETURN(WholeFile whole, config::Parse<WholeFile>(root));
+  whole.job.seed = whole.simulation.seed;
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  TRIB_RETURN_IF_ERROR(WithContext(CheckFiles(whole.job, folder.string()), path));
+  DatasetSpec& data = whole.simulation.data;
+  for (auto* file : {&whole.job.model.initial, &data.path, &data.test_path, &data.labels_path,
+                     &data.test_labels_path}) {
+    MakeRelativeTo(folder, *file);
+  }
+  return SimulationFile{std::move(whole.job), std::move(whole.simulation)};
+}
+
+}  // namespace tributary

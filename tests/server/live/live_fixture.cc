@@ -1,0 +1,189 @@
+#include "tests/server/live/live_fixture.h"
+
+#include "common/codec/pipeline.h"
+#include "server/store/memory_store.h"
+
+namespace tributary::test {
+
+LiveFixture::LiveFixture(LiveOptions options) : options_(std::move(options)) {
+  options_.data_dir = dir_.path();
+  store_ = *MemoryStore::Create({});
+}
+
+void LiveFixture::Start(int64_t tasks) {
+  tasks_left_ = tasks;
+  spool_ = *Spool::Open({.dir = dir_.File("spool")});
+  loop_ = std::make_unique<EventLoop>(&clock_);
+  pool_ = std::make_unique<LoopExecutor>(loop_.get());
+  auto host = LiveHost::Create(options_, {.loop = loop_.get(),
+                                          .pool = pool_.get(),
+                                          .clock = &clock_,
+                                          .store = store_.get(),
+                                          .spool = spool_.get()});
+  EXPECT_THAT(host, IsOk());
+  host_ = *std::move(host);
+}
+
+void LiveFixture::Crash() {
+  if (loop_ == nullptr) return;
+  loop_->Stop();
+  host_.reset();
+  pool_.reset();
+  loop_.reset();
+  spool_.reset();
+}
+
+bool LiveFixture::Run() {
+  while (tasks_left_ > 0 && loop_->RunOne()) {
+    --tasks_left_;
+    ++tasks_run_;
+  }
+  return tasks_left_ > 0;
+}
+
+void LiveFixture::Advance(absl::Duration duration) {
+  for (; duration > absl::ZeroDuration(); duration -= absl::Seconds(1)) {
+    clock_.AdvanceBy(std::min(duration, absl::Seconds(1)));
+    Run();
+  }
+}
+
+JobId LiveFixture::Submit(const std::string& name, int64_t trainers, int64_t versions,
+                          const std::vector<float>& initial, const nlohmann::json& more) {
+  nlohmann::json json = {{"name", name},
+                         {"model", {{"custom", "fake"}}},
+                         {"train", {{"optimizer", "sgd"}, {"local_steps", 1}}},
+                         {"scheduler", {{"sync_round", {{"clients_per_round", trainers}}}}},
+                         {"stop", {{"versions", versions}}}};
+  if (!initial.empty()) json["model"]["initial"] = "first.safetensors";
+  if (more.is_object()) json.update(more);
+  auto spec = ParseJobSpecJson(json.dump());
+  EXPECT_THAT(spec, IsOk());
+  Submission submission{.request_id = name, .spec = *spec, .initial = {}};
+  if (!initial.empty()) submission.initial = MakeParams(FlatLayout(3, 1), initial);
+  JobId id;
+  host().SubmitJob(std::move(submission), [&](absl::StatusOr<JobId> job) {
+    EXPECT_THAT(job, IsOk());
+    if (job.ok()) id = *job;
+  });
+  Run();
+  return id;
+}
+
+absl::Status FakeClient::Enroll() {
+  absl::Status result = absl::DeadlineExceededError("no answer");
+  fixture_->host().Enroll({id_, "fake/1", evaluate_only_},
+                          [&](const absl::Status& status) { result = status; });
+  fixture_->Run();
+  return result;
+}
+
+void FakeClient::CheckIn(absl::Duration max_wait) {
+  answer.reset();
+  fixture_->host().CheckIn(id_, max_wait,
+                           [this](absl::StatusOr<CheckInAnswer> a) { answer = std::move(a); });
+  fixture_->Run();
+}
+
+std::optional<WorkItem> FakeClient::GetWork() {
+  for (int i = 0; i < 3; ++i) {
+    CheckIn();
+    if (!answer || !answer->ok()) return std::nullopt;
+    if (const auto* work = std::get_if<WorkItem>(&**answer)) return *work;
+  }
+  return std::nullopt;
+}
+
+UploadHeader FakeClient::Header(const WorkItem& item, absl::string_view payload) const {
+  Xxh3Stream hash;
+  hash.Update(payload);
+  return {.client = id_,
+          .job = item.job,
+          .info = {.work_order = item.order.id,
+                   .base_version = item.order.version,
+                   .num_examples = 10,
+                   .local_steps = 1,
+                   .learning_rate = 0.1,
+                   .loss = 1.0,
+                   .accuracy = 0.5},
+          .layout_digest = layout->digest().ToBytes(),
+          .layout = item.order.kind == WorkKind::kInitialise ? layout : nullptr,
+          .total_bytes = payload.size(),
+          .checksum = hash.Value()};
+}
+
+std::optional<absl::StatusOr<UploadAnswer>> FakeClient::Upload(const UploadHeader& header,
+                                                               absl::string_view payload,
+                                                               uint64_t stop_at) {
+  std::optional<absl::StatusOr<UploadAnswer>> result;
+  std::shared_ptr<UploadStream> stream;
+  fixture_->host().OpenUpload(header, [&](absl::StatusOr<LiveHost::OpenedUpload> opened) {
+    if (!opened.ok()) {
+      result = opened.status();
+    } else if (opened->answer) {
+      result = *opened->answer;
+    } else {
+      stream = opened->stream;
+    }
+  });
+  fixture_->Run();
+  if (stream == nullptr) return result;
+  constexpr uint64_t kChunk = 5;
+  for (uint64_t at = 0; at < std::min<uint64_t>(payload.size(), stop_at) && !result; at += kChunk) {
+    const std::string chunk(payload.substr(at, kChunk));
+    stream->Append(at, chunk, Xxh3(chunk), [&](const absl::Status& status) {
+      if (!status.ok()) result = status;
+    });
+    fixture_->Run();
+  }
+  if (result) return result;
+  fixture_->host().FinishUpload(stream,
+                                [&](absl::StatusOr<UploadAnswer> a) { result = std::move(a); });
+  fixture_->Run();
+  return result;
+}
+
+std::optional<absl::StatusOr<UploadAnswer>> FakeClient::UploadDelta(const WorkItem& item,
+                                                                    float value) {
+  const std::string payload = RawPayload(layout, value);
+  return Upload(Header(item, payload), payload);
+}
+
+std::optional<absl::StatusOr<ReportAnswer>> FakeClient::Report(const WorkItem& item, double loss,
+                                                               double accuracy, int64_t examples) {
+  std::optional<absl::StatusOr<ReportAnswer>> result;
+  fixture_->host().ReportEvaluation({.client = id_,
+                                     .job = item.job,
+                                     .version = item.order.version,
+                                     .result = {item.order.id, examples, loss, accuracy}},
+                                    [&](absl::StatusOr<ReportAnswer> a) { result = std::move(a); });
+  fixture_->Run();
+  return result;
+}
+
+absl::StatusOr<bool> FakeClient::Progress(const WorkItem& item) {
+  absl::StatusOr<bool> result = absl::DeadlineExceededError("no answer");
+  fixture_->host().ReportProgress(id_, item.job, item.order.id,
+                                  [&](absl::StatusOr<bool> go_on) { result = go_on; });
+  fixture_->Run();
+  return result;
+}
+
+std::string RawPayload(const LayoutPtr& layout, float value) {
+  ParamVector delta(layout);
+  for (float& x : delta.values()) x = value;
+  return EncodeUpdate(**CreateCodec({}), delta, {.layout = layout});
+}
+
+bool Accepted(const std::optional<absl::StatusOr<UploadAnswer>>& answer) {
+  return answer && answer->ok() && (*answer)->state == UploadAnswer::State::kAccepted;
+}
+
+Refusal RefusedFor(const std::optional<absl::StatusOr<UploadAnswer>>& answer) {
+  if (!answer || !answer->ok() || (*answer)->state != UploadAnswer::State::kRefused) {
+    return Refusal::kNone;
+  }
+  return (*answer)->refusal;
+}
+
+}  // namespace tributary::test

@@ -1,0 +1,108 @@
+// A LiveHost on one thread: the pool's tasks run on the loop, the clock is moved by hand, and
+// a crash is dropping everything that has not run yet.
+#ifndef TRIBUTARY_TESTS_SERVER_LIVE_LIVE_FIXTURE_H_
+#define TRIBUTARY_TESTS_SERVER_LIVE_LIVE_FIXTURE_H_
+
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/clock.h"
+#include "server/live/live_host.h"
+#include "tests/testing/params.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/temp_dir.h"
+
+namespace tributary::test {
+
+class LoopExecutor final : public Executor {
+ public:
+  explicit LoopExecutor(EventLoop* loop) : loop_(loop) {}
+  void Run(Task task) override { loop_->Post(std::move(task)); }
+
+ private:
+  EventLoop* const loop_;
+};
+
+class LiveFixture {
+ public:
+  explicit LiveFixture(LiveOptions options = {});
+  ~LiveFixture() { Crash(); }
+
+  // Opens the host on what is on disk; runs at most `tasks` tasks from then on.
+  void Start(int64_t tasks = std::numeric_limits<int64_t>::max());
+  // As kill -9: nothing that waits is run any more.
+  void Crash();
+
+  // Runs what is ready, within the budget; false when that is used up.
+  bool Run();
+  void Advance(absl::Duration duration);
+  int64_t tasks_run() const { return tasks_run_; }
+
+  LiveHost& host() { return *host_; }
+  ModelStore& store() { return *store_; }
+  SimulatedClock& clock() { return clock_; }
+
+  // A job of `trainers` clients a round that ends at `versions`; `more` goes into the spec.
+  // With `initial`, the first model comes with the job.
+  JobId Submit(const std::string& name, int64_t trainers, int64_t versions,
+               const std::vector<float>& initial, const nlohmann::json& more = {});
+  JobView Job(const JobId& job) { return *host().GetJob(job); }
+  int64_t Lost(const JobId& job, const std::string& cause) { return Job(job).progress.lost[cause]; }
+
+ private:
+  SimulatedClock clock_{absl::FromUnixSeconds(1'000'000)};
+  TempDir dir_;
+  LiveOptions options_;
+  std::unique_ptr<ModelStore> store_;
+  std::unique_ptr<Spool> spool_;
+  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<LoopExecutor> pool_;
+  std::unique_ptr<LiveHost> host_;
+  int64_t tasks_left_ = 0;
+  int64_t tasks_run_ = 0;
+};
+
+// Speaks to the host as a client would. Calls return nothing when the budget ran out first.
+class FakeClient {
+ public:
+  FakeClient(LiveFixture* fixture, std::string id, bool evaluate_only = false)
+      : fixture_(fixture), id_(std::move(id)), evaluate_only_(evaluate_only) {}
+
+  const ClientId& id() const { return id_; }
+
+  absl::Status Enroll();
+  // Leaves the poll open; see `answer`.
+  void CheckIn(absl::Duration max_wait = absl::ZeroDuration());
+  std::optional<absl::StatusOr<CheckInAnswer>> answer;
+  // Checks in until there is work; none after a few attempts.
+  std::optional<WorkItem> GetWork();
+
+  UploadHeader Header(const WorkItem& item, absl::string_view payload) const;
+  std::optional<absl::StatusOr<UploadAnswer>> Upload(const UploadHeader& header,
+                                                     absl::string_view payload,
+                                                     uint64_t stop_at = ~uint64_t{0});
+  // A delta that is `value` everywhere.
+  std::optional<absl::StatusOr<UploadAnswer>> UploadDelta(const WorkItem& item, float value);
+  std::optional<absl::StatusOr<ReportAnswer>> Report(const WorkItem& item, double loss,
+                                                     double accuracy, int64_t examples);
+  absl::StatusOr<bool> Progress(const WorkItem& item);
+
+  LayoutPtr layout = FlatLayout(3, 1);
+
+ private:
+  LiveFixture* const fixture_;
+  const ClientId id_;
+  const bool evaluate_only_;
+};
+
+std::string RawPayload(const LayoutPtr& layout, float value);
+bool Accepted(const std::optional<absl::StatusOr<UploadAnswer>>& answer);
+Refusal RefusedFor(const std::optional<absl::StatusOr<UploadAnswer>>& answer);
+
+}  // namespace tributary::test
+
+#endif  // TRIBUTARY_TESTS_SERVER_LIVE_LIVE_FIXTURE_H_

@@ -1,0 +1,156 @@
+// kill -9 at any moment: the host is dropped after n tasks, for every n, and opened again on
+// what is on disk. Nothing that was acknowledged may be lost or counted twice.
+#include "tests/server/live/live_fixture.h"
+
+namespace tributary::test {
+namespace {
+
+constexpr Version kVersions = 2;
+
+// A client that keeps its order over a crash of the server, and asks again when it gets no
+// answer.
+class Agent {
+ public:
+  Agent(LiveFixture* fixture, std::string id, float delta)
+      : client_(fixture, std::move(id)), delta_(delta) {}
+
+  void Step() {
+    if (!enrolled_) {
+      enrolled_ = client_.Enroll().ok();
+    } else if (!item_) {
+      client_.CheckIn();
+      if (!client_.answer || !client_.answer->ok()) return;
+      if (const auto* work = std::get_if<WorkItem>(&**client_.answer)) item_ = *work;
+    } else if (item_->order.kind == WorkKind::kInitialise) {
+      const std::string payload(16, '\0');
+      Settle(client_.Upload(client_.Header(*item_, payload), payload));
+    } else {
+      Settle(client_.UploadDelta(*item_, delta_));
+    }
+  }
+  int64_t refused() const { return refused_; }
+
+ private:
+  void Settle(const std::optional<absl::StatusOr<UploadAnswer>>& answer) {
+    if (Accepted(answer)) item_.reset();
+    if (RefusedFor(answer) == Refusal::kNone) return;
+    ++refused_;
+    item_.reset();
+  }
+
+  FakeClient client_;
+  const float delta_;
+  bool enrolled_ = false;
+  std::optional<WorkItem> item_;
+  int64_t refused_ = 0;
+};
+
+// Runs a job to its end, with a crash after `crash_after` tasks. Returns the tasks run.
+int64_t RunJob(int64_t crash_after, bool initial_from_file) {
+  LiveFixture fixture;
+  fixture.Start(crash_after);
+  Agent a(&fixture, "a", 1), b(&fixture, "b", 3);
+  const std::vector<float> initial =
+      initial_from_file ? std::vector<float>{0, 0, 0, 0} : std::vector<float>{};
+  JobId job;
+  bool done = false;
+  for (int step = 0; step < 100 && !done; ++step) {
+    if (!fixture.Run()) {
+      fixture.Crash();
+      fixture.Start();
+    }
+    if (job.empty()) {
+      job = fixture.Submit("demo", 2, kVersions, initial);
+    } else {
+      a.Step();
+      b.Step();
+      done = fixture.Job(job).progress.state == JobState::kDone && fixture.Run();
+    }
+  }
+  EXPECT_TRUE(done) << "the job did not end";
+  if (!done) return 0;
+  EXPECT_EQ(fixture.host().ListJobs().size(), 1u);
+  EXPECT_EQ(fixture.Job(job).progress.updates, 2 * kVersions);
+  EXPECT_TRUE(fixture.Job(job).progress.lost.empty());
+  EXPECT_EQ(a.refused() + b.refused(), 0);
+  EXPECT_EQ(fixture.store().GetJob(job)->state, "done");
+  EXPECT_THAT(*fixture.store().LoadModel(job, kVersions),
+              ParamsNear({2 * kVersions, 2 * kVersions, 2 * kVersions, 2}, 0));
+  return fixture.tasks_run();
+}
+
+TEST(RecoveryTest, NothingIsLostWhereverItIsKilled) {
+  const int64_t tasks = RunJob(std::numeric_limits<int64_t>::max(), true);
+  ASSERT_GT(tasks, 50);
+  for (int64_t n = 0; n <= tasks; ++n) {
+    SCOPED_TRACE(n);
+    RunJob(n, true);
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(RecoveryTest, AFirstModelFromAClientIsNotLostEither) {
+  const int64_t tasks = RunJob(std::numeric_limits<int64_t>::max(), false);
+  for (int64_t n = 0; n <= tasks; ++n) {
+    SCOPED_TRACE(n);
+    RunJob(n, false);
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(RecoveryTest, EndedJobsKeepTheirFigures) {
+  LiveFixture fixture;
+  fixture.Start();
+  FakeClient a(&fixture, "a");
+  ASSERT_THAT(a.Enroll(), IsOk());
+  const JobId job = fixture.Submit("demo", 1, 1, {0, 0, 0, 0});
+  const auto work = a.GetWork();
+  ASSERT_TRUE(work);
+  ASSERT_TRUE(Accepted(a.UploadDelta(*work, 1)));
+  const JobView before = fixture.Job(job);
+  fixture.Crash();
+  fixture.Start();
+  const JobView after = fixture.Job(job);
+  EXPECT_EQ(after.progress.state, JobState::kDone);
+  EXPECT_EQ(after.progress.updates, 1);
+  EXPECT_EQ(after.progress.model_digest, before.progress.model_digest);
+  EXPECT_EQ(after.uplink_bytes_dense, before.uplink_bytes_dense);
+  EXPECT_EQ(after.record.ended_at, before.record.ended_at);
+  EXPECT_EQ(fixture.Submit("demo", 1, 1, {0, 0, 0, 0}), job);
+  EXPECT_EQ(fixture.host().GetClient(a.id())->record.updates, 1);
+  EXPECT_TRUE(Accepted(a.UploadDelta(*work, 1)));  // "already have it"
+}
+
+TEST(RecoveryTest, AClientThatNeverReturnsIsLostAfterARestart) {
+  LiveFixture fixture;
+  fixture.Start();
+  FakeClient a(&fixture, "a"), b(&fixture, "b");
+  ASSERT_THAT(a.Enroll(), IsOk());
+  ASSERT_THAT(b.Enroll(), IsOk());
+  const JobId job = fixture.Submit("demo", 1, 1, {0, 0, 0, 0});
+  ASSERT_TRUE(a.GetWork());
+  fixture.Crash();
+  fixture.Start();
+  fixture.Advance(absl::Minutes(6));
+  EXPECT_EQ(fixture.Lost(job, "timed_out"), 1);
+  const auto work = b.GetWork();
+  ASSERT_TRUE(work);
+  EXPECT_TRUE(Accepted(b.UploadDelta(*work, 1)));
+  EXPECT_EQ(fixture.Job(job).progress.state, JobState::kDone);
+}
+
+TEST(RecoveryTest, AJournalThatCannotBeReadFailsItsJobAlone) {
+  LiveFixture fixture;
+  fixture.Start();
+  const JobId bad = fixture.Submit("bad", 1, 1, {0, 0, 0, 0});
+  const JobId good = fixture.Submit("good", 1, 1, {0, 0, 0, 0});
+  ASSERT_THAT(fixture.store().AppendJournal(bad, {"{not json"}), IsOk());
+  fixture.Crash();
+  fixture.Start();
+  EXPECT_EQ(fixture.Job(bad).progress.state, JobState::kFailed);
+  EXPECT_THAT(fixture.Job(bad).progress.reason, ::testing::HasSubstr("journal of job bad-1"));
+  EXPECT_EQ(fixture.Job(good).progress.state, JobState::kRunning);
+}
+
+}  // namespace
+}  // namespace tributary::test

@@ -1,0 +1,357 @@
+// The `tributary` binary as a person or a script meets it: words, JSON and exit codes.
+#include <sys/stat.h>
+
+#include <csignal>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "common/digest.h"
+#include "common/params/safetensors.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/server/operator/fake_operator.h"
+#include "tests/server/operator/tool_process.h"
+#include "tests/testing/params.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/temp_dir.h"
+
+namespace tributary::test {
+namespace {
+
+using ::nlohmann::json;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+constexpr char kGoodJob[] = R"(job:
+  name: tiny
+  model: {builtin: {name: mlp, hidden: [8]}}
+  train: {optimizer: {sgd: {learning_rate: 0.1}}, batch_size: 16, local_steps: 5}
+  scheduler: {sync_round: {clients_per_round: 2}}
+  stop: {versions: 4}
+)";
+
+v1::Job JobAt(int64_t version, v1::JobState state) {
+  v1::Job job;
+  job.set_job_id("j-1");
+  job.set_name("tiny");
+  job.set_state(state);
+  job.set_version(version);
+  job.set_stop_versions(4);
+  job.set_updates(2 * version);
+  job.set_spec_json(R"({"name":"tiny"})");
+  job.set_config_digest(std::string(32, '\x01'));
+  job.mutable_submitted_at()->set_seconds(1767323045);
+  job.mutable_evaluation()->set_version(version);
+  job.mutable_evaluation()->set_accuracy(0.2 * static_cast<double>(version));
+  job.mutable_evaluation()->set_loss(1.5);
+  job.mutable_counters()->set_uplink_bytes(1500000);
+  (*job.mutable_counters()->mutable_lost())["timed_out"] = 3;
+  return job;
+}
+
+v1::Client Phone() {
+  v1::Client client;
+  client.set_client_id("phone-7");
+  client.set_state("working");
+  client.set_updates(12);
+  client.set_uplink_bytes(2500);
+  return client;
+}
+
+class ToolTest : public ::testing::Test {
+ protected:
+  ToolResult Run(const std::vector<std::string>& arguments) {
+    return RunTributary(arguments, service_.address());
+  }
+
+  FakeOperator service_;
+  TempDir dir_;
+};
+
+TEST_F(ToolTest, EveryCommandHelpsWithAnExample) {
+  const std::vector<std::vector<std::string>> commands = {{},
+                                                          {"job"},
+                                                          {"job", "submit"},
+                                                          {"job", "validate"},
+                                                          {"job", "schema"},
+                                                          {"job", "list"},
+                                                          {"job", "show"},
+                                                          {"job", "watch"},
+                                                          {"job", "pause"},
+                                                          {"job", "resume"},
+                                                          {"job", "cancel"},
+                                                          {"model"},
+                                                          {"model", "list"},
+                                                          {"model", "export"},
+                                                          {"client"},
+                                                          {"client", "list"},
+                                                          {"client", "show"},
+                                                          {"compare"},
+                                                          {"doctor"}};
+  for (std::vector<std::string> command : commands) {
+    command.emplace_back("--help");
+    const ToolResult result = Run(command);
+    EXPECT_EQ(result.exit_code, 0) << ::testing::PrintToString(command);
+    EXPECT_THAT(result.out, HasSubstr("Example: tributary ")) << ::testing::PrintToString(command);
+  }
+  EXPECT_THAT(Run({"--version"}).out, StartsWith("tributary 0."));
+}
+
+TEST_F(ToolTest, UsageErrorsNameTheNearestCommand) {
+  for (const std::vector<std::string>& line : std::vector<std::vector<std::string>>{
+           {},
+           {"job"},
+           {"job", "show"},
+           {"job", "list", "extra"},
+           {"compare"},
+           {"--colour"},
+           {"model", "export", "j-1"},
+           {"model", "export", "j-1", "--out", "f", "--version", "-3"},
+           {"job", "list", "--cert", "only.pem"},
+           {"--server", "far.example:7070", "job", "list"}}) {
+    const ToolResult result = Run(line);
+    EXPECT_EQ(result.exit_code, 2) << ::testing::PrintToString(line) << result.out;
+    EXPECT_THAT(result.err, StartsWith("error: "));
+    EXPECT_THAT(result.out, IsEmpty());
+  }
+  EXPECT_THAT(Run({"jbo", "list"}).err, HasSubstr("'jbo'; did you mean 'job'?"));
+  EXPECT_THAT(Run({"job", "sumbit", "f"}).err, HasSubstr("'sumbit'; did you mean 'submit'?"));
+  EXPECT_THAT(Run({"--server", "far.example:7070", "job", "list"}).err, HasSubstr("TLS"));
+}
+
+TEST_F(ToolTest, ServerThatIsNotThere) {
+  const ToolResult result = RunTributary({"--server", "127.0.0.1:1", "job", "list"});
+  EXPECT_EQ(result.exit_code, 4);
+  EXPECT_THAT(result.err, AllOf(HasSubstr("127.0.0.1:1"), HasSubstr("TRIBUTARY_SERVER")));
+  EXPECT_EQ(RunTributary({"--server", "127.0.0.1:1", "job", "watch", "j-1"}).exit_code, 4);
+  EXPECT_EQ(RunTributary({"--server", "127.0.0.1:1", "doctor"}).exit_code, 4);
+}
+
+TEST_F(ToolTest, ServerThatRefuses) {
+  service_.refuse_all = grpc::Status(grpc::StatusCode::PERMISSION_DENIED, "operators only");
+  EXPECT_EQ(Run({"job", "list"}).exit_code, 5);
+  EXPECT_EQ(Run({"client", "list"}).exit_code, 5);
+  EXPECT_THAT(Run({"job", "watch", "j-1"}).err, HasSubstr("operators only"));
+  service_.refuse_all = grpc::Status(grpc::StatusCode::UNAUTHENTICATED, "who are you?");
+  EXPECT_EQ(Run({"model", "list", "j-1"}).exit_code, 5);
+}
+
+TEST_F(ToolTest, UnknownNamesFail) {
+  service_.states = {JobAt(1, v1::JOB_STATE_RUNNING)};
+  for (const char* command : {"show", "watch", "pause", "resume", "cancel"}) {
+    const ToolResult result = Run({"job", command, "j-9"});
+    EXPECT_EQ(result.exit_code, 1) << command;
+    EXPECT_THAT(result.err, HasSubstr("'j-9'"));
+  }
+  EXPECT_EQ(Run({"client", "show", "nobody"}).exit_code, 1);
+}
+
+TEST_F(ToolTest, JobValidate) {
+  const std::string good = dir_.Write("good.yaml", kGoodJob);
+  const ToolResult result = Run({"job", "validate", good, "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const json answer = json::parse(result.out);
+  EXPECT_EQ(answer["spec"]["name"], "tiny");
+  EXPECT_EQ(answer["config_digest"].get<std::string>().size(), 64U);
+
+  const ToolResult bad =
+      Run({"job", "validate", dir_.Write("bad.yaml", std::string(kGoodJob) + "  stopp: 1\n")});
+  EXPECT_EQ(bad.exit_code, 3);
+  EXPECT_THAT(bad.err, AllOf(HasSubstr("bad.yaml:7:"), HasSubstr("did you mean 'stop'?")));
+  EXPECT_EQ(Run({"job", "validate", dir_.File("missing.yaml")}).exit_code, 3);
+}
+
+TEST_F(ToolTest, JobSchemaIsJson) {
+  const ToolResult result = Run({"job", "schema"});
+  ASSERT_EQ(result.exit_code, 0);
+  EXPECT_TRUE(json::parse(result.out)["properties"].contains("job"));
+}
+
+TEST_F(ToolTest, SubmitSendsTheCanonicalSpecAndItsFiles) {
+  const ParamVector initial = MakeParams(FlatLayout(2), {1, 2});
+  ASSERT_THAT(WriteSafetensors(initial, dir_.File("first.safetensors")), IsOk());
+  std::string text = kGoodJob;
+  text.replace(text.find("model: {"), 8, "model: {initial: first.safetensors, ");
+  const ToolResult result = Run({"job", "submit", dir_.Write("job.yaml", text)});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out, "j-1\n");
+
+  ASSERT_EQ(service_.submitted().size(), 1U);
+  const v1::SubmitJobRequest sent = service_.submitted().front();
+  EXPECT_FALSE(sent.request_id().empty());
+  EXPECT_EQ(sent.job().config_digest(), Sha256::Of(sent.job().spec_json()).ToBytes());
+  EXPECT_EQ(json::parse(sent.job().spec_json())["stop"]["versions"], 4);
+  ASSERT_EQ(sent.job().artefacts_size(), 1);
+  EXPECT_EQ(sent.job().artefacts(0).name(), "first.safetensors");
+  EXPECT_EQ(sent.job().artefacts(0).data(), ReadFile(dir_.File("first.safetensors")));
+  EXPECT_EQ(sent.job().artefacts(0).digest(), Sha256::Of(sent.job().artefacts(0).data()).ToBytes());
+}
+
+TEST_F(ToolTest, SubmitThatIsRefused) {
+  EXPECT_EQ(Run({"job", "submit", dir_.Write("bad.yaml", "job: {}\n")}).exit_code, 3);
+  EXPECT_THAT(service_.submitted(), IsEmpty());
+  service_.refuse_all = grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "job.codec: no");
+  const ToolResult result = Run({"job", "submit", dir_.Write("job.yaml", kGoodJob)});
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_THAT(result.err, HasSubstr("job.codec: no"));
+}
+
+TEST_F(ToolTest, WatchPrintsPlainLinesAndEndsWithTheJob) {
+  service_.states = {JobAt(1, v1::JOB_STATE_RUNNING), JobAt(1, v1::JOB_STATE_RUNNING),
+                     JobAt(2, v1::JOB_STATE_RUNNING), JobAt(4, v1::JOB_STATE_DONE)};
+  const ToolResult result = Run({"job", "submit", dir_.Write("job.yaml", kGoodJob), "--watch"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out,
+            "j-1\n"
+            "[######------------------]  1/4  accuracy 20.0 %  loss 1.5000  updates 2  lost 3\n"
+            "[########################]  4/4  accuracy 80.0 %  loss 1.5000  updates 8  lost 3"
+            "  done\n"
+            "j-1 done\n");
+}
+
+TEST_F(ToolTest, WatchAsJsonIsOneObjectALine) {
+  service_.states = {JobAt(1, v1::JOB_STATE_RUNNING), JobAt(4, v1::JOB_STATE_DONE)};
+  const ToolResult result = Run({"job", "watch", "j-1", "--json"});
+  EXPECT_EQ(result.exit_code, 0);
+  const size_t line_end = result.out.find('\n');
+  EXPECT_EQ(json::parse(result.out.substr(0, line_end))["version"], 1);
+  EXPECT_EQ(json::parse(result.out.substr(line_end + 1))["state"], "done");
+}
+
+TEST_F(ToolTest, WatchTellsThatTheJobFailed) {
+  v1::Job failed = JobAt(2, v1::JOB_STATE_FAILED);
+  failed.set_reason("the disk is full");
+  service_.states = {failed};
+  const ToolResult result = Run({"job", "watch", "j-1"});
+  EXPECT_EQ(result.exit_code, 6);
+  EXPECT_THAT(result.err, HasSubstr("the disk is full"));
+}
+
+TEST_F(ToolTest, WatchThatTheServerDropsIsNoSuccess) {
+  service_.states = {JobAt(2, v1::JOB_STATE_RUNNING)};
+  EXPECT_EQ(Run({"job", "watch", "j-1"}).exit_code, 4);
+}
+
+TEST_F(ToolTest, InterruptionEndsAWatch) {
+  service_.states = {JobAt(1, v1::JOB_STATE_RUNNING)};
+  service_.watch_hangs = true;
+  int watchers = 0;
+  for (const int signal : {SIGINT, SIGTERM}) {
+    ToolProcess watch({"job", "watch", "j-1"}, service_.address());
+    service_.AwaitWatchers(++watchers);
+    watch.Signal(signal);
+    EXPECT_EQ(watch.Wait().exit_code, 130);
+  }
+}
+
+TEST_F(ToolTest, ListAndShow) {
+  service_.states = {JobAt(2, v1::JOB_STATE_RUNNING)};
+  EXPECT_EQ(Run({"job", "list"}).out,
+            "JOB  NAME  STATE    VERSION  ACCURACY  UPDATES  LOST  SUBMITTED\n"
+            "j-1  tiny  running  2/4      40.0 %    4        3     2026-01-02T03:04:05Z\n");
+  EXPECT_THAT(Run({"job", "show", "j-1"}).out,
+              AllOf(HasSubstr("3, timed_out 3"), HasSubstr("1.5 MB")));
+  const json shown = json::parse(Run({"--json", "job", "show", "j-1"}).out);
+  EXPECT_EQ(shown["counters"]["lost"]["timed_out"], 3);
+  EXPECT_EQ(shown["spec"]["name"], "tiny");
+  EXPECT_EQ(shown["submitted_at"], "2026-01-02T03:04:05Z");
+  EXPECT_EQ(shown["ended_at"], json());
+  EXPECT_EQ(json::parse(Run({"job", "list", "--json"}).out)[0], shown);
+}
+
+TEST_F(ToolTest, PauseResumeCancel) {
+  service_.states = {JobAt(2, v1::JOB_STATE_RUNNING)};
+  EXPECT_EQ(Run({"job", "pause", "j-1"}).out, "j-1 is paused\n");
+  EXPECT_EQ(Run({"job", "resume", "j-1"}).out, "j-1 is running\n");
+  EXPECT_EQ(json::parse(Run({"job", "cancel", "j-1", "--json"}).out)["state"], "cancelled");
+  EXPECT_THAT(service_.verbs(), ElementsAre("pause j-1", "resume j-1", "cancel j-1"));
+}
+
+TEST_F(ToolTest, Clients) {
+  service_.clients = {Phone()};
+  EXPECT_THAT(Run({"client", "list"}).out, HasSubstr("phone-7  trains  working"));
+  EXPECT_THAT(Run({"client", "show", "phone-7"}).out, HasSubstr("2.5 kB"));
+  EXPECT_EQ(json::parse(Run({"client", "show", "phone-7", "--json"}).out)["updates"], 12);
+}
+
+TEST_F(ToolTest, ModelList) {
+  service_.states = {JobAt(2, v1::JOB_STATE_RUNNING)};
+  v1::ModelVersion version;
+  version.set_version(3);
+  version.set_model_digest(std::string(32, '\xab'));
+  service_.versions = {version};
+  EXPECT_THAT(Run({"model", "list", "j-1"}).out,
+              AllOf(HasSubstr("not kept"), HasSubstr("abababababab\n")));
+  const json list = json::parse(Run({"model", "list", "j-1", "--json"}).out);
+  EXPECT_EQ(list[0]["version"], 3);
+  EXPECT_EQ(list[0]["evaluation"], json());
+}
+
+class ExportTest : public ToolTest {
+ protected:
+  ExportTest() {
+    service_.states = {JobAt(3, v1::JOB_STATE_DONE)};
+    service_.model = RandomParams(TinyLayout(), 1);
+  }
+  ToolResult Export() { return Run({"model", "export", "j-1", "--out", dir_.File("m")}); }
+};
+
+TEST_F(ExportTest, WritesTheModelAsItIs) {
+  const ToolResult result = Run({"model", "export", "j-1", "--out", dir_.File("m"), "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const std::string digest = service_.model.ComputeDigest().ToHex();
+  EXPECT_EQ(json::parse(result.out)["model_digest"], digest);
+  std::map<std::string, std::string> metadata;
+  TRIB_ASSERT_OK_AND_ASSIGN(ParamVector read, ReadSafetensors(dir_.File("m"), &metadata));
+  EXPECT_THAT(read, ParamsNear(service_.model, 0));
+  EXPECT_EQ(read.layout()->digest(), service_.model.layout()->digest());
+  EXPECT_EQ(metadata["tributary.model_digest"], digest);
+  EXPECT_EQ(metadata["tributary.version"], "3");
+  EXPECT_FALSE(std::filesystem::exists(dir_.File("m.part")));
+}
+
+TEST_F(ExportTest, GoesOnWhereTheStreamBroke) {
+  service_.breaks_at = 16;
+  const ToolResult result = Export();
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  ASSERT_EQ(service_.exported().size(), 2U);
+  EXPECT_EQ(service_.exported()[0].version(), -1);
+  EXPECT_EQ(service_.exported()[1].version(), 3);
+  EXPECT_EQ(service_.exported()[1].offset(), 16U);
+  TRIB_ASSERT_OK_AND_ASSIGN(ParamVector read, ReadSafetensors(dir_.File("m")));
+  EXPECT_THAT(read, ParamsNear(service_.model, 0));
+}
+
+TEST_F(ExportTest, LeavesNothingBehindWhenTheDigestDiffers) {
+  service_.lies_about_digest = true;
+  const ToolResult result = Export();
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("SHA-256"));
+  EXPECT_TRUE(std::filesystem::is_empty(dir_.path()));
+}
+
+TEST_F(ExportTest, RefusesAFileThatItCannotWrite) {
+  const ToolResult result = Run({"model", "export", "j-1", "--out", dir_.File("no/such/m")});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("No such file"));
+  EXPECT_THAT(service_.exported(), IsEmpty());
+}
+
+TEST_F(ToolTest, DoctorChecksTheMachine) {
+  const ToolResult result = Run({"doctor", "--json"});
+  EXPECT_EQ(result.exit_code, 0);
+  const json findings = json::parse(result.out);
+  EXPECT_EQ(findings.back()["subject"], "server");
+  EXPECT_EQ(findings.back()["grade"], "ok");
+}
+
+}  // namespace
+}  // namespace tributary::test

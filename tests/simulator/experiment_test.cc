@@ -1,0 +1,232 @@
+#include "simulator/experiment.h"
+
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_split.h"
+#include "common/params/safetensors.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/simulator/small_world.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/temp_dir.h"
+
+namespace tributary {
+namespace {
+
+using test::SmallWorld;
+using test::TempDir;
+using ::testing::HasSubstr;
+
+struct Outcome {
+  RunSummary summary;
+  std::vector<VersionMetrics> metrics;
+  std::string digest;
+};
+
+Outcome RunWorld(absl::StatusOr<SimulationFile> file, int threads = 1) {
+  EXPECT_TRUE(file.ok()) << file.status();
+  auto experiment = Experiment::Create(*std::move(file), {.threads = threads});
+  EXPECT_TRUE(experiment.ok()) << experiment.status();
+  const absl::Status status = (*experiment)->Run(nullptr);
+  EXPECT_TRUE(status.ok()) << status;
+  auto model = (*experiment)->Model();
+  EXPECT_TRUE(model.ok()) << model.status();
+  return {(*experiment)->Summary(), (*experiment)->metrics(), model->ComputeDigest().ToHex()};
+}
+
+TEST(Experiment, LearnsAndCounts) {
+  const TempDir dir;
+  const Outcome run = RunWorld(SmallWorld(dir));
+  const JobProgress& p = run.summary.progress;
+  EXPECT_EQ(p.state, JobState::kDone);
+  EXPECT_EQ(p.version, 6);
+  EXPECT_EQ(p.updates, 24);
+  EXPECT_EQ(p.client_steps, 24 * 5);
+  EXPECT_EQ(p.staleness_max, 0);
+  EXPECT_GT(p.evaluation.accuracy, 0.8);
+  EXPECT_EQ(p.evaluation.version, 6);
+  EXPECT_EQ(p.evaluation.num_examples, 200);
+  EXPECT_EQ(p.model_digest.ToHex(), run.digest);
+  // logistic regression: 10 · 4 weights and 4 biases, 4 bytes each.
+  EXPECT_EQ(p.uplink_bytes, 24 * 44 * 4);
+  EXPECT_EQ(run.summary.uplink_bytes_dense, 24 * 44 * 4);
+  EXPECT_EQ(run.summary.downlink_bytes, 24 * 44 * 4);
+  ASSERT_EQ(run.metrics.size(), 7u);
+  for (size_t v = 0; v < run.metrics.size(); ++v) {
+    const VersionMetrics& row = run.metrics[v];
+    EXPECT_EQ(row.version, static_cast<Version>(v));
+    EXPECT_EQ(row.updates, static_cast<int64_t>(4 * v));
+    EXPECT_EQ(row.client_steps, static_cast<int64_t>(20 * v));
+    EXPECT_TRUE(row.accuracy.has_value());
+    // Five steps of half a second; transfers take no time.
+    EXPECT_DOUBLE_EQ(row.virtual_seconds, 2.5 * static_cast<double>(v));
+  }
+}
+
+TEST(Experiment, TheModelDependsOnTheFileAndTheSeedAlone) {
+  const TempDir dir;
+  // Different speeds: clients finish in another order than they start.
+  const std::vector<std::string> set = {
+      "simulation.speed={normal: {mean_seconds_per_step: 0.5, relative_stddev: 0.5, jitter: 0.1}}",
+      "simulation.network={uplink_mbps: 1, downlink_mbps: 5, latency_ms: 20}", "job.codec=[fp16]"};
+  const Outcome once = RunWorld(SmallWorld(dir, set));
+  const Outcome again = RunWorld(SmallWorld(dir, set));
+  const Outcome two_threads = RunWorld(SmallWorld(dir, set), 2);
+  const Outcome five_threads = RunWorld(SmallWorld(dir, set), 5);
+  EXPECT_EQ(once.digest, again.digest);
+  EXPECT_EQ(once.digest, two_threads.digest);
+  EXPECT_EQ(once.digest, five_threads.digest);
+  EXPECT_EQ(once.summary.virtual_seconds, five_threads.summary.virtual_seconds);
+  EXPECT_NE(once.digest, RunWorld(SmallWorld(dir, set, /*seed=*/4)).digest);
+}
+
+TEST(Experiment, TransfersTakeTheirTime) {
+  const TempDir dir;
+  const Outcome run = RunWorld(SmallWorld(
+      dir, {"simulation.network={uplink_mbps: 0.001, downlink_mbps: 0.002, latency_ms: 100}",
+            "job.stop.versions=1"}));
+  // 176 bytes: 0.704 s down, 1.408 s up, each with 0.1 s of latency, and 2.5 s of training.
+  EXPECT_NEAR(run.metrics.at(1).virtual_seconds - run.metrics.at(0).virtual_seconds,
+              0.804 + 2.5 + 1.508, 1e-6);
+}
+
+TEST(Experiment, Fp16HalvesTheUplink) {
+  const TempDir dir;
+  const Outcome run = RunWorld(SmallWorld(dir, {"job.codec=[fp16]"}));
+  EXPECT_EQ(run.summary.progress.uplink_bytes, 24 * 44 * 2);
+  EXPECT_EQ(run.summary.uplink_bytes_dense, 24 * 44 * 4);
+  EXPECT_GT(run.summary.progress.evaluation.accuracy, 0.8);
+}
+
+TEST(Experiment, LocalEpochsFollowTheClientsData) {
+  const TempDir dir;
+  auto file =
+      SmallWorld(dir, {"job.train={local_epochs: 2, batch_size: 16}",
+                       "job.scheduler.sync_round.clients_per_round=8", "job.stop.versions=1"});
+  const Outcome run = RunWorld(std::move(file));
+  // Two passes over 800 examples in batches of 16: at least 100 steps, and one more for each
+  // client and pass whose last batch is not full.
+  EXPECT_GE(run.summary.progress.client_steps, 100);
+  EXPECT_LE(run.summary.progress.client_steps, 100 + 2 * 8);
+}
+
+TEST(Experiment, TargetsAreReportedOnceReached) {
+  const TempDir dir;
+  const Outcome run = RunWorld(SmallWorld(
+      dir, {"simulation.targets=[0.5, 1.0]", "job.stop={versions: 20, target_accuracy: 0.75}"}));
+  const nlohmann::json summary = SummaryJson(run.summary, run.metrics);
+  ASSERT_EQ(summary["targets"].size(), 2u);
+  const auto& first = summary["targets"][0];
+  ASSERT_FALSE(first["version"].is_null());
+  const VersionMetrics& row = run.metrics.at(first["version"].get<size_t>());
+  EXPECT_GE(*row.accuracy, 0.5);
+  EXPECT_EQ(first["virtual_seconds"], row.virtual_seconds);
+  EXPECT_TRUE(summary["targets"][1]["version"].is_null());
+  EXPECT_GE(run.summary.progress.evaluation.accuracy, 0.75);
+  EXPECT_LT(run.summary.progress.version, 20) << "it stopped at its target";
+}
+
+TEST(Experiment, StartsFromAModelFile) {
+  const TempDir dir;
+  const Outcome first = RunWorld(SmallWorld(dir));
+  auto file = SmallWorld(dir);
+  ASSERT_TRUE(file.ok());
+  auto experiment = Experiment::Create(*file, {.threads = 1});
+  ASSERT_TRUE(experiment.ok());
+  ASSERT_TRUE((*experiment)->Run(nullptr).ok());
+  auto model = (*experiment)->Model();
+  ASSERT_TRUE(model.ok());
+  const std::string path = absl::StrCat(dir.path(), "/start.safetensors");
+  ASSERT_TRUE(WriteSafetensors(*model, path).ok());
+  const Outcome second = RunWorld(SmallWorld(dir, {absl::StrCat("job.model.initial=", path)}));
+  EXPECT_EQ(*second.metrics.at(0).accuracy, *first.metrics.back().accuracy);
+  EXPECT_NE(second.digest, first.digest);
+}
+
+TEST(Experiment, ADivergingJobIsToldAndEnds) {
+  const TempDir dir;
+  auto file = SmallWorld(
+      dir, {"job.train.optimizer={sgd: {learning_rate: 1.0e30}}", "job.train.local_steps=50"});
+  ASSERT_TRUE(file.ok()) << file.status();
+  auto experiment = Experiment::Create(*std::move(file), {.threads = 1});
+  ASSERT_TRUE(experiment.ok()) << experiment.status();
+  const absl::Status status = (*experiment)->Run(nullptr);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("in a row was usable"));
+}
+
+TEST(Experiment, StopsWhenAsked) {
+  const TempDir dir;
+  auto file = SmallWorld(dir, {"job.stop.versions=100000"});
+  ASSERT_TRUE(file.ok());
+  std::stop_source stop;
+  ExperimentOptions options{.threads = 1, .stop = stop.get_token()};
+  options.on_progress = [&stop](const JobProgress& p, absl::Duration) {
+    if (p.version >= 2) stop.request_stop();
+  };
+  auto experiment = Experiment::Create(*std::move(file), std::move(options));
+  ASSERT_TRUE(experiment.ok());
+  EXPECT_EQ((*experiment)->Run(nullptr).code(), absl::StatusCode::kCancelled);
+  EXPECT_LE((*experiment)->metrics().size(), 4u);
+}
+
+TEST(RunLogTest, LeavesTheFilesThatOthersRelyOn) {
+  const TempDir dir;
+  auto file = SmallWorld(dir);
+  ASSERT_TRUE(file.ok());
+  const JobSpec job = file->job;
+  auto experiment = Experiment::Create(*std::move(file), {.threads = 2});
+  ASSERT_TRUE(experiment.ok());
+  const std::string out = absl::StrCat(dir.path(), "/new/folder");
+  auto log = RunLog::Create(out, job);
+  ASSERT_TRUE(log.ok()) << log.status();
+  ASSERT_TRUE((*experiment)->Run(log->get()).ok());
+  auto model = (*experiment)->Model();
+  ASSERT_TRUE(model.ok());
+  const RunSummary summary = (*experiment)->Summary();
+  ASSERT_TRUE((*log)->Finish(summary, (*experiment)->metrics(), *model).ok());
+
+  std::ifstream summary_file(out + "/summary.json");
+  const nlohmann::json json = nlohmann::json::parse(summary_file);
+  for (const char* key :
+       {"name", "seed", "config_digest", "model_digest", "versions", "updates", "client_steps",
+        "virtual_seconds", "wall_seconds", "peak_rss_bytes", "uplink_bytes", "downlink_bytes",
+        "uplink_bytes_dense", "final", "best", "targets", "staleness", "clients", "scheduler"}) {
+    EXPECT_TRUE(json.contains(key)) << key;
+  }
+  const auto read = ReadSafetensors(out + "/model.safetensors");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->ComputeDigest().ToHex(), json["model_digest"]);
+
+  std::ifstream csv(out + "/metrics.csv");
+  std::string line;
+  ASSERT_TRUE(std::getline(csv, line));
+  EXPECT_EQ(line,
+            "version,virtual_seconds,updates,loss,accuracy,uplink_bytes,downlink_bytes,client_"
+            "steps,server_rate,"
+            "mean_staleness");
+  int rows = 0;
+  while (std::getline(csv, line)) {
+    const std::vector<std::string> fields = absl::StrSplit(line, ',');
+    EXPECT_EQ(fields.size(), 10u) << line;
+    ++rows;
+  }
+  EXPECT_EQ(rows, 7);
+}
+
+TEST(RunLogTest, SaysWhereItCannotWrite) {
+  const TempDir dir;
+  auto file = SmallWorld(dir);
+  ASSERT_TRUE(file.ok());
+  const auto log = RunLog::Create("/proc/nowhere", file->job);
+  EXPECT_EQ(log.status().code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_THAT(std::string(log.status().message()), HasSubstr("/proc/nowhere"));
+}
+
+}  // namespace
+}  // namespace tributary

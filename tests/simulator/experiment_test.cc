@@ -151,7 +151,7 @@ TEST(Experiment, StartsFromAModelFile) {
 TEST(Experiment, ADivergingJobIsToldAndEnds) {
   const TempDir dir;
   auto file = SmallWorld(
-      dir, {"job.train.optimizer={sgd: {learning_rate: 1.0e30}}", "job.train.local_steps=50"});
+      dir, {"job.train.optimizer={sgd: {learning_rate: 3.0e38}}", "job.train.local_steps=50"});
   ASSERT_TRUE(file.ok()) << file.status();
   auto experiment = Experiment::Create(*std::move(file), {.threads = 1});
   ASSERT_TRUE(experiment.ok()) << experiment.status();

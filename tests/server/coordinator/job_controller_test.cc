@@ -283,7 +283,9 @@ TEST(Evaluate, WeighsTheReportsByExamples) {
 
 // Runs rounds of "a" and "b" without answering evaluations.
 void RunRound(Host& host, double seconds) {
-  for (const WorkOrder& order : host.Out(WorkKind::kTrain)) host.Finish(seconds, order.id);
+  for (const WorkOrder& order : host.Out(WorkKind::kTrain)) {
+    if (host.controller->FindWork(order.id) != nullptr) host.Finish(seconds, order.id);
+  }
   host.Published(seconds);
   host.CheckIn(seconds, "a");
   host.CheckIn(seconds, "b");
@@ -308,6 +310,9 @@ TEST(Evaluate, TheLastVersionIsEvaluatedBeforeTheJobEnds) {
   host.Begin({"a", "b"});
   RunRound(host, 1);
   host.CheckIn(1, "judge", true);
+  host.Report(1, host.Out(WorkKind::kEvaluate).at(0).id, 10, 0.1);  // of version 0
+  host.CheckIn(1, "judge", true);
+  EXPECT_THAT(host.Out(WorkKind::kEvaluate), IsEmpty());
   RunRound(host, 2);
   ASSERT_EQ(host.Out(WorkKind::kEvaluate).size(), 1u);
   EXPECT_EQ(host.Out(WorkKind::kEvaluate)[0].version, 2);
@@ -370,7 +375,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(StopCase{"versions", {{"versions", 4}}, 4},
                       StopCase{"updates", {{"updates", 5}}, 3},
                       StopCase{"client_steps", {{"client_steps", 20}}, 2},
-                      StopCase{"seconds", {{"seconds", 3}}, 3},
+                      StopCase{"seconds", {{"seconds", 2.5}}, 2},
                       StopCase{"first_of_two", {{"versions", 5}, {"updates", 2}}, 1}),
     [](const auto& test) { return test.param.name; });
 

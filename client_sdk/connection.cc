@@ -1,0 +1,17 @@
+#include "client_sdk/connection.h"
+
+namespace tributary::sdk {
+
+absl::string_view WorkKindName(WorkKind kind) {
+  switch (kind) {
+    case WorkKind::kInitialise:
+      return "initialise";
+    case WorkKind::kTrain:
+      return "train";
+    case WorkKind::kEvaluate:
+      return "evaluate";
+  }
+  return "unknown";
+}
+
+}  // namespace tributary::sdk

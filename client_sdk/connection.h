@@ -1,0 +1,178 @@
+// Connection: the calls that a client makes to its coordinator, as plain values. The seam
+// between the session (what to say, when to say it again) and the wire (how it travels):
+// GrpcConnection in production, MockConnection or a scripted fake in tests.
+//
+// Each call is one attempt. Errors are those of proto/tributary/v1/coordinator.proto:
+//   Unavailable, ResourceExhausted, DeadlineExceeded, Aborted   try again after a back-off
+//   DataLoss                          a chunk was damaged: resume the transfer
+//   Unauthenticated, PermissionDenied a person has to act
+//   Cancelled                         `stop` was requested
+//   anything else                     this call is wrong; repeating it changes nothing
+#ifndef TRIBUTARY_CLIENT_SDK_CONNECTION_H_
+#define TRIBUTARY_CLIENT_SDK_CONNECTION_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <variant>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "client_sdk/trainer.h"
+#include "common/digest.h"
+#include "common/ids.h"
+#include "common/params/param_layout.h"
+#include "common/params/update.h"
+
+namespace tributary::sdk {
+
+struct ServerLimits {
+  int64_t max_chunk_bytes = 1 << 20;
+  absl::Duration max_wait = absl::InfiniteDuration();  // longest hold of a check-in
+  std::string server_agent;                            // for people
+};
+
+enum class WorkKind { kInitialise, kTrain, kEvaluate };
+absl::string_view WorkKindName(WorkKind kind);  // "initialise", "train", "evaluate"
+
+// What this client is to do, once.
+struct WorkOrder {
+  JobInfo job;
+  WorkOrderId id = 0;
+  WorkKind kind = WorkKind::kTrain;
+  Version version = 0;  // the base (train), or the version to evaluate
+  std::optional<int64_t> local_steps;
+  absl::Time deadline = absl::InfiniteFuture();  // server's clock
+  uint64_t seed = 0;
+  std::string codec_json;  // the job's `codec:` list, canonical JSON
+  absl::Duration liveness = absl::InfiniteDuration();
+};
+
+// "Nothing to do: ask again at a moment drawn evenly from here."
+struct RetryWindow {
+  absl::Duration min_delay;
+  absl::Duration max_delay;
+};
+
+using CheckInAnswer = std::variant<WorkOrder, RetryWindow>;
+
+struct ModelHeader {
+  JobId job;
+  Version version = 0;
+  LayoutPtr layout;  // its digest was recomputed and compared
+  Digest model_digest;
+  int64_t total_bytes = 0;
+};
+
+// A piece of a byte sequence. `data` belongs to the caller for the duration of the call.
+struct Chunk {
+  int64_t offset = 0;  // of data's first byte in the whole sequence
+  absl::string_view data;
+  uint64_t xxh3 = 0;  // XXH3-64 of data
+};
+
+struct FetchRequest {
+  JobId job;
+  Version version = 0;
+  int64_t offset = 0;                 // first byte wanted
+  std::optional<Digest> have_digest;  // of a model that the client holds
+};
+
+// Takes a model as it arrives: one header, then chunks in order unless `unchanged`. An error
+// ends the call, which returns it.
+class ModelSink {
+ public:
+  virtual ~ModelSink() = default;
+  virtual absl::Status OnHeader(const ModelHeader& header, bool unchanged) = 0;
+  virtual absl::Status OnChunk(const Chunk& chunk) = 0;
+};
+
+struct UpdateHeader {
+  JobId job;
+  UpdateInfo info;
+  Digest layout_digest;
+  LayoutPtr initial_layout;  // only when initialising, else null
+  int64_t total_bytes = 0;
+  Xxh128 xxh128;  // of the whole payload
+};
+
+// The next chunk to send, nothing at the end.
+using ChunkSource = std::function<std::optional<Chunk>()>;
+
+struct UploadAnswer {
+  enum class State { kPartial, kAccepted, kRefused };
+  State state = State::kPartial;
+  int64_t durable_bytes = 0;  // kPartial: send the rest from here on
+  std::string refusal;        // kRefused: the cause, "not_finite", …
+  std::string message;        // kRefused: for people
+};
+
+struct EvaluationReport {
+  JobId job;
+  WorkOrderId work_order = 0;
+  Version version = 0;
+  EvalResult result;
+};
+
+struct EvaluationAnswer {
+  bool counted = false;
+  std::string message;  // why not, for people
+};
+
+struct ProgressReport {
+  JobId job;
+  WorkOrderId work_order = 0;
+  int64_t steps_done = 0;
+  int64_t steps_total = 0;  // 0: not known
+};
+
+enum class AbandonReason { kOther, kStopped, kTrainerFailed, kTooLate };
+
+struct AbandonNotice {
+  JobId job;
+  WorkOrderId work_order = 0;
+  AbandonReason reason = AbandonReason::kOther;
+  std::string message;
+};
+
+// Thread-safe: progress is reported while a transfer runs. Every call ends soon after `stop`
+// is requested.
+class Connection {
+ public:
+  virtual ~Connection() = default;
+
+  // Idempotent. First call, and again after any call failed.
+  virtual absl::StatusOr<ServerLimits> Enroll(std::stop_token stop) = 0;
+
+  // Blocks for up to `max_wait` on the server's side. Safe to repeat.
+  virtual absl::StatusOr<CheckInAnswer> CheckIn(absl::Duration max_wait, std::stop_token stop) = 0;
+
+  // Read-only. OK: the stream came to its end; whether it was complete is the sink's to say.
+  virtual absl::Status FetchModel(const FetchRequest& request, ModelSink& sink,
+                                  std::stop_token stop) = 0;
+
+  // Sends the header and all that `chunks` gives. Idempotent by work order. A source that is
+  // empty from the start asks how much is durable.
+  virtual absl::StatusOr<UploadAnswer> UploadUpdate(const UpdateHeader& header,
+                                                    const ChunkSource& chunks,
+                                                    std::stop_token stop) = 0;
+
+  // Idempotent by work order.
+  virtual absl::StatusOr<EvaluationAnswer> ReportEvaluation(const EvaluationReport& report,
+                                                            std::stop_token stop) = 0;
+
+  // False: the work is no longer wanted.
+  virtual absl::StatusOr<bool> ReportProgress(const ProgressReport& report,
+                                              std::stop_token stop) = 0;
+
+  // Takes no stop token: it is what a stopping client still says, and is short.
+  virtual absl::Status AbandonWork(const AbandonNotice& notice) = 0;
+};
+
+}  // namespace tributary::sdk
+
+#endif  // TRIBUTARY_CLIENT_SDK_CONNECTION_H_

@@ -1,0 +1,120 @@
+#include "client_sdk/data/dataset_spec.h"
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client_sdk/data/partition.h"
+
+namespace tributary {
+namespace {
+
+struct KeyUse {
+  const char* key;
+  bool present;
+  std::vector<absl::string_view> datasets;  // that take the key
+};
+
+std::vector<KeyUse> KeyUses(const DatasetSpec& spec) {
+  return {
+      {"path", spec.path.has_value(), {"fashion_mnist", "mnist", "csv", "npy"}},
+      {"normalize", spec.normalize.has_value(), {"fashion_mnist", "mnist", "csv", "npy"}},
+      {"test_path", spec.test_path.has_value(), {"csv", "npy"}},
+      {"test_fraction", spec.test_fraction.has_value(), {"csv", "npy"}},
+      {"classes", spec.classes.has_value(), {"csv", "npy", "synthetic"}},
+      {"label", spec.label.has_value(), {"csv"}},
+      {"client", spec.client.has_value(), {"csv"}},
+      {"features", !spec.features.empty(), {"csv"}},
+      {"missing", spec.missing.has_value(), {"csv"}},
+      {"labels_path", spec.labels_path.has_value(), {"npy"}},
+      {"test_labels_path", spec.test_labels_path.has_value(), {"npy"}},
+      {"dimensions", spec.dimensions.has_value(), {"synthetic"}},
+      {"separation", spec.separation.has_value(), {"synthetic"}},
+      {"noise", spec.noise.has_value(), {"synthetic"}},
+      {"natural_clients", spec.natural_clients.has_value(), {"synthetic"}},
+      {"client_shift", spec.client_shift.has_value(), {"synthetic"}},
+  };
+}
+
+absl::Status Needs(const DatasetSpec& spec, absl::string_view key, bool present) {
+  if (present) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("dataset '", spec.dataset, "' needs ", key));
+}
+
+}  // namespace
+
+void NormalizeOptions::Describe(config::Fields<NormalizeOptions>& fields) {
+  fields.Add("mean", &NormalizeOptions::mean, "subtracted from every input value");
+  fields.Add("std", &NormalizeOptions::stddev, "and then divided by").GreaterThan(0);
+}
+
+config::Choice DatasetSpec::DefaultPartition() {
+  config::Choice choice;
+  choice.name = "iid";
+  return choice;
+}
+
+void DatasetSpec::Describe(config::Fields<DatasetSpec>& fields) {
+  using S = DatasetSpec;
+  fields.Add("dataset", &S::dataset, "which reader")
+      .Required()
+      .OneOf({"fashion_mnist", "mnist", "csv", "npy", "synthetic"});
+  fields.Add("partition", &S::partition, "how the training examples are dealt out to clients")
+      .Alternatives(PartitionerRegistry().Alternatives());
+  fields.Add("train_examples", &S::train_examples, "keep so many training examples").Min(1);
+  fields.Add("test_examples", &S::test_examples, "keep so many test examples").Min(1);
+  fields.Add("seed", &S::seed, "of subsets, of a random test split and of synthetic data").Min(0);
+  fields.Add("normalize", &S::normalize, "inputs become (x - mean) / std; bytes are x / 255 first");
+  fields.Add("path", &S::path, "fashion_mnist, mnist: a folder; csv, npy: a file");
+  fields.Add("test_path", &S::test_path, "csv, npy: the test set's file");
+  fields.Add("test_fraction", &S::test_fraction, "csv, npy: or a random part of `path`")
+      .GreaterThan(0)
+      .LessThan(1);
+  fields.Add("classes", &S::classes, "csv, npy: labels are integers from 0 below it; synthetic")
+      .Min(2)
+      .Max(100000);
+  fields.Add("label", &S::label, "csv: the label's column");
+  fields.Add("client", &S::client, "csv: the column that says whose example it is");
+  fields.Add("features", &S::features, "csv: the input columns; absent: all others");
+  fields.Add("missing", &S::missing, "csv: what an empty value is")
+      .OneOf({"error", "zero", "drop"});
+  fields.Add("labels_path", &S::labels_path, "npy: the labels' file");
+  fields.Add("test_labels_path", &S::test_labels_path, "npy: the test labels' file");
+  fields.Add("dimensions", &S::dimensions, "synthetic: inputs of an example").Min(1).Max(100000);
+  fields.Add("separation", &S::separation, "synthetic: distance of a class centre from 0").Min(0);
+  fields.Add("noise", &S::noise, "synthetic: standard deviation around the centre").Min(0);
+  fields.Add("natural_clients", &S::natural_clients, "synthetic: owners of the examples")
+      .Min(1)
+      .Max(1000000);
+  fields.Add("client_shift", &S::client_shift, "synthetic: standard deviation of an owner's shift")
+      .Min(0);
+}
+
+absl::Status DatasetSpec::Validate() const {
+  for (const KeyUse& use : KeyUses(*this)) {
+    if (!use.present || absl::c_linear_search(use.datasets, dataset)) continue;
+    return absl::InvalidArgumentError(absl::StrCat("'", use.key, "' does not belong to dataset '",
+                                                   dataset, "'; it belongs to ",
+                                                   absl::StrJoin(use.datasets, ", ")));
+  }
+  if (dataset == "csv") {
+    TRIB_RETURN_IF_ERROR(Needs(*this, "'path'", path.has_value()));
+    TRIB_RETURN_IF_ERROR(Needs(*this, "'label'", label.has_value()));
+  }
+  if (dataset == "npy") {
+    TRIB_RETURN_IF_ERROR(Needs(*this, "'path'", path.has_value()));
+    TRIB_RETURN_IF_ERROR(Needs(*this, "'labels_path'", labels_path.has_value()));
+    TRIB_RETURN_IF_ERROR(Needs(*this, "both of 'test_path' and 'test_labels_path', or neither",
+                               test_path.has_value() == test_labels_path.has_value()));
+  }
+  if (dataset == "csv" || dataset == "npy") {
+    TRIB_RETURN_IF_ERROR(Needs(*this, "exactly one of 'test_path' and 'test_fraction'",
+                               test_path.has_value() != test_fraction.has_value()));
+  }
+  if (client_shift) {
+    TRIB_RETURN_IF_ERROR(
+        Needs(*this, "'natural_clients' beside 'client_shift'", natural_clients.has_value()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace tributary

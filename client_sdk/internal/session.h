@@ -1,0 +1,102 @@
+// Session: what a client says to its coordinator, in which order, and what it does about the
+// answers. One thread, plus a heartbeat while there is work.
+//
+//   Enroll -> CheckIn -> retry window: sleep, check in again
+//                     -> initialise:   make a model            -> upload it whole
+//                     -> train:        fetch, train a copy     -> upload the difference
+//                     -> evaluate:     fetch, evaluate         -> report
+//          <- any call failed: back off, enroll again
+//
+// The seeds are fixed, so that a simulated client does the same to the bit: training gets
+// Rng(order.seed), the codec Rng(order.seed).Split("codec"), InitialModel order.seed.
+#ifndef TRIBUTARY_CLIENT_SDK_INTERNAL_SESSION_H_
+#define TRIBUTARY_CLIENT_SDK_INTERNAL_SESSION_H_
+
+#include <memory>
+#include <stop_token>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client_sdk/client_options.h"
+#include "client_sdk/connection.h"
+#include "client_sdk/internal/heartbeat.h"
+#include "client_sdk/internal/model_cache.h"
+#include "client_sdk/internal/retry.h"
+#include "client_sdk/internal/uploader.h"
+#include "client_sdk/trainer.h"
+#include "common/clock.h"
+#include "common/codec/codec.h"
+#include "common/rng.h"
+
+namespace tributary::sdk {
+
+// The codec that a work order names; empty text is raw. InvalidArgument.
+absl::StatusOr<std::unique_ptr<const Codec>> ParseCodec(const std::string& codec_json);
+
+// Thread-compatible.
+class Session {
+ public:
+  // All but `options` are not owned and outlive the session.
+  Session(const ClientOptions& options, Trainer* trainer, Connection* connection, Clock* clock,
+          std::stop_token stop);
+
+  // As Client::Run and Client::RunOnce, but Cancelled when stopped.
+  absl::Status Run();
+  absl::Status RunOnce();
+
+ private:
+  // One work order being worked on.
+  struct Work {
+    const WorkOrder& order;
+    std::stop_token stop;
+    Heartbeat* heartbeat;
+    // If it fails: why it is given back, and whether it needs to be.
+    AbandonReason reason = AbandonReason::kOther;
+    bool refused = false;
+  };
+
+  absl::Status Loop(absl::Duration idle_limit);
+  absl::StatusOr<CheckInAnswer> AskForWork(absl::Duration max_wait);
+  // After a failure to get an answer: OK to ask again, else what to end with.
+  absl::Status Reconnect(const absl::Status& failure);
+  absl::Status NoWork(absl::Duration limit) const;
+  absl::Status Unreachable(absl::Duration limit) const;
+
+  // True: counted; false: the server withdrew the order; or why it came to nothing.
+  absl::StatusOr<bool> Perform(const WorkOrder& order);
+  absl::StatusOr<bool> GiveBack(const Work& work, const absl::Status& failure);
+
+  absl::Status Initialise(Work& work);
+  absl::Status Train(Work& work);
+  absl::Status Evaluate(Work& work);
+  absl::StatusOr<std::shared_ptr<const ParamVector>> FetchModel(Work& work);
+  absl::Status UploadPayload(Work& work, UpdateHeader header, absl::string_view payload);
+
+  Retry NewRetry(const Work& work, absl::string_view name) const;
+  TransferOptions Transfer(const Work& work, ClientEvent::Kind kind) const;
+  void Emit(ClientEvent::Kind kind, const WorkOrder* order = nullptr, std::string message = "",
+            int64_t done = 0, int64_t total = 0) const;
+
+  // Constant after construction.
+  const ClientOptions& options_;
+  Trainer* const trainer_;
+  Connection* const connection_;
+  Clock* const clock_;
+  const std::stop_token stop_;
+
+  Rng rng_;
+  ModelCache cache_;
+  Retry reconnect_;
+  Retry after_failed_work_;
+  bool once_ = false;
+  bool enrolled_ = false;  // and no call failed since
+  bool ever_enrolled_ = false;
+  absl::Status last_failure_;  // to reach the server
+  ServerLimits limits_;
+  absl::Time idle_since_;  // end of the last work, or start
+};
+
+}  // namespace tributary::sdk
+
+#endif  // TRIBUTARY_CLIENT_SDK_INTERNAL_SESSION_H_

@@ -1,0 +1,57 @@
+// FakeTrainer: a Trainer without data or mathematics, whose every answer can be foretold.
+#ifndef TRIBUTARY_CLIENT_SDK_MOCKS_FAKE_TRAINER_H_
+#define TRIBUTARY_CLIENT_SDK_MOCKS_FAKE_TRAINER_H_
+
+#include <functional>
+#include <utility>
+
+#include "client_sdk/trainer.h"
+
+namespace tributary {
+
+// By default: the first model is drawn from Rng(seed); training adds one draw of task.rng to
+// every value, buffers included; evaluation reports the first value as the loss. Each can be
+// replaced. Thread-compatible.
+class FakeTrainer : public Trainer {
+ public:
+  explicit FakeTrainer(LayoutPtr layout) : layout_(std::move(layout)) {}
+
+  absl::StatusOr<ParamVector> InitialModel(const JobInfo& job, uint64_t seed) override {
+    if (on_initial_model) return on_initial_model(job, seed);
+    ParamVector model(layout_);
+    Rng rng(seed);
+    for (float& value : model.values()) value = static_cast<float>(rng.Normal());
+    return model;
+  }
+
+  absl::StatusOr<TrainResult> Train(const TrainTask& task, ParamVector& model) override {
+    ++trained;
+    if (on_train) return on_train(task, model);
+    Rng rng = task.rng;
+    for (float& value : model.values()) value += static_cast<float>(rng.Uniform());
+    const int64_t steps = task.local_steps.value_or(1);
+    if (task.progress) task.progress(steps, steps);
+    return TrainResult{.num_examples = 10,
+                       .local_steps = steps,
+                       .learning_rate = 0.5,
+                       .loss = 0.25,
+                       .accuracy = 0.75};
+  }
+
+  absl::StatusOr<EvalResult> Evaluate(const EvalTask& task, const ParamVector& model) override {
+    if (on_evaluate) return on_evaluate(task, model);
+    return EvalResult{.num_examples = 7, .loss = model.values()[0], .accuracy = 0.5};
+  }
+
+  std::function<absl::StatusOr<ParamVector>(const JobInfo&, uint64_t)> on_initial_model;
+  std::function<absl::StatusOr<TrainResult>(const TrainTask&, ParamVector&)> on_train;
+  std::function<absl::StatusOr<EvalResult>(const EvalTask&, const ParamVector&)> on_evaluate;
+  int trained = 0;  // calls of Train
+
+ private:
+  const LayoutPtr layout_;
+};
+
+}  // namespace tributary
+
+#endif  // TRIBUTARY_CLIENT_SDK_MOCKS_FAKE_TRAINER_H_

@@ -1,0 +1,182 @@
+#include "client_sdk/torch/models.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <numeric>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/rng.h"
+#include "common/status_macros.h"
+
+namespace tributary {
+namespace {
+
+using Params = absl::Span<const at::Tensor>;
+
+int64_t Product(const std::vector<int64_t>& shape) {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
+
+// logistic has no hidden layer.
+class Mlp : public TorchModel {
+ public:
+  Mlp(const DataShape& shape, std::vector<int64_t> hidden) {
+    std::vector<int64_t> widths = std::move(hidden);
+    widths.insert(widths.begin(), Product(shape.example_shape));
+    widths.push_back(shape.num_classes);
+    for (size_t i = 1; i < widths.size(); ++i) {
+      AddLinear(absl::StrCat("fc", i), widths[i - 1], widths[i]);
+    }
+  }
+
+  at::Tensor Forward(Params p, const at::Tensor& inputs) const override {
+    at::Tensor x = inputs.flatten(1);
+    for (size_t i = 0; i + 2 < p.size(); i += 2) x = at::linear(x, p[i], p[i + 1]).relu_();
+    return at::linear(x, p[p.size() - 2], p[p.size() - 1]);
+  }
+};
+
+// Two strided 5×5 convolutions, average pooling to about 3×3, two linear layers. Strides
+// and not max-pooling, which would be a large part of the step. 51,530 parameters for
+// 1×28×28 and 10 classes.
+class Cnn : public TorchModel {
+ public:
+  explicit Cnn(const DataShape& shape)
+      : pool_height_(Pool(shape.example_shape[1])), pool_width_(Pool(shape.example_shape[2])) {
+    const int64_t height = Strided(Strided(shape.example_shape[1])) / pool_height_;
+    const int64_t width = Strided(Strided(shape.example_shape[2])) / pool_width_;
+    AddConv("conv1", shape.example_shape[0], 16, 5, /*bias=*/true);
+    AddConv("conv2", 16, 32, 5, /*bias=*/true);
+    AddLinear("fc1", 32 * height * width, 128);
+    AddLinear("fc2", 128, shape.num_classes);
+  }
+
+  at::Tensor Forward(Params p, const at::Tensor& inputs) const override {
+    at::Tensor x = at::conv2d(inputs, p[0], p[1], /*stride=*/2, /*padding=*/2).relu_();
+    x = at::conv2d(x, p[2], p[3], /*stride=*/2, /*padding=*/2).relu_();
+    x = at::avg_pool2d(x, {pool_height_, pool_width_});
+    x = at::linear(x.flatten(1), p[4], p[5]).relu_();
+    return at::linear(x, p[6], p[7]);
+  }
+
+ private:
+  static int64_t Strided(int64_t size) { return (size + 1) / 2; }
+  static int64_t Pool(int64_t size) { return std::max<int64_t>(1, Strided(Strided(size)) / 3); }
+
+  const int64_t pool_height_;
+  const int64_t pool_width_;
+};
+
+// A residual network (He et al. 2016) of three stages with one basic block each, 16, 32 and
+// 64 channels, and a strided stem; group norm (Wu & He 2018), which has no running
+// statistics to disagree about between clients.
+class ResNet : public TorchModel {
+ public:
+  explicit ResNet(const DataShape& shape) {
+    AddConv("conv1", shape.example_shape[0], kChannels[0], 3, /*bias=*/false);
+    AddGroupNorm("gn1", kChannels[0]);
+    int64_t in = kChannels[0];
+    for (size_t stage = 0; stage < kStages; ++stage) {
+      const std::string block = absl::StrCat("layer", stage + 1, ".0");
+      const int64_t out = kChannels[stage];
+      AddConv(block + ".conv1", in, out, 3, /*bias=*/false);
+      AddGroupNorm(block + ".gn1", out);
+      AddConv(block + ".conv2", out, out, 3, /*bias=*/false);
+      AddGroupNorm(block + ".gn2", out);
+      if (stage > 0) AddConv(block + ".downsample", in, out, 1, /*bias=*/false);
+      in = out;
+    }
+    AddLinear("fc", in, shape.num_classes);
+  }
+
+  at::Tensor Forward(Params p, const at::Tensor& inputs) const override {
+    size_t next = 0;
+    const auto take = [&]() -> const at::Tensor& { return p[next++]; };
+    const auto conv = [&](const at::Tensor& x, int64_t stride, int64_t padding) {
+      return at::conv2d(x, take(), {}, stride, padding);
+    };
+    const auto norm = [&](const at::Tensor& x) {
+      const at::Tensor& weight = take();
+      return at::group_norm(x, kGroups, weight, take());
+    };
+    at::Tensor x = norm(conv(inputs, 2, 1)).relu_();
+    for (size_t stage = 0; stage < kStages; ++stage) {
+      const int64_t stride = stage > 0 ? 2 : 1;
+      at::Tensor y = norm(conv(x, stride, 1)).relu_();
+      y = norm(conv(y, 1, 1));
+      x = (y + (stage > 0 ? conv(x, stride, 0) : x)).relu_();
+    }
+    const at::Tensor& weight = p[next];
+    return at::linear(x.mean({2, 3}), weight, p[next + 1]);
+  }
+
+ private:
+  static constexpr size_t kStages = 3;
+  static constexpr int64_t kChannels[kStages] = {16, 32, 64};
+  static constexpr int64_t kGroups = 8;
+};
+
+absl::Status NeedsImages(const BuiltinModel& spec, const DataShape& shape) {
+  if (shape.example_shape.size() == 3) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("model ", spec.name,
+                   " needs images of shape (channels, height, width); the "
+                   "data's shape is (",
+                   absl::StrJoin(shape.example_shape, ", "), "); allowed here: logistic, mlp"));
+}
+
+}  // namespace
+
+void TorchModel::AddLinear(const std::string& name, int64_t in, int64_t out) {
+  const double bound = 1.0 / std::sqrt(static_cast<double>(in));
+  params_.push_back({name + ".weight", {out, in}, bound});
+  params_.push_back({name + ".bias", {out}, bound});
+}
+
+void TorchModel::AddConv(const std::string& name, int64_t in, int64_t out, int64_t kernel,
+                         bool bias) {
+  const double bound = 1.0 / std::sqrt(static_cast<double>(in * kernel * kernel));
+  params_.push_back({name + ".weight", {out, in, kernel, kernel}, bound});
+  if (bias) params_.push_back({name + ".bias", {out}, bound});
+}
+
+void TorchModel::AddGroupNorm(const std::string& name, int64_t channels) {
+  params_.push_back({name + ".weight", {channels}, 0.0, 1.0});
+  params_.push_back({name + ".bias", {channels}});
+}
+
+absl::StatusOr<std::unique_ptr<TorchModel>> MakeModel(const BuiltinModel& spec,
+                                                      const DataShape& shape) {
+  std::unique_ptr<TorchModel> model;
+  if (spec.name == "logistic") {
+    model = std::make_unique<Mlp>(shape, std::vector<int64_t>{});
+  } else if (spec.name == "mlp") {
+    model = std::make_unique<Mlp>(shape, spec.HiddenWidths());
+  } else if (spec.name == "cnn") {
+    TRIB_RETURN_IF_ERROR(NeedsImages(spec, shape));
+    model = std::make_unique<Cnn>(shape);
+  } else if (spec.name == "resnet") {
+    TRIB_RETURN_IF_ERROR(NeedsImages(spec, shape));
+    model = std::make_unique<ResNet>(shape);
+  } else {
+    return absl::InvalidArgumentError(
+        absl::StrCat("no built-in model is called '", spec.name, "'"));
+  }
+  return model;
+}
+
+ParamVector InitialParams(const TorchModel& model, LayoutPtr layout, uint64_t seed) {
+  ParamVector params(std::move(layout));
+  for (const ModelParam& param : model.params()) {
+    Rng rng = Rng(seed).Split(param.name);
+    for (float& value : params.View(param.name)) {
+      value = static_cast<float>(param.centre + rng.Uniform(-param.bound, param.bound));
+    }
+  }
+  return params;
+}
+
+}  // namespace tributary

@@ -1,0 +1,59 @@
+// The built-in models, as functions: a model names its parameters and maps (parameters,
+// inputs) to logits. It owns no tensor: its parameters are views into a ParamVector.
+#ifndef TRIBUTARY_CLIENT_SDK_TORCH_MODELS_H_
+#define TRIBUTARY_CLIENT_SDK_TORCH_MODELS_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "client_sdk/torch/torch_include.h"
+#include "client_sdk/torch/torch_trainer.h"
+#include "common/params/param_vector.h"
+#include "common/train_spec/train_spec.h"
+
+namespace tributary {
+
+// A trainable tensor and how it begins: uniform in centre ± bound.
+struct ModelParam {
+  std::string name;
+  std::vector<int64_t> shape;
+  double bound = 0;
+  double centre = 0;
+};
+
+// Immutable, thread-safe.
+class TorchModel {
+ public:
+  virtual ~TorchModel() = default;
+
+  // In the order in which Forward takes them.
+  const std::vector<ModelParam>& params() const { return params_; }
+
+  // logits [n, num_classes] of inputs [n, example_shape…].
+  virtual at::Tensor Forward(absl::Span<const at::Tensor> params,
+                             const at::Tensor& inputs) const = 0;
+
+ protected:
+  // Each appends its parameters: weights and biases begin in ±1/√fan_in, which is PyTorch's
+  // default (He et al. 2015 with a = √5); a norm begins as the identity.
+  void AddLinear(const std::string& name, int64_t in, int64_t out);
+  void AddConv(const std::string& name, int64_t in, int64_t out, int64_t kernel, bool bias);
+  void AddGroupNorm(const std::string& name, int64_t channels);
+
+ private:
+  std::vector<ModelParam> params_;
+};
+
+// InvalidArgument: a cnn or a resnet for data that are no images {channels, height, width}.
+absl::StatusOr<std::unique_ptr<TorchModel>> MakeModel(const BuiltinModel& spec,
+                                                      const DataShape& shape);
+
+// Every tensor from its own stream, Rng(seed).Split(name).
+ParamVector InitialParams(const TorchModel& model, LayoutPtr layout, uint64_t seed);
+
+}  // namespace tributary
+
+#endif  // TRIBUTARY_CLIENT_SDK_TORCH_MODELS_H_

@@ -1,0 +1,103 @@
+// TorchTrainer: a Trainer over LibTorch for the built-in models (logistic, mlp, cnn,
+// resnet), and TorchWorker, its engine, which trains for any client's data.
+//
+//   auto trainer = TorchTrainer::Create({.train = view, .eval = DataView::All(data.test)});
+//   auto client = Client::Create(options, std::move(*trainer));
+//
+// A simulator keeps one TorchWorker for each thread and hands it one virtual client's
+// DataView after another: a worker keeps the model it built last, and nothing of a client.
+//
+// Bits: the result is a function of the task, the view and the model alone, on one machine
+// (one intra-op thread is set). No LibTorch header is needed to include this one.
+#ifndef TRIBUTARY_CLIENT_SDK_TORCH_TORCH_TRAINER_H_
+#define TRIBUTARY_CLIENT_SDK_TORCH_TORCH_TRAINER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client_sdk/data/dataset.h"
+#include "client_sdk/trainer.h"
+
+namespace tributary {
+
+// What a model's ends depend on.
+struct DataShape {
+  std::vector<int64_t> example_shape;  // {channels, height, width}, or {features}
+  int64_t num_classes = 0;
+
+  static DataShape Of(const Dataset& data) { return {data.example_shape, data.num_classes}; }
+  bool operator==(const DataShape&) const = default;
+};
+
+// Thread-compatible; different workers on different threads are independent. Errors:
+//   InvalidArgument    a model or train section that does not parse, a model that does not
+//                      fit the data, a ParamVector of another layout, an empty view
+//   Unimplemented      a `custom` model
+//   Cancelled          the task's stop token
+//   OutOfRange         loss became NaN or infinite; names the step
+//   Internal           anything that LibTorch threw
+class TorchWorker {
+ public:
+  TorchWorker();
+  ~TorchWorker();
+  TorchWorker(TorchWorker&&) noexcept;
+  TorchWorker& operator=(TorchWorker&&) noexcept;
+
+  // Weights and biases uniform in ±1/√fan_in (PyTorch's default), from Rng(seed).
+  absl::StatusOr<ParamVector> InitialModel(const JobInfo& job, const DataShape& shape,
+                                           uint64_t seed);
+
+  // Trains `model` in place on `data`: an epoch shuffles the view by task.rng and cuts it
+  // into batches of batch_size, the last of them smaller. task.local_steps, else the train
+  // section's local_steps or local_epochs (else one epoch), says for how long.
+  // The optimizer starts afresh. On error `model` is left as far as training came.
+  // num_examples of the result is data.size().
+  absl::StatusOr<TrainResult> Train(const TrainTask& task, const DataView& data,
+                                    ParamVector& model);
+
+  // Mean cross entropy and accuracy over `data`.
+  absl::StatusOr<EvalResult> Evaluate(const EvalTask& task, const DataView& data,
+                                      const ParamVector& model);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+struct TorchTrainerOptions {
+  DataView train;  // may be empty (no dataset) for a client that only evaluates
+  DataView eval;   // may be empty for a client that only trains
+};
+
+class TorchTrainer : public Trainer {
+ public:
+  // InvalidArgument: neither view has examples, their shapes or class counts differ, an
+  // index out of range, or an invalid dataset.
+  static absl::StatusOr<std::unique_ptr<TorchTrainer>> Create(TorchTrainerOptions options);
+
+  absl::StatusOr<ParamVector> InitialModel(const JobInfo& job, uint64_t seed) override;
+  // FailedPrecondition if there is no view to train or to evaluate on.
+  absl::StatusOr<TrainResult> Train(const TrainTask& task, ParamVector& model) override;
+  absl::StatusOr<EvalResult> Evaluate(const EvalTask& task, const ParamVector& model) override;
+
+ private:
+  TorchTrainer(TorchTrainerOptions options, DataShape shape);
+
+  TorchTrainerOptions options_;
+  DataShape shape_;
+  TorchWorker worker_;
+};
+
+// Names and one-line descriptions of the built-in models, for `tributary-sim list models`.
+struct ModelDescription {
+  std::string name;
+  std::string doc;
+};
+const std::vector<ModelDescription>& BuiltinModels();
+
+}  // namespace tributary
+
+#endif  // TRIBUTARY_CLIENT_SDK_TORCH_TORCH_TRAINER_H_

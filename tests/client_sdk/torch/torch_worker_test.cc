@@ -1,0 +1,385 @@
+#include <cmath>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "client_sdk/data/readers.h"
+#include "client_sdk/torch/torch_trainer.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/params.h"
+#include "tests/testing/status_matchers.h"
+
+namespace tributary {
+namespace {
+
+using test::IsOk;
+using test::ParamsNear;
+using test::StatusIs;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+JobInfo Job(const std::string& model, const std::string& optimizer = "{\"sgd\":{}}",
+            const std::string& more = "") {
+  JobInfo job;
+  job.model_json = absl::StrCat("{\"builtin\":{\"name\":", model, "}}");
+  job.train_json = absl::StrCat("{\"optimizer\":", optimizer, more, "}");
+  return job;
+}
+
+std::string Sgd(double learning_rate) {
+  return absl::StrCat("{\"sgd\":{\"learning_rate\":", learning_rate, "}}");
+}
+
+// Four examples of two features in three classes; one batch holds them all.
+DataView TinyView() {
+  auto data = std::make_shared<Dataset>();
+  data->example_shape = {2};
+  data->num_classes = 3;
+  data->features = {1.0F, -0.5F, 0.25F, 2.0F, -1.0F, 0.5F, 0.75F, 0.125F};
+  data->labels = {0, 2, 1, 2};
+  return DataView::All(std::move(data));
+}
+
+DataView Images(std::vector<int64_t> shape, int64_t examples) {
+  auto data = std::make_shared<Dataset>();
+  data->example_shape = std::move(shape);
+  data->num_classes = 10;
+  Rng rng(3);
+  for (int64_t i = 0; i < examples; ++i) data->labels.push_back(i % 10);
+  data->pixels.resize(static_cast<size_t>(examples * data->example_size()));
+  for (uint8_t& pixel : data->pixels) pixel = static_cast<uint8_t>(rng.UniformInt(256));
+  return DataView::All(std::move(data));
+}
+
+DataShape ShapeOf(const DataView& view) { return DataShape::Of(*view.dataset); }
+
+TrainTask Task(const JobInfo& job, int64_t steps, uint64_t seed = 1) {
+  TrainTask task;
+  task.job = job;
+  task.local_steps = steps;
+  task.rng = Rng(seed);
+  return task;
+}
+
+// Logistic regression over a full batch as the textbook has it, in double:
+// dL/dW = (softmax(Wx + b) − onehot(y)) xᵀ, averaged. W is [3, 2], then b is [3].
+struct LogisticOracle {
+  std::vector<double> params;
+  double loss = 0;
+
+  std::vector<double> Gradient(const Dataset& data) {
+    std::vector<double> gradient(9);
+    loss = 0;
+    for (size_t n = 0; n < 4; ++n) {
+      const double x[2] = {data.features[2 * n], data.features[2 * n + 1]};
+      double exponential[3];
+      double sum = 0;
+      for (size_t c = 0; c < 3; ++c) {
+        exponential[c] = std::exp(params[2 * c] * x[0] + params[2 * c + 1] * x[1] + params[6 + c]);
+        sum += exponential[c];
+      }
+      const auto label = static_cast<size_t>(data.labels[n]);
+      loss -= std::log(exponential[label] / sum) / 4;
+      for (size_t c = 0; c < 3; ++c) {
+        const double error = (exponential[c] / sum - (c == label ? 1 : 0)) / 4;
+        gradient[2 * c] += error * x[0];
+        gradient[2 * c + 1] += error * x[1];
+        gradient[6 + c] += error;
+      }
+    }
+    return gradient;
+  }
+};
+
+TEST(TorchWorkerTest, SgdStepsAreThoseOfTheTextbook) {
+  const DataView view = TinyView();
+  const JobInfo job =
+      Job("\"logistic\"", "{\"sgd\":{\"learning_rate\":0.5,\"momentum\":0.9,\"weight_decay\":0.1}}",
+          ",\"proximal\":0.2");
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(ParamVector model, worker.InitialModel(job, ShapeOf(view), 1));
+  LogisticOracle oracle{{model.values().begin(), model.values().end()}};
+  const std::vector<double> start = oracle.params;
+  TRIB_ASSERT_OK_AND_ASSIGN(const TrainResult result, worker.Train(Task(job, 4), view, model));
+  double loss = 0;
+  std::vector<double> velocity(9);
+  for (int step = 0; step < 4; ++step) {
+    const std::vector<double> gradient = oracle.Gradient(*view.dataset);
+    loss += oracle.loss / 4;
+    for (size_t i = 0; i < 9; ++i) {
+      double& w = oracle.params[i];
+      velocity[i] = 0.9 * velocity[i] + gradient[i] + 0.2 * (w - start[i]) + 0.1 * w;
+      w -= 0.5 * velocity[i];
+    }
+  }
+  EXPECT_THAT(model,
+              ParamsNear(std::vector<float>(oracle.params.begin(), oracle.params.end()), 2e-6));
+  EXPECT_NEAR(result.loss, loss, 1e-5);
+  EXPECT_EQ(result.num_examples, 4);
+  EXPECT_EQ(result.local_steps, 4);
+  EXPECT_EQ(result.learning_rate, 0.5);
+}
+
+TEST(TorchWorkerTest, EvaluateIsTheMeanOverTheExamples) {
+  const DataView view = TinyView();
+  const JobInfo job = Job("\"logistic\"");
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(ParamVector model, worker.InitialModel(job, ShapeOf(view), 1));
+  // Logits (x0, 0, x1): the examples' predictions are 0, 2, 2, 0.
+  const std::vector<float> values = {1, 0, 0, 0, 0, 1, 0, 0, 0};
+  std::copy(values.begin(), values.end(), model.values().begin());
+  LogisticOracle oracle{{values.begin(), values.end()}};
+  oracle.Gradient(*view.dataset);
+  TRIB_ASSERT_OK_AND_ASSIGN(const EvalResult result, worker.Evaluate({.job = job}, view, model));
+  EXPECT_EQ(result.num_examples, 4);
+  EXPECT_NEAR(result.loss, oracle.loss, 1e-6);
+  EXPECT_EQ(result.accuracy, 0.5);
+}
+
+TEST(TorchWorkerTest, EvaluationInManyBatchesAgreesWithItsParts) {
+  const DataView all = Images({1, 8, 8}, 1100);
+  const JobInfo job = Job("\"mlp\"");
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(ParamVector model, worker.InitialModel(job, ShapeOf(all), 1));
+  double loss = 0;
+  double correct = 0;
+  for (size_t start = 0; start < 1100; start += 100) {
+    DataView part{all.dataset,
+                  {all.indices.begin() + static_cast<std::ptrdiff_t>(start),
+                   all.indices.begin() + static_cast<std::ptrdiff_t>(start) + 100}};
+    TRIB_ASSERT_OK_AND_ASSIGN(const EvalResult result, worker.Evaluate({.job = job}, part, model));
+    loss += result.loss / 11;
+    correct += result.accuracy * 100;
+  }
+  TRIB_ASSERT_OK_AND_ASSIGN(const EvalResult whole, worker.Evaluate({.job = job}, all, model));
+  EXPECT_NEAR(whole.loss, loss, 1e-5);
+  EXPECT_NEAR(whole.accuracy * 1100, correct, 1e-6);
+}
+
+TEST(TorchWorkerTest, InitialModelIsTheSeedsAlone) {
+  const DataShape shape{{1, 28, 28}, 10};
+  TorchWorker worker;
+  TorchWorker other;
+  for (const char* name : {"\"logistic\"", "\"mlp\"", "\"cnn\"", "\"resnet\""}) {
+    const JobInfo job = Job(name);
+    TRIB_ASSERT_OK_AND_ASSIGN(const ParamVector a, worker.InitialModel(job, shape, 1));
+    TRIB_ASSERT_OK_AND_ASSIGN(const ParamVector b, other.InitialModel(job, shape, 1));
+    TRIB_ASSERT_OK_AND_ASSIGN(const ParamVector c, worker.InitialModel(job, shape, 2));
+    EXPECT_EQ(a.ComputeDigest(), b.ComputeDigest()) << name;
+    EXPECT_NE(a.ComputeDigest(), c.ComputeDigest()) << name;
+  }
+}
+
+TEST(TorchWorkerTest, InitialWeightsFillTheirFanInBound) {
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const ParamVector model,
+      worker.InitialModel(Job("\"mlp\",\"hidden\":[100,50]"), {{1, 8, 8}, 10}, 1));
+  const absl::Span<const float> weight = model.View("fc1.weight");
+  ASSERT_EQ(weight.size(), 6400U);
+  const auto [least, most] = std::minmax_element(weight.begin(), weight.end());
+  EXPECT_NEAR(*least, -1.0 / 8, 1e-3);
+  EXPECT_NEAR(*most, 1.0 / 8, 1e-3);
+  EXPECT_NEAR(std::accumulate(weight.begin(), weight.end(), 0.0) / 6400, 0, 0.005);
+}
+
+TEST(TorchWorkerTest, LayoutsHaveStandardNamesAndSizes) {
+  const DataShape shape{{1, 28, 28}, 10};
+  TorchWorker worker;
+  const auto size = [&](const std::string& name) {
+    return (*worker.InitialModel(Job(name), shape, 1)).layout()->size();
+  };
+  EXPECT_EQ(size("\"logistic\""), 784 * 10 + 10);
+  EXPECT_EQ(size("\"mlp\",\"hidden\":[200]"), 784 * 200 + 200 + 200 * 10 + 10);
+  EXPECT_EQ(size("\"cnn\""), 51530);
+  EXPECT_EQ(size("\"resnet\""), 144 + 32 + (2304 + 32 + 2304 + 32) + (4608 + 64 + 9216 + 64 + 512) +
+                                    (18432 + 128 + 36864 + 128 + 2048) + 650);
+  TRIB_ASSERT_OK_AND_ASSIGN(const ParamVector cnn, worker.InitialModel(Job("\"cnn\""), shape, 1));
+  std::vector<std::string> names;
+  for (const auto& tensor : cnn.layout()->tensors()) names.push_back(tensor.name);
+  EXPECT_THAT(names, ElementsAre("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias",
+                                 "fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"));
+}
+
+class ImageModelTest : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(ImageModelTest, LearnsItsBatchByHeartInAnyShape) {
+  for (const std::vector<int64_t>& shape :
+       {std::vector<int64_t>{1, 28, 28}, {3, 32, 32}, {2, 9, 14}, {1, 3, 3}}) {
+    const DataView view = Images(shape, 20);
+    const JobInfo job = Job(GetParam(), "{\"adam\":{\"learning_rate\":0.005}}");
+    TorchWorker worker;
+    TRIB_ASSERT_OK_AND_ASSIGN(ParamVector model, worker.InitialModel(job, ShapeOf(view), 1));
+    TRIB_ASSERT_OK_AND_ASSIGN(const EvalResult before, worker.Evaluate({.job = job}, view, model));
+    ASSERT_THAT(worker.Train(Task(job, 60), view, model), IsOk());
+    TRIB_ASSERT_OK_AND_ASSIGN(const EvalResult after, worker.Evaluate({.job = job}, view, model));
+    EXPECT_LT(after.loss, 0.7 * before.loss) << shape[1];
+  }
+}
+
+TEST_P(ImageModelTest, NeedsImages) {
+  TorchWorker worker;
+  EXPECT_THAT(worker.InitialModel(Job(GetParam()), {{784}, 10}, 1),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("needs images"), HasSubstr("(784)"))));
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, ImageModelTest, ::testing::Values("\"cnn\"", "\"resnet\""),
+                         [](const auto& row) { return row.index == 0 ? "cnn" : "resnet"; });
+
+TEST(TorchWorkerTest, SameTaskSameBitsInTurnAndOnTwoThreads) {
+  const DataView view = Images({1, 28, 28}, 100);
+  for (const char* name : {"\"mlp\"", "\"cnn\""}) {
+    const JobInfo job = Job(name, "{\"sgd\":{\"momentum\":0.9}}");
+    const auto train = [&](uint64_t seed) {
+      TorchWorker worker;
+      ParamVector model = *worker.InitialModel(job, ShapeOf(view), 1);
+      EXPECT_THAT(worker.Train(Task(job, 15, seed), view, model), IsOk());
+      return model.ComputeDigest();
+    };
+    const Digest alone = train(1);
+    std::vector<Digest> together(2);
+    std::thread first([&] { together[0] = train(1); });
+    std::thread second([&] { together[1] = train(1); });
+    first.join();
+    second.join();
+    EXPECT_EQ(together[0], alone) << name;
+    EXPECT_EQ(together[1], alone) << name;
+    EXPECT_NE(train(2), alone) << name;
+  }
+}
+
+TEST(TorchWorkerTest, AWorkerKeepsNothingOfAClient) {
+  const DataView small = Images({1, 6, 6}, 7);
+  const DataView large = Images({1, 6, 6}, 90);
+  const JobInfo job = Job("\"mlp\"", "{\"adam\":{}}");
+  TorchWorker fresh;
+  TRIB_ASSERT_OK_AND_ASSIGN(const ParamVector start, fresh.InitialModel(job, ShapeOf(small), 1));
+  ParamVector expected = start.Clone();
+  ASSERT_THAT(fresh.Train(Task(job, 9), small, expected), IsOk());
+  TorchWorker used;
+  ParamVector other = start.Clone();
+  ASSERT_THAT(used.Train(Task(job, 9, 2), large, other), IsOk());
+  ASSERT_THAT(used.InitialModel(Job("\"cnn\""), {{1, 28, 28}, 10}, 1), IsOk());
+  ParamVector model = start.Clone();
+  ASSERT_THAT(used.Train(Task(job, 9), small, model), IsOk());
+  EXPECT_EQ(model.ComputeDigest(), expected.ComputeDigest());
+}
+
+TEST(TorchWorkerTest, HowLongTrainingGoesOn) {
+  const DataView view = Images({1, 4, 4}, 70);  // three batches of 32 a pass
+  TorchWorker worker;
+  const auto steps = [&](const std::string& more, std::optional<int64_t> local_steps) {
+    const JobInfo job = Job("\"logistic\"", Sgd(0.01), more);
+    ParamVector model = *worker.InitialModel(job, ShapeOf(view), 1);
+    TrainTask task = Task(job, 1);
+    task.local_steps = local_steps;
+    return (*worker.Train(task, view, model)).local_steps;
+  };
+  EXPECT_EQ(steps("", std::nullopt), 3);
+  EXPECT_EQ(steps(",\"local_epochs\":2", std::nullopt), 6);
+  EXPECT_EQ(steps(",\"local_steps\":5", std::nullopt), 5);
+  EXPECT_EQ(steps(",\"local_steps\":5", 7), 7);
+  EXPECT_EQ(steps(",\"local_epochs\":2,\"batch_size\":100", std::nullopt), 2);
+}
+
+TEST(TorchWorkerTest, ProgressCountsAndStopIsHonouredBetweenSteps) {
+  const DataView view = TinyView();
+  const JobInfo job = Job("\"logistic\"");
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(ParamVector model, worker.InitialModel(job, ShapeOf(view), 1));
+  std::stop_source stop;
+  std::vector<int64_t> seen;
+  TrainTask task = Task(job, 10);
+  task.stop = stop.get_token();
+  task.progress = [&](int64_t done, int64_t total) {
+    seen.push_back(done);
+    EXPECT_EQ(total, 10);
+    if (done == 3) stop.request_stop();
+  };
+  EXPECT_THAT(worker.Train(task, view, model),
+              StatusIs(absl::StatusCode::kCancelled, HasSubstr("3 of 10 steps")));
+  EXPECT_THAT(seen, ElementsAre(1, 2, 3));
+  EXPECT_THAT(worker.Evaluate({.job = job, .stop = stop.get_token()}, view, model),
+              StatusIs(absl::StatusCode::kCancelled));
+}
+
+TEST(TorchWorkerTest, DivergenceNamesTheStep) {
+  const DataView view = Images({1, 4, 4}, 40);
+  const JobInfo job = Job("\"mlp\",\"hidden\":[50,50]", Sgd(1e30));
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(ParamVector model, worker.InitialModel(job, ShapeOf(view), 1));
+  EXPECT_THAT(worker.Train(Task(job, 50), view, model),
+              StatusIs(absl::StatusCode::kOutOfRange,
+                       ::testing::ContainsRegex("the loss became .* at step [0-9]+ of 50")));
+}
+
+TEST(TorchWorkerTest, BadTasks) {
+  const DataView view = TinyView();
+  const JobInfo good = Job("\"logistic\"");
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(ParamVector model, worker.InitialModel(good, ShapeOf(view), 1));
+  const auto train = [&](const JobInfo& job, const DataView& data, int64_t steps = 1) {
+    return worker.Train(Task(job, steps), data, model).status();
+  };
+  EXPECT_THAT(train(good, DataView{view.dataset, {}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no examples")));
+  EXPECT_THAT(train(good, DataView{}), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(train(good, view, 0),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("local_steps is 0")));
+  EXPECT_THAT(train(Job("\"mlp\""), view),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("'fc1.weight'")));
+  EXPECT_THAT(train(Job("\"gpt\""), view),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("model.builtin.name")));
+  EXPECT_THAT(train(Job("\"logistic\"", "{\"lion\":{}}"), view),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("train.optimizer")));
+  JobInfo broken = good;
+  broken.model_json = "{";
+  EXPECT_THAT(train(broken, view), StatusIs(absl::StatusCode::kInvalidArgument));
+  JobInfo custom = good;
+  custom.model_json = "{\"custom\":\"mine\"}";
+  EXPECT_THAT(train(custom, view), StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("mine")));
+  ParamVector empty;
+  EXPECT_THAT(worker.Evaluate({.job = good}, view, empty),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no layout")));
+}
+
+TEST(TorchWorkerTest, MlpLearnsBlobs) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const LoadedData data, MakeSynthetic({.separation = 6}, 1));
+  const JobInfo job = Job("\"mlp\",\"hidden\":[32]", Sgd(0.1));
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(ParamVector model,
+                            worker.InitialModel(job, DataShape::Of(*data.train), 1));
+  ASSERT_THAT(worker.Train(Task(job, 200), DataView::All(data.train), model), IsOk());
+  TRIB_ASSERT_OK_AND_ASSIGN(const EvalResult result,
+                            worker.Evaluate({.job = job}, DataView::All(data.test), model));
+  EXPECT_GE(result.accuracy, 0.9);
+}
+
+TEST(TorchWorkerTest, LogisticRegressionOnFashionMnist) {
+  if (!std::filesystem::exists("/usr/share/datasets/fashion-mnist")) {
+    GTEST_SKIP() << "dataset-fashion-mnist is not installed";
+  }
+  DatasetSpec spec;
+  spec.dataset = "fashion_mnist";
+  TRIB_ASSERT_OK_AND_ASSIGN(const LoadedData data, LoadDataset(spec));
+  const JobInfo job = Job("\"logistic\"", Sgd(0.1));
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(ParamVector model,
+                            worker.InitialModel(job, DataShape::Of(*data.train), 1));
+  ASSERT_THAT(worker.Train(Task(job, 300), DataView::All(data.train), model), IsOk());
+  TRIB_ASSERT_OK_AND_ASSIGN(const EvalResult result,
+                            worker.Evaluate({.job = job}, DataView::All(data.test), model));
+  EXPECT_GT(result.accuracy, 0.75);
+}
+
+}  // namespace
+}  // namespace tributary

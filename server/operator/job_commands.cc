@@ -1,0 +1,242 @@
+#include "server/operator/job_commands.h"
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/cli/format.h"
+#include "common/cli/progress_line.h"
+#include "common/digest.h"
+#include "common/status_macros.h"
+#include "server/coordinator/job_file.h"
+#include "server/coordinator/job_spec.h"
+#include "server/operator/messages.h"
+
+namespace tributary::op {
+namespace {
+
+using cli::FormatBytes;
+using cli::FormatPercent;
+using cli::FormatTable;
+
+constexpr size_t kMaxArtefactBytes = 64 << 20;  // job.proto
+
+absl::StatusOr<v1::Artefact> ReadArtefact(const std::string& name, const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string data{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file) return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
+  if (data.size() > kMaxArtefactBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": has ", FormatBytes(static_cast<double>(data.size())),
+                     ", at most 64 MiB travel with a job; leave model.initial out and let a "
+                     "client make the first model"));
+  }
+  v1::Artefact artefact;
+  artefact.set_name(name);
+  artefact.set_digest(Sha256::Of(data).ToBytes());
+  artefact.set_data(std::move(data));
+  return artefact;
+}
+
+absl::StatusOr<v1::JobEnvelope> MakeEnvelope(const std::string& path) {
+  TRIB_ASSIGN_OR_RETURN(const JobSpec spec, ReadJobFile(path));
+  v1::JobEnvelope envelope;
+  envelope.set_spec_json(CanonicalJson(spec));
+  envelope.set_config_digest(ConfigDigest(spec).ToBytes());
+  if (spec.model.initial) {
+    const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+    TRIB_ASSIGN_OR_RETURN(
+        *envelope.add_artefacts(),
+        ReadArtefact(*spec.model.initial, (folder / *spec.model.initial).string()));
+  }
+  return envelope;
+}
+
+// Unique enough to tell one submission from the next, and the same for the retries of one.
+std::string RequestId(const v1::JobEnvelope& envelope, absl::Time now) {
+  return Sha256::Of(absl::StrCat(envelope.config_digest(), absl::ToUnixNanos(now))).ToHex();
+}
+
+std::string VersionText(const v1::Job& job) {
+  if (job.version() < 0) return "-";
+  return job.stop_versions() > 0 ? absl::StrCat(job.version(), "/", job.stop_versions())
+                                 : absl::StrCat(job.version());
+}
+
+cli::JobView View(const v1::Job& job) {
+  cli::JobView view{.version = job.version(),
+                    .updates = job.updates(),
+                    .lost = LostUpdates(job.counters()),
+                    .state = StateName(job.state())};
+  if (job.stop_versions() > 0) view.stop_versions = job.stop_versions();
+  if (job.has_evaluation() && job.evaluation().version() >= 0) {
+    view.accuracy = job.evaluation().accuracy();
+    view.loss = job.evaluation().loss();
+  }
+  return view;
+}
+
+std::string EvaluationText(bool present, const v1::Evaluation& evaluation) {
+  if (!present || evaluation.version() < 0) return "-";
+  return absl::StrFormat("%s, loss %.4f, version %d, %d examples",
+                         FormatPercent(evaluation.accuracy()), evaluation.loss(),
+                         evaluation.version(), evaluation.num_examples());
+}
+
+std::string LostText(const v1::JobCounters& counters) {
+  std::string text = absl::StrCat(LostUpdates(counters));
+  for (const auto& [cause, count] : counters.lost())
+    absl::StrAppend(&text, ", ", cause, " ", count);
+  return text;
+}
+
+void PrintJob(const Console& console, const v1::Job& job) {
+  if (console.json) return console.PrintJson(ToJson(job));
+  const v1::JobCounters& counters = job.counters();
+  const auto bytes = [](uint64_t n) { return FormatBytes(static_cast<double>(n)); };
+  std::string state = StateName(job.state());
+  if (!job.reason().empty()) absl::StrAppend(&state, " (", job.reason(), ")");
+  console.out << FormatTable(
+      {{"job", job.job_id()},
+       {"name", job.name()},
+       {"state", state},
+       {"submitted", FormatTime(job.submitted_at())},
+       {"version", VersionText(job)},
+       {"newest evaluation", EvaluationText(job.has_evaluation(), job.evaluation())},
+       {"best evaluation", EvaluationText(job.has_best(), job.best())},
+       {"updates", absl::StrCat(job.updates())},
+       {"in flight", absl::StrCat(job.in_flight())},
+       {"lost", LostText(counters)},
+       {"late updates", absl::StrCat(counters.late_updates())},
+       {"client steps", absl::StrCat(counters.client_steps())},
+       {"uplink", absl::StrCat(bytes(counters.uplink_bytes()), " (",
+                               bytes(counters.uplink_bytes_dense()), " as raw float32)")},
+       {"downlink", bytes(counters.downlink_bytes())}});
+}
+
+}  // namespace
+
+ExitCode ValidateJob(const Console& console, const std::string& path) {
+  const auto envelope = MakeEnvelope(path);
+  if (!envelope.ok()) return console.Fail(envelope.status(), ExitCode::kRefused);
+  const std::string digest = Digest::FromBytes(envelope->config_digest())->ToHex();
+  if (console.json) {
+    console.PrintJson({{"path", path},
+                       {"config_digest", digest},
+                       {"spec", nlohmann::json::parse(envelope->spec_json())}});
+  } else {
+    console.out << path << ": a good job, config digest " << digest << "\n";
+  }
+  return ExitCode::kDone;
+}
+
+ExitCode PrintJobSchema(const Console& console) {
+  console.out << JobFileJsonSchema().dump(2) << "\n";
+  return ExitCode::kDone;
+}
+
+ExitCode SubmitJob(const Console& console, Connection& connection, const std::string& path,
+                   bool watch) {
+  auto envelope = MakeEnvelope(path);
+  if (!envelope.ok()) return console.Fail(envelope.status(), ExitCode::kRefused);
+  v1::SubmitJobRequest request;
+  request.set_request_id(RequestId(*envelope, console.clock.Now()));
+  *request.mutable_job() = *std::move(envelope);
+  const auto response = connection.Call(&v1::Operator::StubInterface::SubmitJob, request);
+  if (!response.ok()) return console.Fail(response.status());
+  if (console.json) {
+    console.PrintJson({{"job_id", response->job_id()}});
+  } else {
+    console.out << response->job_id() << "\n" << std::flush;
+  }
+  return watch ? WatchJob(console, connection, response->job_id()) : ExitCode::kDone;
+}
+
+ExitCode ListJobs(const Console& console, Connection& connection) {
+  const auto response =
+      connection.Call(&v1::Operator::StubInterface::ListJobs, v1::ListJobsRequest());
+  if (!response.ok()) return console.Fail(response.status());
+  if (console.json) {
+    nlohmann::json list = nlohmann::json::array();
+    for (const v1::Job& job : response->jobs()) list.push_back(ToJson(job));
+    console.PrintJson(list);
+    return ExitCode::kDone;
+  }
+  std::vector<std::vector<std::string>> rows = {
+      {"JOB", "NAME", "STATE", "VERSION", "ACCURACY", "UPDATES", "LOST", "SUBMITTED"}};
+  for (const v1::Job& job : response->jobs()) {
+    const bool evaluated = job.has_evaluation() && job.evaluation().version() >= 0;
+    rows.push_back({job.job_id(), job.name(), StateName(job.state()), VersionText(job),
+                    evaluated ? FormatPercent(job.evaluation().accuracy()) : "-",
+                    absl::StrCat(job.updates()), absl::StrCat(LostUpdates(job.counters())),
+                    FormatTime(job.submitted_at())});
+  }
+  console.out << FormatTable(rows);
+  return ExitCode::kDone;
+}
+
+ExitCode ShowJob(const Console& console, Connection& connection, const std::string& job_id) {
+  v1::GetJobRequest request;
+  request.set_job_id(job_id);
+  const auto job = connection.Call(&v1::Operator::StubInterface::GetJob, request);
+  if (!job.ok()) return console.Fail(job.status());
+  PrintJob(console, *job);
+  return ExitCode::kDone;
+}
+
+ExitCode WatchJob(const Console& console, Connection& connection, const std::string& job_id) {
+  v1::WatchJobRequest request;
+  request.set_job_id(job_id);
+  grpc::ClientContext context;
+  const auto stream = connection.stub().WatchJob(&context, request);
+  cli::ProgressLine line(console.out, console.terminal, console.clock);
+  v1::Job job;
+  while (stream->Read(&job)) {
+    if (console.json) {
+      console.out << ToJson(job).dump() << "\n" << std::flush;
+    } else {
+      line.Show(View(job));
+    }
+  }
+  line.Finish();
+  const absl::Status status = connection.ToStatus(stream->Finish());
+  if (!status.ok()) return console.Fail(status);
+  if (!IsEnded(job.state())) {
+    return console.Fail(absl::UnavailableError(
+        absl::StrCat("the server stopped telling about ", job_id, " before it ended")));
+  }
+  if (job.state() == v1::JOB_STATE_FAILED) {
+    return console.Fail(absl::AbortedError(absl::StrCat(job_id, " failed: ", job.reason())),
+                        ExitCode::kJobFailed);
+  }
+  if (!console.json) {
+    console.out << job_id << " " << StateName(job.state())
+                << (job.reason().empty() ? "" : ": " + job.reason()) << "\n";
+  }
+  return ExitCode::kDone;
+}
+
+ExitCode SteerJob(const Console& console, Connection& connection, const std::string& job_id,
+                  JobVerb verb) {
+  const auto call = [&](auto request, auto method) {
+    request.set_job_id(job_id);
+    return connection.Call(method, request);
+  };
+  using Stub = v1::Operator::StubInterface;
+  const absl::StatusOr<v1::Job> job =
+      verb == JobVerb::kPause    ? call(v1::PauseJobRequest(), &Stub::PauseJob)
+      : verb == JobVerb::kResume ? call(v1::ResumeJobRequest(), &Stub::ResumeJob)
+                                 : call(v1::CancelJobRequest(), &Stub::CancelJob);
+  if (!job.ok()) return console.Fail(job.status());
+  if (console.json) {
+    console.PrintJson(ToJson(*job));
+  } else {
+    console.out << job_id << " is " << StateName(job->state()) << "\n";
+  }
+  return ExitCode::kDone;
+}
+
+}  // namespace tributary::op

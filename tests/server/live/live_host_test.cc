@@ -138,6 +138,7 @@ TEST_F(LiveHostTest, ASilentClientIsLostAndReplaced) {
   EXPECT_TRUE(Accepted(b.UploadDelta(*replacement, 2)));
   EXPECT_EQ(fixture_.Job(job).progress.state, JobState::kDone);
   EXPECT_EQ(RefusedFor(a.UploadDelta(*work, 1)), Refusal::kUnknownWorkOrder);
+  fixture_.Advance(absl::Seconds(30));
   EXPECT_EQ(fixture_.host().GetClient(a.id())->state, "away");
 }
 

@@ -1,0 +1,279 @@
+#include "server/live/live_host.h"
+
+#include <functional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "common/params/safetensors.h"
+#include "common/status_macros.h"
+#include "nlohmann/json.hpp"
+#include "server/store/durable_file.h"
+
+namespace tributary {
+namespace {
+
+constexpr absl::Duration kBeat = absl::Seconds(1);
+constexpr absl::Duration kLongestSilence = absl::Seconds(10);
+constexpr int kPublishAttempts = 10;
+
+class SpoolSource final : public UpdateSource {
+ public:
+  SpoolSource(const Spool* spool, JobId job) : spool_(spool), job_(std::move(job)) {}
+  absl::StatusOr<std::string> Payload(WorkOrderId work_order) override {
+    return spool_->ReadPayload(job_, work_order);
+  }
+
+ private:
+  const Spool* const spool_;
+  const JobId job_;
+};
+
+// What a publication that a crash cut off from its answer would have answered.
+event::VersionPublished FromRecord(const VersionRecord& record) {
+  event::VersionPublished published{.version = record.version, .model_digest = record.model_digest};
+  const auto stats = nlohmann::json::parse(record.stats_json, nullptr, false);
+  if (stats.is_object()) {
+    published.server_rate = stats.value("server_rate", 1.0);
+    published.delta_norm = stats.value("delta_norm", 0.0);
+  }
+  return published;
+}
+
+}  // namespace
+
+LiveHost::LiveHost(LiveOptions options, Deps deps)
+    : options_(std::move(options)),
+      deps_(deps),
+      disk_(deps.pool),
+      numerics_(deps.pool),
+      journal_(deps.loop, &disk_, deps.clock, deps.store),
+      beat_ns_(absl::ToUnixNanos(deps.clock->Now())) {}
+
+absl::StatusOr<std::unique_ptr<LiveHost>> LiveHost::Create(LiveOptions options, Deps deps) {
+  TRIB_RETURN_IF_ERROR(CreateDirectory(options.data_dir + "/initial"));
+  auto host = std::unique_ptr<LiveHost>(new LiveHost(std::move(options), deps));
+  TRIB_RETURN_IF_ERROR(host->Recover());
+  host->Beat();
+  return host;
+}
+
+// ---- events in -------------------------------------------------------------------------
+
+void LiveHost::Feed(LiveJob& job, decltype(JobEvent::what) what) {
+  events_.emplace_back(&job, JobEvent{deps_.clock->Now(), std::move(what)});
+  Pump();
+}
+
+// One event at a time: its actions are performed before the next event is handled.
+void LiveHost::Pump() {
+  if (pumping_) return;
+  pumping_ = true;
+  while (!events_.empty()) {
+    const auto [job, event] = std::move(events_.front());
+    events_.pop_front();
+    if (job->ended()) continue;
+    journal_.Append(job->id(),
+                    ToJson(event).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    for (const JobAction& action : job->controller->Handle(event)) Perform(*job, action);
+    Changed(*job);
+  }
+  pumping_ = false;
+}
+
+// ---- actions out -----------------------------------------------------------------------
+
+void LiveHost::Perform(LiveJob& job, const JobAction& action) {
+  std::visit([&](const auto& a) { On(job, a); }, action);
+}
+
+void LiveHost::On(LiveJob& job, const action::SendWork& a) {
+  const WorkOrderId id = a.order.id;
+  LiveOrder& order = job.orders[id];
+  order.order = a.order;
+  order.last_sign = deps_.clock->Now();
+  Client& client = clients_[a.order.client];
+  if (!client.orders.empty()) {
+    return Fail(job, id, LossCause::kAbandoned,
+                absl::StrCat("the client works for job ", client.orders.front().first.value()));
+  }
+  client.orders.emplace_back(job.id(), id);
+  job.presence[a.order.client] = false;
+  for (auto& [other_id, other] : jobs_) {
+    if (other.get() == &job || other->presence.erase(a.order.client) == 0) continue;
+    Feed(*other, event::ClientGone{a.order.client});
+  }
+  journal_.AfterCommit([this, job_id = job.id(), id] {
+    LiveJob* const owner = FindJob(job_id);
+    const auto it = owner->orders.find(id);
+    if (it == owner->orders.end()) return;
+    it->second.durable = true;
+    ExpectSign(job_id, it->second, options_.grace + Pace().max_delay);
+    Give(clients_[it->second.order.client]);
+  });
+}
+
+void LiveHost::On(LiveJob& job, const action::RecallWork& a) {
+  RemoveOrder(job, a.work_order);
+  RemoveSpooled(job.id(), {a.work_order});
+}
+
+void LiveHost::On(LiveJob& job, const action::InstallModel& a) {
+  Publish(job, 0, {a.work_order},
+          [executor = job.executor, path = job.InitialPath(options_.data_dir),
+           clock = deps_.clock]() -> absl::StatusOr<event::VersionPublished> {
+            TRIB_ASSIGN_OR_RETURN(ParamVector model, ReadSafetensors(path));
+            return executor->Install(std::move(model), clock->Now());
+          });
+}
+
+void LiveHost::On(LiveJob& job, const action::PublishVersion& a) {
+  std::vector<WorkOrderId> used;
+  for (const auto& part : a.parts) used.push_back(part.info.work_order);
+  Publish(job, a.version, std::move(used),
+          [executor = job.executor, a, spool = deps_.spool, id = job.id(), clock = deps_.clock] {
+            SpoolSource source(spool, id);
+            return executor->Publish(a, source, clock->Now());
+          });
+}
+
+void LiveHost::On(LiveJob& job, const action::DropUpdate& a) {
+  RemoveSpooled(job.id(), {a.work_order});
+}
+
+void LiveHost::On(LiveJob& job, const action::WakeAt& a) {
+  deps_.loop->Cancel(job.wake_timer);
+  if (a.at == absl::InfiniteFuture()) return;
+  job.wake_timer =
+      deps_.loop->PostAt(a.at, [this, id = job.id()] { Feed(*FindJob(id), event::TimerFired{}); });
+}
+
+void LiveHost::On(LiveJob& job, const action::RecordEvaluation& a) {
+  OnDisk([id = job.id(), a](ModelStore& store) {
+    return store.PutEvaluation(id, {a.version, a.loss, a.accuracy, a.num_examples});
+  });
+}
+
+void LiveHost::On(LiveJob& job, const action::SetState& a) {
+  job.record.state = std::string(JobStateName(a.state));
+  job.record.reason = a.reason;
+  log::Info(
+      "job state",
+      {{"job", job.id().value()}, {"state", job.record.state}, {"reason", job.record.reason}});
+  if (IsEnded(a.state)) {
+    job.record.ended_at = deps_.clock->Now();
+    job.presence.clear();
+    job.executor = nullptr;  // and with it the model
+    deps_.loop->Cancel(job.wake_timer);
+  }
+  OnDisk([record = job.record, spool = deps_.spool, initial = job.InitialPath(options_.data_dir),
+          ended = IsEnded(a.state)](ModelStore& store) -> absl::Status {
+    TRIB_RETURN_IF_ERROR(store.PutJob(record));
+    if (!ended) return absl::OkStatus();
+    TRIB_RETURN_IF_ERROR(RemoveFile(initial));
+    return spool->RemoveJob(record.id);
+  });
+}
+
+// ---- publishing ------------------------------------------------------------------------
+
+void LiveHost::Publish(LiveJob& job, Version version, std::vector<WorkOrderId> used, Make make) {
+  ++under_way_;
+  auto task = [this, id = job.id(), version, used = std::move(used), executor = job.executor,
+               make = std::move(make), store = deps_.store, loop = deps_.loop,
+               clock = deps_.clock] {
+    const auto attempt = [&]() -> absl::StatusOr<event::VersionPublished> {
+      const auto record = store->GetVersion(id, version);
+      if (!record.ok()) return make();
+      TRIB_RETURN_IF_ERROR(executor->Restore());
+      return FromRecord(*record);
+    };
+    absl::StatusOr<event::VersionPublished> result = attempt();
+    for (int i = 1; absl::IsUnavailable(result.status()) && i < kPublishAttempts; ++i) {
+      log::Warning("publishing failed; trying again",
+                   {{"job", id.value()}, {"version", version}, {"error", result.status()}});
+      clock->SleepFor(absl::Seconds(1), {});
+      if (const absl::Status restored = executor->Restore(); !restored.ok()) {
+        result = restored;
+      } else {
+        result = attempt();
+      }
+    }
+    loop->Post([this, id, result = std::move(result), layout = executor->layout(), used] {
+      Published(id, result, layout, used);
+    });
+  };
+  journal_.AfterCommit(
+      [this, task = std::move(task)]() mutable { numerics_.Run(std::move(task)); });
+}
+
+void LiveHost::Published(const JobId& id, const absl::StatusOr<event::VersionPublished>& result,
+                         const LayoutPtr& layout, const std::vector<WorkOrderId>& used) {
+  LiveJob& job = *FindJob(id);
+  --under_way_;
+  if (result.ok()) {
+    job.layout = layout;
+    log::Info("version published", {{"job", id.value()},
+                                    {"version", result->version},
+                                    {"updates", used.size()},
+                                    {"delta_norm", result->delta_norm}});
+    Feed(job, *result);
+    RemoveSpooled(id, used);
+  } else {
+    log::Error("publishing failed", {{"job", id.value()}, {"error", result.status()}});
+    Feed(job, event::PublishFailed{std::string(result.status().message())});
+  }
+  CheckDrained();
+}
+
+// ---- housekeeping ----------------------------------------------------------------------
+
+void LiveHost::OnDisk(absl::AnyInvocable<absl::Status(ModelStore&)> write) {
+  journal_.AfterCommit([this, write = std::move(write)]() mutable {
+    disk_.Run([store = deps_.store, write = std::move(write)]() mutable {
+      if (const absl::Status status = write(*store); !status.ok()) {
+        log::Error("store not written", {{"error", status}});
+      }
+    });
+  });
+}
+
+void LiveHost::Beat() {
+  const absl::Time now = deps_.clock->Now();
+  beat_ns_ = absl::ToUnixNanos(now);
+  store_ok_ = journal_.status().ok();
+  deps_.loop->PostAt(now + kBeat, [this] { Beat(); });
+}
+
+absl::Status LiveHost::Ready() const {
+  if (!accepting_) return absl::UnavailableError("shutting down");
+  if (!store_ok_) return absl::UnavailableError("the store cannot be written");
+  const absl::Duration silence = deps_.clock->Now() - absl::FromUnixNanos(beat_ns_);
+  if (silence > kLongestSilence) {
+    return absl::UnavailableError(
+        absl::StrCat("the event loop has not run for ", absl::FormatDuration(silence)));
+  }
+  return absl::OkStatus();
+}
+
+void LiveHost::Drain(EventLoop::Task done) {
+  draining_ = true;
+  accepting_ = false;
+  drained_ = std::move(done);
+  for (auto& [id, client] : clients_) AnswerPoll(client, Pace());
+  for (auto& [id, job] : jobs_) Changed(*job);
+  CheckDrained();
+}
+
+void LiveHost::CheckDrained() {
+  if (!drained_ || under_way_ > 0) return;
+  journal_.AfterCommit([this] {
+    if (!drained_ || under_way_ > 0) return;
+    // The last writes stand on the disk lane already; this one behind them.
+    disk_.Run([loop = deps_.loop, done = std::exchange(drained_, nullptr)]() mutable {
+      loop->Post(std::move(done));
+    });
+  });
+}
+
+}  // namespace tributary

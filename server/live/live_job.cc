@@ -1,0 +1,102 @@
+#include "server/live/live_job.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "nlohmann/json.hpp"
+
+namespace tributary {
+namespace {
+
+// Follows the events and actions of a replay.
+class Follower {
+ public:
+  explicit Follower(Replayed& to) : to_(to) {}
+
+  void Follow(const JobEvent& event) {
+    to_.last_event = std::max(to_.last_event, event.at);
+    std::visit([this](const auto& e) { On(e); }, event.what);
+  }
+  void Follow(const std::vector<JobAction>& actions) {
+    for (const JobAction& action : actions) {
+      std::visit([this](const auto& a) { On(a); }, action);
+    }
+  }
+
+ private:
+  void On(const event::ClientAvailable& e) { to_.presence[e.client] = true; }
+  void On(const event::ClientGone& e) { to_.presence.erase(e.client); }
+  void On(const event::ModelMade& e) { Answered(e.work_order); }
+  void On(const event::UpdateArrived& e) {
+    const auto it = to_.orders.find(e.info.work_order);
+    if (it == to_.orders.end()) return;
+    to_.unused_updates[it->first] = it->second.client;
+    ++to_.updates;
+    Answered(it->first);
+  }
+  void On(const event::EvaluationArrived& e) { Answered(e.work_order); }
+  void On(const event::WorkFailed& e) { to_.orders.erase(e.work_order); }
+  void On(const event::TimerFired&) {}
+  void On(const event::VersionPublished&) {
+    if (const auto* p = std::get_if<action::PublishVersion>(&to_.publication)) {
+      for (const auto& part : p->parts) to_.unused_updates.erase(part.info.work_order);
+    }
+    to_.publication = std::monostate();
+  }
+  void On(const event::PublishFailed&) { to_.publication = std::monostate(); }
+  void On(const event::Command&) {}
+
+  void On(const action::SendWork& a) {
+    to_.orders[a.order.id] = a.order;
+    if (const auto it = to_.presence.find(a.order.client); it != to_.presence.end()) {
+      it->second = false;
+    }
+  }
+  void On(const action::RecallWork& a) { to_.orders.erase(a.work_order); }
+  void On(const action::InstallModel& a) { to_.publication = a; }
+  void On(const action::PublishVersion& a) { to_.publication = a; }
+  void On(const action::DropUpdate& a) { to_.unused_updates.erase(a.work_order); }
+  void On(const action::WakeAt& a) { to_.wake_at = a.at; }
+  void On(const action::RecordEvaluation& a) {
+    to_.evaluations[a.version] = {a.version, a.loss, a.accuracy, a.num_examples};
+  }
+  void On(const action::SetState&) {}
+
+  void Answered(WorkOrderId id) {
+    const auto it = to_.orders.find(id);
+    if (it == to_.orders.end()) return;
+    to_.answered[id] = it->second.client;
+    to_.orders.erase(it);
+  }
+
+  Replayed& to_;
+};
+
+}  // namespace
+
+bool HasInitialModel(const JobSpec& spec) { return spec.model.initial.has_value(); }
+
+absl::StatusOr<Replayed> Replay(const JobRecord& record, const std::vector<std::string>& journal) {
+  TRIB_ASSIGN_OR_RETURN(JobSpec spec, ParseJobSpecJson(record.spec_json));
+  const bool has_initial_model = HasInitialModel(spec);
+  Replayed replayed;
+  TRIB_ASSIGN_OR_RETURN(replayed.controller, JobController::Create(std::move(spec)));
+  Follower follower(replayed);
+  follower.Follow(replayed.controller->Start(record.submitted_at, has_initial_model));
+  for (size_t i = 0; i < journal.size(); ++i) {
+    const nlohmann::json line = nlohmann::json::parse(journal[i], nullptr, false);
+    const auto event = line.is_discarded()
+                           ? absl::StatusOr<JobEvent>(absl::DataLossError("not JSON"))
+                           : JobEventFromJson(line);
+    if (!event.ok()) {
+      return absl::DataLossError(absl::StrCat("journal of job ", record.id.value(), ", line ",
+                                              i + 1, ": ", event.status().message()));
+    }
+    follower.Follow(*event);
+    follower.Follow(replayed.controller->Handle(*event));
+  }
+  return replayed;
+}
+
+}  // namespace tributary

@@ -1,0 +1,59 @@
+// UploadStream: one stream of chunks into the spool. An upload takes as many streams as it
+// takes; the newest wins, and the older ones answer Aborted.
+#ifndef TRIBUTARY_SERVER_LIVE_UPLOAD_STREAM_H_
+#define TRIBUTARY_SERVER_LIVE_UPLOAD_STREAM_H_
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "common/clock.h"
+#include "server/live/executor.h"
+#include "server/live/live_types.h"
+#include "server/live/spool.h"
+
+namespace tributary {
+
+// Thread-safe: file work is done on a lane of its own, in order of the calls. Callbacks run
+// on a thread of the pool.
+class UploadStream : public std::enable_shared_from_this<UploadStream> {
+ public:
+  // `pool`, `spool` and `clock` outlive this.
+  UploadStream(UploadHeader header, Executor* pool, Spool* spool, const Clock* clock);
+
+  const UploadHeader& header() const { return header_; }
+
+  // Call once, first. Tells how many bytes are durable. ResourceExhausted: the spool is full.
+  void Open(Callback<uint64_t> done);
+
+  // Bytes that are there already are skipped. DataLoss: the chunk's XXH3-64 differs;
+  // OutOfRange: a gap; InvalidArgument: past the end; Aborted: a newer stream has begun;
+  // Unavailable: the disk.
+  void Append(uint64_t offset, std::string data, uint64_t xxh3, DoneCallback done);
+
+  // Makes what has arrived durable and tells how much that is; if it is everything, the
+  // upload is complete in the spool.
+  void Finish(Callback<uint64_t> done);
+
+  // When the client last showed on this stream that it is alive.
+  absl::Time last_sign() const { return absl::FromUnixNanos(last_sign_ns_.load()); }
+  // Everything was there before this stream began.
+  bool was_complete() const { return was_complete_; }
+
+ private:
+  absl::StatusOr<uint64_t> DoOpen();
+  absl::Status DoAppend(uint64_t offset, absl::string_view data, uint64_t xxh3);
+  absl::StatusOr<uint64_t> DoFinish();
+
+  const UploadHeader header_;
+  Spool* const spool_;
+  const Clock* const clock_;
+  std::atomic<int64_t> last_sign_ns_;
+  std::atomic<bool> was_complete_ = false;
+  std::unique_ptr<UploadFile> file_;  // lane only; null when complete
+  SerialLane lane_;
+};
+
+}  // namespace tributary
+
+#endif  // TRIBUTARY_SERVER_LIVE_UPLOAD_STREAM_H_

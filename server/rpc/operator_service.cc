@@ -1,0 +1,186 @@
+#include "server/rpc/operator_service.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/params/safetensors.h"
+#include "common/status_macros.h"
+#include "server/rpc/model_stream.h"
+#include "server/rpc/watch_reactor.h"
+#include "server/rpc/wire.h"
+
+namespace tributary {
+namespace {
+
+constexpr size_t kMostArtefactBytes = size_t{64} << 20;
+
+absl::Status CheckDigest(absl::string_view field, absl::string_view data,
+                         const std::string& digest) {
+  if (Sha256::Of(data).ToBytes() == digest) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(field, ": not the SHA-256 of what came"));
+}
+
+template <typename Message, typename Value>
+auto PutOrFail(Message* response, std::function<void(absl::Status)> finish) {
+  return [response, finish](const absl::StatusOr<Value>& value) {
+    if (value.ok()) wire::Put(*value, response);
+    finish(value.status());
+  };
+}
+
+}  // namespace
+
+absl::StatusOr<Submission> ReadSubmission(const v1::SubmitJobRequest& request) {
+  const v1::JobEnvelope& envelope = request.job();
+  if (!envelope.config_digest().empty()) {
+    TRIB_RETURN_IF_ERROR(
+        CheckDigest("config_digest", envelope.spec_json(), envelope.config_digest()));
+  }
+  Submission submission{.request_id = request.request_id(), .spec = {}, .initial = {}};
+  TRIB_ASSIGN_OR_RETURN(submission.spec, ParseJobSpecJson(envelope.spec_json()));
+  const std::optional<std::string>& initial = submission.spec.model.initial;
+  for (const v1::Artefact& artefact : envelope.artefacts()) {
+    if (!initial || artefact.name() != *initial) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("artefact '", artefact.name(), "': the job names no such file"));
+    }
+    if (artefact.data().size() > kMostArtefactBytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("artefact '", artefact.name(), "': found ", artefact.data().size(),
+                       " bytes, at most ", kMostArtefactBytes, "; let a client initialise"));
+    }
+    TRIB_RETURN_IF_ERROR(CheckDigest(absl::StrCat("artefact '", artefact.name(), "'"),
+                                     artefact.data(), artefact.digest()));
+    auto model = ParseSafetensors(artefact.data());
+    if (!model.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("artefact '", artefact.name(), "': ", model.status().message()));
+    }
+    submission.initial = *std::move(model);
+  }
+  return submission;
+}
+
+grpc::ServerUnaryReactor* OperatorService::SubmitJob(Context* context,
+                                                     const v1::SubmitJobRequest* request,
+                                                     v1::SubmitJobResponse* response) {
+  return OnLoop(context, deps_->loop, Allowed(*context), [this, request, response](auto finish) {
+    deps_->pool->Run([deps = deps_, request, response, finish] {
+      auto submission = ReadSubmission(*request);
+      if (!submission.ok()) return finish(submission.status());
+      deps->loop->Post([deps, response, finish, submission = *std::move(submission)]() mutable {
+        deps->host->SubmitJob(std::move(submission),
+                              [response, finish](const absl::StatusOr<JobId>& job) {
+                                if (job.ok()) response->set_job_id(job->value());
+                                finish(job.status());
+                              });
+      });
+    });
+  });
+}
+
+grpc::ServerUnaryReactor* OperatorService::ListJobs(Context* context, const v1::ListJobsRequest*,
+                                                    v1::ListJobsResponse* response) {
+  return OnLoop(context, deps_->loop, Allowed(*context), [this, response](auto finish) {
+    for (const JobView& view : deps_->host->ListJobs()) wire::Put(view, response->add_jobs());
+    finish(absl::OkStatus());
+  });
+}
+
+grpc::ServerUnaryReactor* OperatorService::GetJob(Context* context,
+                                                  const v1::GetJobRequest* request,
+                                                  v1::Job* response) {
+  return OnLoop(context, deps_->loop, Allowed(*context), [this, request, response](auto finish) {
+    PutOrFail<v1::Job, JobView>(response, finish)(deps_->host->GetJob(JobId(request->job_id())));
+  });
+}
+
+grpc::ServerWriteReactor<v1::Job>* OperatorService::WatchJob(Context* context,
+                                                             const v1::WatchJobRequest* request) {
+  return new WatchReactor(deps_, JobId(request->job_id()), Allowed(*context));
+}
+
+grpc::ServerUnaryReactor* OperatorService::Command(Context* context, const std::string& job,
+                                                   event::Command::Verb verb, v1::Job* response) {
+  return OnLoop(context, deps_->loop, Allowed(*context), [this, job, verb, response](auto finish) {
+    deps_->host->Command(JobId(job), verb, PutOrFail<v1::Job, JobView>(response, finish));
+  });
+}
+
+grpc::ServerUnaryReactor* OperatorService::PauseJob(Context* context,
+                                                    const v1::PauseJobRequest* request,
+                                                    v1::Job* response) {
+  return Command(context, request->job_id(), event::Command::Verb::kPause, response);
+}
+
+grpc::ServerUnaryReactor* OperatorService::ResumeJob(Context* context,
+                                                     const v1::ResumeJobRequest* request,
+                                                     v1::Job* response) {
+  return Command(context, request->job_id(), event::Command::Verb::kResume, response);
+}
+
+grpc::ServerUnaryReactor* OperatorService::CancelJob(Context* context,
+                                                     const v1::CancelJobRequest* request,
+                                                     v1::Job* response) {
+  return Command(context, request->job_id(), event::Command::Verb::kCancel, response);
+}
+
+grpc::ServerUnaryReactor* OperatorService::ListVersions(Context* context,
+                                                        const v1::ListVersionsRequest* request,
+                                                        v1::ListVersionsResponse* response) {
+  return OnLoop(context, deps_->loop, Allowed(*context), [this, request, response](auto finish) {
+    const auto view = deps_->host->GetJob(JobId(request->job_id()));
+    if (!view.ok()) return finish(view.status());
+    deps_->pool->Run(
+        [store = deps_->store, bytes = view->model_bytes, id = view->record.id, response, finish] {
+          const auto versions = store->ListVersions(id);
+          if (!versions.ok()) return finish(versions.status());
+          for (auto version = versions->rbegin(); version != versions->rend(); ++version) {
+            wire::Put(*version, bytes, response->add_versions());
+          }
+          finish(absl::OkStatus());
+        });
+  });
+}
+
+grpc::ServerWriteReactor<v1::ExportModelResponse>* OperatorService::ExportModel(
+    Context* context, const v1::ExportModelRequest* request) {
+  auto* const stream = new ModelStream<v1::ExportModelResponse>(deps_, &downloads_, nullptr);
+  if (const absl::Status allowed = Allowed(*context); !allowed.ok()) {
+    stream->Fail(allowed);
+    return stream;
+  }
+  deps_->loop->Post([this, stream, request] {
+    const auto view = deps_->host->GetJob(JobId(request->job_id()));
+    if (!view.ok()) return stream->Fail(view.status());
+    const Version version = request->version() < 0 ? view->progress.version : request->version();
+    deps_->pool->Run([stream, id = view->record.id, version, store = deps_->store, request] {
+      auto reader = store->OpenModel(id, version);
+      if (!reader.ok()) return stream->Fail(reader.status());
+      stream->Send(id, *std::move(reader), request->offset(), false);
+    });
+  });
+  return stream;
+}
+
+grpc::ServerUnaryReactor* OperatorService::ListClients(Context* context,
+                                                       const v1::ListClientsRequest*,
+                                                       v1::ListClientsResponse* response) {
+  return OnLoop(context, deps_->loop, Allowed(*context), [this, response](auto finish) {
+    for (const ClientView& view : deps_->host->ListClients()) {
+      wire::Put(view, response->add_clients());
+    }
+    finish(absl::OkStatus());
+  });
+}
+
+grpc::ServerUnaryReactor* OperatorService::GetClient(Context* context,
+                                                     const v1::GetClientRequest* request,
+                                                     v1::Client* response) {
+  return OnLoop(context, deps_->loop, Allowed(*context), [this, request, response](auto finish) {
+    PutOrFail<v1::Client, ClientView>(
+        response, finish)(deps_->host->GetClient(ClientId(request->client_id())));
+  });
+}
+
+}  // namespace tributary

@@ -1,0 +1,62 @@
+#include "server/rpc/rpc_server.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace tributary {
+namespace {
+
+// A submission with its artefacts is the largest message; chunks are checked one by one.
+constexpr int64_t kSlackBytes = int64_t{1} << 20;
+constexpr int64_t kMostArtefactBytes = int64_t{64} << 20;
+
+std::shared_ptr<grpc::ServerCredentials> Credentials(const std::optional<TlsKeys>& tls) {
+  if (!tls) return grpc::InsecureServerCredentials();
+  grpc::SslServerCredentialsOptions options(
+      GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  options.pem_root_certs = tls->client_ca;
+  options.pem_key_cert_pairs.push_back({tls->key, tls->certificate});
+  return grpc::SslServerCredentials(options);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Create(const std::string& address,
+                                                             const std::optional<TlsKeys>& tls,
+                                                             ServiceDeps deps) {
+  deps.tls = tls.has_value();
+  auto rpc = std::unique_ptr<RpcServer>(new RpcServer(std::move(deps)));
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(address, Credentials(tls), &rpc->port_);
+  builder.RegisterService(&rpc->coordinator_);
+  builder.RegisterService(&rpc->operator_);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(
+      std::max(rpc->deps_.limits.max_chunk_bytes, kMostArtefactBytes) + kSlackBytes));
+  const auto ms = [](absl::Duration d) { return static_cast<int>(absl::ToInt64Milliseconds(d)); };
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             ms(kMinKeepalive));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, ms(absl::Seconds(60)));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ms(absl::Seconds(20)));
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  rpc->server_ = builder.BuildAndStart();
+  if (rpc->server_ == nullptr || rpc->port_ == 0) {
+    return absl::UnavailableError(absl::StrCat(
+        "cannot listen on '", address, "': the address is taken or not of this machine",
+        tls ? ", or the TLS files do not fit together" : ""));
+  }
+  return rpc;
+}
+
+RpcServer::~RpcServer() { Shutdown(absl::ZeroDuration()); }
+
+void RpcServer::Shutdown(absl::Duration within) {
+  if (server_ == nullptr) return;
+  server_->Shutdown(absl::ToChronoTime(deps_.clock->Now() + within));
+  server_->Wait();
+  server_ = nullptr;
+}
+
+}  // namespace tributary

@@ -1,0 +1,101 @@
+// The same job, live with SDK clients over loopback gRPC and simulated on virtual time, makes
+// the same model to the last bit.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "client_sdk/data/partition.h"
+#include "client_sdk/data/readers.h"
+#include "client_sdk/torch/torch_trainer.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "simulator/experiment.h"
+#include "tests/integration/live_cluster.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/temp_dir.h"
+
+namespace tributary {
+namespace {
+
+using test::TempDir;
+
+constexpr int kClients = 4;
+constexpr int kSeed = 11;
+
+constexpr char kFile[] = R"(
+job:
+  name: live-equals-simulated
+  seed: 11
+  model: {builtin: {name: mlp, hidden: [16]}}
+  train:
+    optimizer: {sgd: {learning_rate: 0.05, momentum: 0.5}}
+    batch_size: 8
+    local_steps: 6
+  scheduler: {sync_round: {clients_per_round: 4}}
+  stop: {versions: 5}
+simulation:
+  seed: 11
+  clients: 4
+  data:
+    dataset: synthetic
+    classes: 3
+    dimensions: 12
+    train_examples: 400
+    test_examples: 90
+    partition: {dirichlet: {alpha: 0.5}}
+)";
+
+struct Case {
+  std::string name;
+  std::vector<std::string> set;
+};
+class LiveEqualsSimulated : public ::testing::TestWithParam<Case> {};
+
+TEST_P(LiveEqualsSimulated, SameModelDigest) {
+  const TempDir dir;
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const SimulationFile file,
+      ReadSimulationFile(dir.Write("job.yaml", kFile), {.set = GetParam().set}));
+
+  TRIB_ASSERT_OK_AND_ASSIGN(auto experiment, Experiment::Create(file, {.threads = 2}));
+  ASSERT_THAT(experiment->Run(nullptr), test::IsOk());
+  const JobProgress simulated = experiment->Summary().progress;
+
+  TRIB_ASSERT_OK_AND_ASSIGN(const LoadedData data, LoadDataset(file.simulation.data));
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const Partition parts,
+      PartitionDataset(*data.train, file.simulation.data.partition, kClients, kSeed));
+  test::LiveCluster cluster(dir.File("data"));
+  const std::string job = cluster.Submit(config::Print(file.job));
+  TRIB_ASSERT_OK_AND_ASSIGN(auto evaluator,
+                            TorchTrainer::Create({.train = {}, .eval = DataView::All(data.test)}));
+  cluster.AddClient("evaluator", std::move(evaluator), /*evaluate_only=*/true);
+  for (int i = 0; i < kClients; ++i) {
+    TRIB_ASSERT_OK_AND_ASSIGN(auto trainer,
+                              TorchTrainer::Create({.train = {data.train, parts[i]}, .eval = {}}));
+    cluster.AddClient(absl::StrCat("client-", i), std::move(trainer));
+  }
+  const v1::Job live = cluster.AwaitEnd(job);
+
+  ASSERT_EQ(live.state(), v1::JOB_STATE_DONE) << live.reason();
+  EXPECT_EQ(live.version(), simulated.version);
+  EXPECT_EQ(test::NewestDigest(cluster.Versions(job)), simulated.model_digest.ToHex());
+  EXPECT_EQ(live.evaluation().version(), simulated.evaluation.version);
+  EXPECT_EQ(live.evaluation().accuracy(), simulated.evaluation.accuracy);
+  EXPECT_EQ(live.updates(), simulated.updates);
+  EXPECT_EQ(static_cast<int64_t>(live.counters().uplink_bytes()), simulated.uplink_bytes);
+  EXPECT_TRUE(live.counters().lost().empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Jobs, LiveEqualsSimulated,
+    ::testing::Values(Case{"plain", {}}, Case{"fp16_on_the_wire", {"job.codec=[fp16]"}},
+                      Case{"server_adam_and_clip",
+                           {"job.aggregation={transforms: [{clip: {norm: 0.5}}], optimizer: {adam: "
+                            "{learning_rate: 0.01}}}"}}),
+    [](const auto& test) { return test.param.name; });
+
+}  // namespace
+}  // namespace tributary

@@ -7,6 +7,9 @@ TRIBUTARY_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # than cores they spin, ten times slower.
 export OMP_NUM_THREADS=1
 
+# Checkouts in different places share ccache's results.
+export CCACHE_BASEDIR=$TRIBUTARY_ROOT CCACHE_NOHASHDIR=1
+
 say() { printf '\n== %s\n' "$*"; }
 
 die() {

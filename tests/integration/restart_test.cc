@@ -28,7 +28,7 @@ nlohmann::json Job() {
           {"stop", {{"versions", kVersions}}}};
 }
 
-std::string Run(int restarts) {
+std::string RunJob(int restarts) {
   const TempDir dir;
   LiveCluster cluster(dir.path());
   const std::string job = cluster.Submit(Job());
@@ -48,9 +48,9 @@ std::string Run(int restarts) {
 }
 
 TEST(Restart, TheModelIsThatOfAnUndisturbedRun) {
-  const std::string undisturbed = Run(0);
+  const std::string undisturbed = RunJob(0);
   EXPECT_EQ(undisturbed.size(), 64u);
-  EXPECT_EQ(Run(3), undisturbed);
+  EXPECT_EQ(RunJob(3), undisturbed);
 }
 
 }  // namespace

@@ -17,7 +17,7 @@
 namespace tributary::op {
 
 struct ConnectionOptions {
-  std::string server = "127.0.0.1:7070";  // host:port
+  std::string server = "127.0.0.1:7433";  // host:port
   std::string ca;                         // paths of PEM files; empty: no TLS
   std::string certificate;
   std::string key;

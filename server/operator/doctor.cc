@@ -3,8 +3,8 @@
 #include <filesystem>
 #include <system_error>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/blas.h"
 #include "common/cli/format.h"
 #include "common/version.h"
 #include "google/protobuf/stubs/common.h"
@@ -18,8 +18,6 @@ using cli::FormatTable;
 namespace fs = std::filesystem;
 using Grade = Finding::Grade;
 
-constexpr absl::string_view kInstallOpenBlas = "; apt-get install libopenblas0-openmp";
-
 Finding CheckBlas() {
   // Debian keeps it in the folder of the machine's architecture: /usr/lib/x86_64-linux-gnu/.
   std::error_code error;
@@ -28,7 +26,7 @@ Finding CheckBlas() {
     if (!error) return JudgeBlas(resolved.string());
   }
   return {Grade::kWarning, "BLAS",
-          absl::StrCat("none found: needed for training on this machine", kInstallOpenBlas)};
+          "none found: needed for training on this machine; apt-get install libopenblas0-openmp"};
 }
 
 Finding CheckThreads() {
@@ -65,20 +63,9 @@ std::string GradeName(Grade grade) {
 }  // namespace
 
 Finding JudgeBlas(const std::string& resolved_path) {
-  if (absl::StrContains(resolved_path, "openblas-openmp")) {
-    return {Grade::kGood, "BLAS", resolved_path};
-  }
-  if (absl::StrContains(resolved_path, "openblas-serial")) {
-    return {Grade::kWarning, "BLAS",
-            absl::StrCat(resolved_path, ": wrong products from several threads", kInstallOpenBlas)};
-  }
-  if (absl::StrContains(resolved_path, "openblas-pthread")) {
-    return {Grade::kWarning, "BLAS",
-            absl::StrCat(resolved_path, ": slow with several callers", kInstallOpenBlas)};
-  }
-  return {Grade::kWarning, "BLAS",
-          absl::StrCat(resolved_path, ": not OpenBLAS, training may be ten times slower",
-                       kInstallOpenBlas)};
+  const std::string problem = BlasProblem(resolved_path);
+  if (problem.empty()) return {Grade::kGood, "BLAS", resolved_path};
+  return {Grade::kWarning, "BLAS", absl::StrCat(resolved_path, ": ", problem)};
 }
 
 ExitCode RunDoctor(const Console& console, Connection& connection) {

@@ -16,9 +16,7 @@ struct Finding {
   std::string detail;   // what was found, and what to do about it
 };
 
-// Which BLAS a program on this machine loads, by the file that libblas.so.3 resolves to: the
-// reference one is ten times slower, and OpenBLAS's serial build returned wrong products from
-// several threads.
+// Which BLAS a program on this machine loads, by the file that libblas.so.3 resolves to.
 Finding JudgeBlas(const std::string& resolved_path);
 
 // Prints one line each. kUnreachable if the server does not answer, else kDone: warnings are no

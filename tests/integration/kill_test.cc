@@ -1,0 +1,133 @@
+// Real processes, really killed.
+
+#include <csignal>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "client_sdk/client.h"
+#include "client_sdk/mocks/fake_trainer.h"
+#include "common/rng.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/testing/params.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/subprocess.h"
+#include "tests/testing/temp_dir.h"
+
+namespace tributary {
+namespace {
+
+using test::BinaryPath;
+using test::Exit;
+using test::IsOkAndHolds;
+using test::Subprocess;
+using test::TempDir;
+
+constexpr int kVersions = 15;
+constexpr absl::Duration kPatience = absl::Seconds(60);
+
+constexpr char kJob[] = R"(
+job:
+  name: killed
+  model: {custom: fake}
+  train: {local_steps: 2}
+  scheduler: {sync_round: {clients_per_round: 3}}
+  aggregation: {optimizer: {momentum: {learning_rate: 0.5}}}
+  stop: {versions: 15}
+)";
+
+// tributaryd in a process of its own, on one port and one data directory for ever.
+class Daemon {
+ public:
+  Daemon() { Start(); }
+
+  void KillAndRestart() {
+    process_->Signal(SIGKILL);
+    EXPECT_THAT(process_->Wait(kPatience), IsOkAndHolds(Exit{.code = -1, .signal = SIGKILL}));
+    Start();
+  }
+
+  std::string address() const { return absl::StrCat("127.0.0.1:", port_); }
+
+  // Runs the operator's tool and returns what it printed.
+  test::Completed Tool(std::vector<std::string> args) const {
+    args.insert(args.begin(), {BinaryPath("tributary"), "--server", address()});
+    return test::RunToEnd(args);
+  }
+
+  const TempDir& dir() const { return dir_; }
+
+ private:
+  void Start() {
+    const std::string config = dir_.Write(
+        "tributaryd.yaml", absl::StrCat("{listen: '127.0.0.1:", port_, "', data_dir: '",
+                                        dir_.File("data"), "', http: {listen: '127.0.0.1:0'}}"));
+    auto started = Subprocess::Start({BinaryPath("tributaryd"), "--config", config});
+    ASSERT_THAT(started, test::IsOk());
+    process_ = *std::move(started);
+    const auto line = process_->WaitForLine("listening.* grpc=(\\d+)", kPatience);
+    ASSERT_THAT(line, test::IsOk());
+    port_ = std::stoi((*line)[1]);
+  }
+
+  TempDir dir_;
+  std::unique_ptr<Subprocess> process_;
+  int port_ = 0;
+};
+
+// Runs the job with three clients and returns its digest; the coordinator is killed at `kills`
+// versions on the way.
+std::string RunJob(const std::vector<int>& kills) {
+  Daemon daemon;
+  std::vector<std::unique_ptr<Client>> clients;
+  std::vector<std::thread> threads;
+  for (const char* id : {"a", "b", "c"}) {
+    ClientOptions options;
+    options.server = daemon.address();
+    options.id = ClientId(id);
+    options.retry = {.first_delay = absl::Milliseconds(20), .max_delay = absl::Milliseconds(200)};
+    auto client = Client::Create(std::move(options),
+                                 std::make_unique<FakeTrainer>(test::FlatLayout(20'000, 3)));
+    EXPECT_THAT(client, test::IsOk());
+    clients.push_back(*std::move(client));
+    threads.emplace_back([c = clients.back().get()] { EXPECT_THAT(c->Run(), test::IsOk()); });
+  }
+
+  const test::Completed submitted =
+      daemon.Tool({"job", "submit", daemon.dir().Write("job.yaml", kJob)});
+  EXPECT_EQ(submitted.exit, Exit{.code = 0}) << submitted.err;
+  const std::string job = submitted.out.substr(0, submitted.out.find('\n'));
+  for (const int version : kills) {
+    auto watch = Subprocess::Start(
+        {BinaryPath("tributary"), "--server", daemon.address(), "--json", "job", "watch", job});
+    EXPECT_THAT(watch, test::IsOk());
+    EXPECT_THAT((*watch)->WaitForLine(absl::StrCat("\"version\": ?", version, "\\b"), kPatience),
+                test::IsOk());
+    daemon.KillAndRestart();
+  }
+  const test::Completed watched = daemon.Tool({"job", "watch", job});
+  EXPECT_EQ(watched.exit, Exit{.code = 0}) << watched.err;
+
+  const auto state =
+      nlohmann::json::parse(daemon.Tool({"--json", "job", "show", job}).out, nullptr, false);
+  EXPECT_EQ(state.value("version", 0), kVersions) << state;
+  EXPECT_EQ(state.value("updates", 0), 3 * kVersions) << "each counted exactly once";
+  const auto versions =
+      nlohmann::json::parse(daemon.Tool({"--json", "model", "list", job}).out, nullptr, false);
+  for (auto& client : clients) client->Stop();
+  for (std::thread& thread : threads) thread.join();
+  return versions.at(0).at("model_digest");
+}
+
+TEST(Kill, ACoordinatorKilledInMidJobEndsWithTheSameModel) {
+  const std::string undisturbed = RunJob({});
+  EXPECT_EQ(undisturbed.size(), 64u);
+  EXPECT_EQ(RunJob({1, 4, 7, 11}), undisturbed);
+}
+
+}  // namespace
+}  // namespace tributary

@@ -1,7 +1,7 @@
 // Client: takes part in federated learning with a Trainer of yours.
 //
 //   ClientOptions options;
-//   options.server = "coordinator.example:7070";
+//   options.server = "coordinator.example:7433";
 //   options.id = ClientId("device-17");
 //   options.ca_file = "ca.pem";
 //   TRIB_ASSIGN_OR_RETURN(auto client, Client::Create(options, std::make_unique<MyTrainer>()));

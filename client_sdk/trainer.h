@@ -49,11 +49,12 @@ struct TrainTask {
 };
 
 struct TrainResult {
-  int64_t num_examples = 0;  // examples in the client's training set that took part
-  int64_t local_steps = 0;   // optimizer steps done
-  double learning_rate = 0;  // of the last step
-  double loss = 0;           // mean over the steps
-  double accuracy = 0;       // mean over the steps, [0, 1]; 0 if it has no meaning
+  int64_t num_examples = 0;   // examples in the client's training set that took part
+  int64_t local_steps = 0;    // optimizer steps done
+  int64_t examples_seen = 0;  // in these steps, repetitions counted; 0: not known
+  double learning_rate = 0;   // of the last step
+  double loss = 0;            // mean over the steps
+  double accuracy = 0;        // mean over the steps, [0, 1]; 0 if it has no meaning
 };
 
 struct EvalTask {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <future>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -60,6 +61,7 @@ struct Experiment::Work {
   VirtualClient* client = nullptr;
   std::shared_ptr<const ParamVector> base;
   std::stop_source stop;
+  std::optional<std::stop_callback<std::function<void()>>> with_the_run;  // requests `stop`
   std::future<void> done;
   // Written by the pool's thread, read after `done`.
   absl::Status status;
@@ -87,19 +89,36 @@ absl::StatusOr<std::unique_ptr<Experiment>> Experiment::Create(SimulationFile fi
   TRIB_ASSIGN_OR_RETURN(experiment->executor_,
                         JobExecutor::Create(job, kJob, experiment->store_.get()));
   TRIB_ASSIGN_OR_RETURN(experiment->codec_, CreateCodec(job.codec));
-  if (job.model.initial) {
-    TRIB_ASSIGN_OR_RETURN(experiment->first_model_, ReadSafetensors(*job.model.initial));
-  }
   TRIB_RETURN_IF_ERROR(experiment->Populate());
+  TRIB_RETURN_IF_ERROR(experiment->LoadModel());
   return experiment;
+}
+
+// A model that does not fit the data is found here and not in the first training.
+absl::Status Experiment::LoadModel() {
+  TorchWorker worker;
+  const DataShape shape = DataShape::Of(*data_.train);
+  const auto flops = worker.TrainFlopsPerExample(job_info_, shape);
+  if (!flops.ok()) return file_.Refuse("job.model", flops.status());
+  flops_per_example_ = *flops;
+  const std::optional<std::string>& initial = file_.job.model.initial;
+  if (!initial) return absl::OkStatus();
+  auto model = ReadSafetensors(*initial);
+  if (!model.ok()) return file_.Refuse("job.model.initial", model.status());
+  const absl::Status fits = worker.CheckModel(job_info_, shape, *model);
+  if (!fits.ok()) return file_.Refuse("job.model.initial", WithContext(fits, *initial));
+  first_model_ = *std::move(model);
+  return absl::OkStatus();
 }
 
 absl::Status Experiment::Populate() {
   const SimulationSpec& spec = file_.simulation;
   const auto seed = static_cast<uint64_t>(spec.seed);
-  TRIB_ASSIGN_OR_RETURN(data_, LoadDataset(spec.data));
-  TRIB_ASSIGN_OR_RETURN(Partition parts,
-                        PartitionDataset(*data_.train, spec.data.partition, spec.clients, seed));
+  auto data = LoadDataset(spec.data);
+  if (!data.ok()) return file_.Refuse("simulation.data", data.status());
+  data_ = *std::move(data);
+  auto parts = PartitionDataset(*data_.train, spec.data.partition, spec.clients, seed);
+  if (!parts.ok()) return file_.Refuse("simulation.data.partition", parts.status());
   TRIB_ASSIGN_OR_RETURN(speed_, SpeedRegistry().Create(spec.speed));
   const Rng speeds = Rng(seed).Split("speed");
   for (int64_t i = 0; i < spec.clients; ++i) {
@@ -108,7 +127,7 @@ absl::Status Experiment::Populate() {
     const ClientId id(absl::StrFormat("client-%0*d", absl::StrCat(spec.clients - 1).size(), i));
     VirtualClient& client = clients_[id];
     client.id = id;
-    client.view = {data_.train, std::move(parts[static_cast<size_t>(i)])};
+    client.view = {data_.train, std::move((*parts)[static_cast<size_t>(i)])};
     client.step_time = speed_->DrawStepTime(own);
     client.jitter = own.Split("jitter");
   }
@@ -127,7 +146,7 @@ absl::Status Experiment::Run(RunLog* log) {
   }
   for (const JobAction& action : controller_->Start(now_, !first_model_.empty())) Perform(action);
   while (!IsEnded(controller_->progress().state) && failure_.ok()) {
-    if (options_.stop.stop_requested()) return absl::CancelledError("stopped");
+    if (options_.stop.stop_requested()) break;
     if (answers_.empty() && queue_.empty()) {
       return absl::FailedPreconditionError(absl::StrCat(
           "nothing is left to happen at virtual second ",
@@ -147,6 +166,9 @@ absl::Status Experiment::Run(RunLog* log) {
   }
   for (const auto& [id, work] : work_) work->stop.request_stop();
   wall_seconds_ = absl::ToDoubleSeconds(wall_clock_.Now() - wall_start_);
+  if (options_.stop.stop_requested() && !IsEnded(controller_->progress().state)) {
+    return absl::CancelledError("interrupted");
+  }
   TRIB_RETURN_IF_ERROR(failure_);
   const JobProgress& progress = controller_->progress();
   if (progress.state == JobState::kFailed) return absl::FailedPreconditionError(progress.reason);
@@ -163,6 +185,8 @@ RunSummary Experiment::Summary() const {
           .peak_rss_bytes = PeakRssBytes(),
           .downlink_bytes = downlink_bytes_,
           .uplink_bytes_dense = uplink_bytes_dense_,
+          .train_flops = train_flops_,
+          .train_flops_dense = train_flops_,
           .clients = file_.simulation.clients,
           .targets = file_.simulation.targets,
           .scheduler = controller_->SchedulerStats()};
@@ -201,6 +225,7 @@ void Experiment::Do(const action::SendWork& a) {
   auto work = std::make_shared<Work>();
   work->order = a.order;
   work->client = &clients_.at(a.order.client);
+  work->with_the_run.emplace(options_.stop, [stop = work->stop]() mutable { stop.request_stop(); });
   work_[a.order.id] = work;
   if (a.order.kind == WorkKind::kInitialise) return MakeFirstModel(work);
   auto base = Snapshot(a.order.version);
@@ -349,6 +374,7 @@ void Experiment::Uploaded(const std::shared_ptr<Work>& work) {
   work_.erase(work->order.id);
   const auto bytes = static_cast<int64_t>(work->payload.size());
   uplink_bytes_dense_ += 4 * executor_->layout()->size();
+  train_flops_ += trained.examples_seen * flops_per_example_;
   payloads_[work->order.id] = std::move(work->payload);
   Deliver({now_, event::UpdateArrived{info, bytes}});
   CheckIn(*work->client);

@@ -41,7 +41,8 @@ struct ExperimentOptions {
 // Thread-compatible.
 class Experiment {
  public:
-  // Reads the data and deals it out. InvalidArgument or NotFound: what is wrong with the file.
+  // Reads the data, deals it out and builds the model once. InvalidArgument: what is wrong with
+  // the file, and where.
   static absl::StatusOr<std::unique_ptr<Experiment>> Create(SimulationFile file,
                                                             ExperimentOptions options);
 
@@ -68,6 +69,7 @@ class Experiment {
   struct Work;  // a work order being worked on
 
   Experiment(SimulationFile file, ExperimentOptions options);
+  absl::Status LoadModel();
   absl::Status Populate();
 
   void Deliver(JobEvent event);
@@ -124,6 +126,8 @@ class Experiment {
   std::vector<VersionMetrics> metrics_;
   int64_t downlink_bytes_ = 0;
   int64_t uplink_bytes_dense_ = 0;
+  int64_t flops_per_example_ = 0;  // of training
+  int64_t train_flops_ = 0;
   double wall_seconds_ = 0;
 
   std::unique_ptr<TrainPool> pool_;  // last: its threads stop before what they use goes

@@ -14,6 +14,7 @@
 #include "aggregators/pipeline.h"
 #include "client_sdk/data/partition.h"
 #include "client_sdk/torch/torch_trainer.h"
+#include "common/blas.h"
 #include "common/cli/exit_code.h"
 #include "common/cli/format.h"
 #include "common/cli/progress_line.h"
@@ -83,6 +84,7 @@ struct RunFlags {
 };
 
 ExitCode Run(const RunFlags& flags) {
+  WarnOfBadBlas();
   auto file = ReadSimulationFile(flags.file, flags.overrides);
   if (!file.ok()) return Fail(file.status());
   const JobSpec job = file->job;

@@ -76,6 +76,8 @@ nlohmann::json SummaryJson(const RunSummary& s, const std::vector<VersionMetrics
       {"uplink_bytes", p.uplink_bytes},
       {"downlink_bytes", s.downlink_bytes},
       {"uplink_bytes_dense", s.uplink_bytes_dense},
+      {"train_flops", s.train_flops},
+      {"train_flops_dense", s.train_flops_dense},
       {"final",
        {{"loss", evaluated ? Json(p.evaluation.loss) : Json()},
         {"accuracy", evaluated ? Json(p.evaluation.accuracy) : Json()}}},
@@ -95,6 +97,8 @@ nlohmann::json SummaryJson(const RunSummary& s, const std::vector<VersionMetrics
 absl::StatusOr<std::unique_ptr<RunLog>> RunLog::Create(const std::string& dir, const JobSpec& job) {
   std::error_code error;
   std::filesystem::create_directories(dir, error);
+  // An earlier run's must not stand beside this one's events.
+  std::filesystem::remove(absl::StrCat(dir, "/summary.json"), error);
   const std::string path = absl::StrCat(dir, "/events.jsonl");
   std::ofstream events(path, std::ios::binary | std::ios::trunc);
   if (error || !events) return absl::PermissionDeniedError(absl::StrCat("cannot write ", path));

@@ -44,6 +44,8 @@ struct RunSummary {
   int64_t peak_rss_bytes = 0;
   int64_t downlink_bytes = 0;
   int64_t uplink_bytes_dense = 0;
+  int64_t train_flops = 0;        // in the training whose updates arrived
+  int64_t train_flops_dense = 0;  // what the unpruned model would have taken
   int64_t clients = 0;
   std::vector<double> targets;
   nlohmann::json scheduler;

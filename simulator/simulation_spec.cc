@@ -20,19 +20,21 @@ struct WholeFile {
     fields.Add("job", &WholeFile::job, "what would be submitted to a coordinator").Required();
     fields.Add("simulation", &WholeFile::simulation, "the world that it runs in").Required();
   }
-  absl::Status Validate() const {
-    const config::Choice& scheduler = job.scheduler;
-    if (scheduler.options.contains("clients_per_round")) {
-      const auto wanted = scheduler.options.at("clients_per_round").get<int64_t>();
-      if (wanted > simulation.clients && !scheduler.options.contains("fraction")) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("job.scheduler.", scheduler.name, ".clients_per_round is ", wanted,
-                         ", but simulation.clients is only ", simulation.clients));
-      }
-    }
+};
+
+// A round that no number of clients could fill would never close.
+absl::Status CheckRoundSize(const SimulationFile& file) {
+  const auto& [name, options, position] = file.job.scheduler;
+  if (!options.contains("clients_per_round") || options.contains("fraction")) {
     return absl::OkStatus();
   }
-};
+  const auto wanted = options.at("clients_per_round").get<int64_t>();
+  if (wanted <= file.simulation.clients) return absl::OkStatus();
+  return file.Refuse(absl::StrCat("job.scheduler.", name, ".clients_per_round"),
+                     absl::InvalidArgumentError(absl::StrCat(
+                         "found ", wanted, "; allowed: up to simulation.clients, which is ",
+                         file.simulation.clients)));
+}
 
 absl::Status Apply(const Overrides& overrides, config::Node& root) {
   for (const std::string& assignment : overrides.set) {
@@ -84,6 +86,12 @@ void SimulationSpec::Describe(config::Fields<SimulationSpec>& fields) {
       .Max(1);
 }
 
+absl::Status SimulationFile::Refuse(absl::string_view path, const absl::Status& why) const {
+  config::Errors errors;
+  errors.Add(config::PositionAt(source, path), path, why.message());
+  return errors.ToStatus();
+}
+
 absl::StatusOr<SimulationFile> ReadSimulationFile(const std::string& path,
                                                   const Overrides& overrides) {
   TRIB_ASSIGN_OR_RETURN(config::Node root, config::ReadYamlFile(path));
@@ -91,13 +99,16 @@ absl::StatusOr<SimulationFile> ReadSimulationFile(const std::string& path,
   TRIB_ASSIGN_OR_RETURN(WholeFile whole, config::Parse<WholeFile>(root));
   whole.job.seed = whole.simulation.seed;
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  TRIB_RETURN_IF_ERROR(WithContext(CheckFiles(whole.job, folder.string()), path));
+  TRIB_RETURN_IF_ERROR(WithContext(CheckFiles(whole.job, folder.string()),
+                                   config::PositionAt(root, "job.model.initial").ToString()));
   DatasetSpec& data = whole.simulation.data;
   for (auto* file : {&whole.job.model.initial, &data.path, &data.test_path, &data.labels_path,
                      &data.test_labels_path}) {
     MakeRelativeTo(folder, *file);
   }
-  return SimulationFile{std::move(whole.job), std::move(whole.simulation)};
+  SimulationFile file{std::move(whole.job), std::move(whole.simulation), std::move(root)};
+  TRIB_RETURN_IF_ERROR(CheckRoundSize(file));
+  return file;
 }
 
 }  // namespace tributary

@@ -39,6 +39,10 @@ struct SimulationSpec {
 struct SimulationFile {
   JobSpec job;  // job.seed is simulation.seed
   SimulationSpec simulation;
+  config::Node source;  // as it was read, for positions
+
+  // InvalidArgument: "<file>:<line>:<column>: <path>: <message of why>". `why` is not OK.
+  absl::Status Refuse(absl::string_view path, const absl::Status& why) const;
 };
 
 // What the command line changes before a file is read as values.

@@ -22,12 +22,12 @@ constexpr absl::Duration kOnceConnectLimit = absl::Minutes(1);
 
 constexpr char kExamples[] = R"(Examples:
   # one of five clients of a coordinator on this machine
-  tributary-client --server 127.0.0.1:7070 --data fashion_mnist \
+  tributary-client --server 127.0.0.1:7433 --data fashion_mnist \
       --partition dirichlet:alpha=0.3,clients=5,index=2,seed=1
   # the held-out test set as a client that only evaluates
-  tributary-client --server 127.0.0.1:7070 --data fashion_mnist --evaluate-only
+  tributary-client --server 127.0.0.1:7433 --data fashion_mnist --evaluate-only
   # a table of one's own, over mutual TLS
-  tributary-client --server fl.example:7070 --id clinic-3 \
+  tributary-client --server fl.example:7433 --id clinic-3 \
       --data '{dataset: csv, path: patients.csv, label: outcome, test_fraction: 0.2}' \
       --ca ca.pem --cert clinic-3.pem --key clinic-3.key
 

@@ -15,6 +15,7 @@
 #include "client_sdk/data/partition.h"
 #include "client_sdk/data/readers.h"
 #include "client_sdk/torch/torch_trainer.h"
+#include "common/blas.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/status_macros.h"
@@ -58,6 +59,7 @@ int Main(int argc, char** argv) {
     return 2;
   }
 
+  WarnOfBadBlas();
   RealClock clock;
   ProgressView view(&std::cerr, flags.log_format == "text" && isatty(STDERR_FILENO) == 1, &clock);
   flags.options.on_event = [&view](const ClientEvent& event) { view.Show(event); };

@@ -172,8 +172,7 @@ absl::Status AddRecord(const std::vector<std::string>& fields, const Columns& co
   return absl::OkStatus();
 }
 
-absl::StatusOr<Table> ReadTable(const std::string& path, const CsvOptions& options) {
-  TRIB_ASSIGN_OR_RETURN(const std::string text, ReadFileBytes(path, kMaxDatasetBytes));
+absl::StatusOr<Table> ParseTable(const std::string& text, const CsvOptions& options) {
   CsvScanner scanner(text);
   std::vector<std::string> header;
   TRIB_ASSIGN_OR_RETURN(const bool has_header, scanner.Next(header));
@@ -196,6 +195,13 @@ absl::StatusOr<Table> ReadTable(const std::string& path, const CsvOptions& optio
     if (table.rows.size() < table.labels.size()) table.rows.push_back(scanner.row());
   }
   if (table.labels.empty()) return absl::InvalidArgumentError("no example");
+  return table;
+}
+
+absl::StatusOr<Table> ReadTable(const std::string& path, const CsvOptions& options) {
+  TRIB_ASSIGN_OR_RETURN(const std::string text, ReadFileBytes(path, kMaxDatasetBytes));
+  absl::StatusOr<Table> table = ParseTable(text, options);
+  if (!table.ok()) return WithContext(table.status(), path);
   return table;
 }
 
@@ -275,13 +281,12 @@ absl::StatusOr<Dataset> ToDataset(Table table, const CsvOptions& options, const 
 
 absl::StatusOr<Dataset> ReadCsv(const std::string& path, const CsvOptions& options,
                                 CsvNames* names) {
-  absl::StatusOr<Table> table = ReadTable(path, options);
-  if (!table.ok()) return WithContext(table.status(), path);
+  TRIB_ASSIGN_OR_RETURN(Table table, ReadTable(path, options));
   CsvNames found;
-  found.features = table->feature_names;
-  if (!options.num_classes) found.labels = SortedNames(table->labels);
-  found.clients = SortedNames(table->clients);
-  absl::StatusOr<Dataset> data = ToDataset(*std::move(table), options, found);
+  found.features = table.feature_names;
+  if (!options.num_classes) found.labels = SortedNames(table.labels);
+  found.clients = SortedNames(table.clients);
+  absl::StatusOr<Dataset> data = ToDataset(std::move(table), options, found);
   if (!data.ok()) return WithContext(data.status(), path);
   if (names != nullptr) *names = std::move(found);
   return data;
@@ -293,9 +298,8 @@ absl::StatusOr<Dataset> ReadCsvWithNames(const std::string& path, const CsvOptio
   CsvOptions test_options = options;
   test_options.client.reset();
   test_options.features = names.features;
-  absl::StatusOr<Table> table = ReadTable(path, test_options);
-  if (!table.ok()) return WithContext(table.status(), path);
-  absl::StatusOr<Dataset> data = ToDataset(*std::move(table), test_options, names);
+  TRIB_ASSIGN_OR_RETURN(Table table, ReadTable(path, test_options));
+  absl::StatusOr<Dataset> data = ToDataset(std::move(table), test_options, names);
   if (!data.ok()) return WithContext(data.status(), path);
   return data;
 }

@@ -16,6 +16,9 @@ namespace {
 
 using Params = absl::Span<const at::Tensor>;
 
+// What a stride of two leaves of a side, with `same` padding.
+int64_t Halved(int64_t size) { return (size + 1) / 2; }
+
 int64_t Product(const std::vector<int64_t>& shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
@@ -46,11 +49,11 @@ class Cnn : public TorchModel {
  public:
   explicit Cnn(const DataShape& shape)
       : pool_height_(Pool(shape.example_shape[1])), pool_width_(Pool(shape.example_shape[2])) {
-    const int64_t height = Strided(Strided(shape.example_shape[1])) / pool_height_;
-    const int64_t width = Strided(Strided(shape.example_shape[2])) / pool_width_;
-    AddConv("conv1", shape.example_shape[0], 16, 5, /*bias=*/true);
-    AddConv("conv2", 16, 32, 5, /*bias=*/true);
-    AddLinear("fc1", 32 * height * width, 128);
+    int64_t height = Halved(shape.example_shape[1]), width = Halved(shape.example_shape[2]);
+    AddConv("conv1", shape.example_shape[0], 16, 5, height * width, /*bias=*/true);
+    height = Halved(height), width = Halved(width);
+    AddConv("conv2", 16, 32, 5, height * width, /*bias=*/true);
+    AddLinear("fc1", 32 * (height / pool_height_) * (width / pool_width_), 128);
     AddLinear("fc2", 128, shape.num_classes);
   }
 
@@ -63,8 +66,7 @@ class Cnn : public TorchModel {
   }
 
  private:
-  static int64_t Strided(int64_t size) { return (size + 1) / 2; }
-  static int64_t Pool(int64_t size) { return std::max<int64_t>(1, Strided(Strided(size)) / 3); }
+  static int64_t Pool(int64_t size) { return std::max<int64_t>(1, Halved(Halved(size)) / 3); }
 
   const int64_t pool_height_;
   const int64_t pool_width_;
@@ -76,17 +78,20 @@ class Cnn : public TorchModel {
 class ResNet : public TorchModel {
  public:
   explicit ResNet(const DataShape& shape) {
-    AddConv("conv1", shape.example_shape[0], kChannels[0], 3, /*bias=*/false);
+    int64_t height = Halved(shape.example_shape[1]), width = Halved(shape.example_shape[2]);
+    AddConv("conv1", shape.example_shape[0], kChannels[0], 3, height * width, /*bias=*/false);
     AddGroupNorm("gn1", kChannels[0]);
     int64_t in = kChannels[0];
     for (size_t stage = 0; stage < kStages; ++stage) {
       const std::string block = absl::StrCat("layer", stage + 1, ".0");
       const int64_t out = kChannels[stage];
-      AddConv(block + ".conv1", in, out, 3, /*bias=*/false);
+      if (stage > 0) height = Halved(height), width = Halved(width);
+      const int64_t outputs = height * width;
+      AddConv(block + ".conv1", in, out, 3, outputs, /*bias=*/false);
       AddGroupNorm(block + ".gn1", out);
-      AddConv(block + ".conv2", out, out, 3, /*bias=*/false);
+      AddConv(block + ".conv2", out, out, 3, outputs, /*bias=*/false);
       AddGroupNorm(block + ".gn2", out);
-      if (stage > 0) AddConv(block + ".downsample", in, out, 1, /*bias=*/false);
+      if (stage > 0) AddConv(block + ".downsample", in, out, 1, outputs, /*bias=*/false);
       in = out;
     }
     AddLinear("fc", in, shape.num_classes);
@@ -134,13 +139,15 @@ void TorchModel::AddLinear(const std::string& name, int64_t in, int64_t out) {
   const double bound = 1.0 / std::sqrt(static_cast<double>(in));
   params_.push_back({name + ".weight", {out, in}, bound});
   params_.push_back({name + ".bias", {out}, bound});
+  forward_multiply_adds_ += in * out;
 }
 
 void TorchModel::AddConv(const std::string& name, int64_t in, int64_t out, int64_t kernel,
-                         bool bias) {
+                         int64_t outputs, bool bias) {
   const double bound = 1.0 / std::sqrt(static_cast<double>(in * kernel * kernel));
   params_.push_back({name + ".weight", {out, in, kernel, kernel}, bound});
   if (bias) params_.push_back({name + ".bias", {out}, bound});
+  forward_multiply_adds_ += in * out * kernel * kernel * outputs;
 }
 
 void TorchModel::AddGroupNorm(const std::string& name, int64_t channels) {

@@ -32,6 +32,10 @@ class TorchModel {
   // In the order in which Forward takes them.
   const std::vector<ModelParam>& params() const { return params_; }
 
+  // Multiplications with weights in the forward pass of one example: of linear layers and
+  // convolutions, a bias, a norm, an activation and pooling left out. Padding counts.
+  int64_t forward_multiply_adds() const { return forward_multiply_adds_; }
+
   // logits [n, num_classes] of inputs [n, example_shape…].
   virtual at::Tensor Forward(absl::Span<const at::Tensor> params,
                              const at::Tensor& inputs) const = 0;
@@ -40,11 +44,14 @@ class TorchModel {
   // Each appends its parameters: weights and biases begin in ±1/√fan_in, which is PyTorch's
   // default (He et al. 2015 with a = √5); a norm begins as the identity.
   void AddLinear(const std::string& name, int64_t in, int64_t out);
-  void AddConv(const std::string& name, int64_t in, int64_t out, int64_t kernel, bool bias);
+  // `outputs`: pixels of the output, height · width.
+  void AddConv(const std::string& name, int64_t in, int64_t out, int64_t kernel, int64_t outputs,
+               bool bias);
   void AddGroupNorm(const std::string& name, int64_t channels);
 
  private:
   std::vector<ModelParam> params_;
+  int64_t forward_multiply_adds_ = 0;
 };
 
 // InvalidArgument: a cnn or a resnet for data that are no images {channels, height, width}.

@@ -50,6 +50,15 @@ class TorchWorker {
   absl::StatusOr<ParamVector> InitialModel(const JobInfo& job, const DataShape& shape,
                                            uint64_t seed);
 
+  // InvalidArgument: the job's model does not fit the data, or `model` is not of its layout.
+  absl::Status CheckModel(const JobInfo& job, const DataShape& shape, const ParamVector& model);
+
+  // Floating-point operations of training on one example once: three times the forward pass
+  // (backward computes a gradient for the inputs and one for the weights of each layer), at two
+  // operations for each multiplication with a weight of a linear layer or a convolution.
+  // Everything else (biases, norms, activations, pooling, the loss, the optimizer) is left out.
+  absl::StatusOr<int64_t> TrainFlopsPerExample(const JobInfo& job, const DataShape& shape);
+
   // Trains `model` in place on `data`: an epoch shuffles the view by task.rng and cuts it
   // into batches of batch_size, the last of them smaller. task.local_steps, else the train
   // section's local_steps or local_epochs (else one epoch), says for how long.

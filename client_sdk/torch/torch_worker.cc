@@ -291,6 +291,7 @@ absl::StatusOr<TrainResult> TorchWorker::Impl::Train(const TrainTask& task, cons
     result.loss += (outcome.loss - result.loss) / static_cast<double>(step);
     result.accuracy += (outcome.accuracy - result.accuracy) / static_cast<double>(step);
     result.local_steps = step;
+    result.examples_seen += batch.size();
     if (task.progress) task.progress(step, steps);
   }
   return result;
@@ -332,6 +333,22 @@ absl::StatusOr<ParamVector> TorchWorker::InitialModel(const JobInfo& job, const 
   return Guarded([&]() -> absl::StatusOr<ParamVector> {
     TRIB_ASSIGN_OR_RETURN(const BuiltModel* built, impl_->Model(job, shape));
     return InitialParams(*built->model, built->layout, seed);
+  });
+}
+
+absl::Status TorchWorker::CheckModel(const JobInfo& job, const DataShape& shape,
+                                     const ParamVector& model) {
+  return Guarded([&]() -> absl::Status {
+    TRIB_ASSIGN_OR_RETURN(const BuiltModel* built, impl_->Model(job, shape));
+    return CheckLayout(*built->layout, model);
+  });
+}
+
+absl::StatusOr<int64_t> TorchWorker::TrainFlopsPerExample(const JobInfo& job,
+                                                          const DataShape& shape) {
+  return Guarded([&]() -> absl::StatusOr<int64_t> {
+    TRIB_ASSIGN_OR_RETURN(const BuiltModel* built, impl_->Model(job, shape));
+    return 3 * 2 * built->model->forward_multiply_adds();
   });
 }
 

@@ -244,6 +244,17 @@ absl::Status SetPath(Node& root, absl::string_view path, Node value) {
   return absl::OkStatus();
 }
 
+Position PositionAt(const Node& root, absl::string_view path) {
+  const Node* node = &root;
+  Position position = root.position;
+  for (const absl::string_view name : absl::StrSplit(path, '.')) {
+    node = node->Find(name);
+    if (node == nullptr) break;
+    position = node->position;
+  }
+  return position;
+}
+
 void Errors::Add(const Position& position, absl::string_view path, absl::string_view message) {
   if (++count_ > kMaxErrorLines) return;
   std::string line = position.ToString();

@@ -65,6 +65,9 @@ inline constexpr int kMaxDepth = 64;  // of mappings and lists within one anothe
 // value, creating mappings on the way. For --set path=value; the value is parsed by the caller.
 absl::Status SetPath(Node& root, absl::string_view path, Node value);
 
+// Where the value at `path` stands, or the innermost mapping on the way to it that is there.
+Position PositionAt(const Node& root, absl::string_view path);
+
 // Every problem of a file, not just the first. Of more than a hundred, the rest is only
 // counted.
 class Errors {

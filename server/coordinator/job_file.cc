@@ -57,15 +57,6 @@ std::string InitialModelError(const JobSpec& spec, const std::string& base_dir) 
                       "; allowed: a .safetensors file, relative to the job file");
 }
 
-config::Position PositionOfInitial(const config::Node& root) {
-  const config::Node* node = &root;
-  for (const char* const name : {"job", "model", "initial"}) {
-    node = node->Find(name);
-    if (node == nullptr) return {};
-  }
-  return node->position;
-}
-
 }  // namespace
 
 void JobFile::Describe(config::Fields<JobFile>& fields) {
@@ -80,7 +71,7 @@ absl::StatusOr<JobSpec> ReadJobFile(const std::string& path) {
   const std::string folder = std::filesystem::path(path).parent_path().string();
   config::Errors errors;
   if (const std::string error = InitialModelError(file.job, folder); !error.empty()) {
-    errors.Add(PositionOfInitial(root), kInitialPath, error);
+    errors.Add(config::PositionAt(root, kInitialPath), kInitialPath, error);
   }
   TRIB_RETURN_IF_ERROR(errors.ToStatus());
   return std::move(file.job);

@@ -18,7 +18,7 @@ using ::tributary::test::StatusIs;
 
 ClientOptions GoodOptions() {
   ClientOptions options;
-  options.server = "localhost:7070";
+  options.server = "localhost:7433";
   options.id = ClientId("device-17");
   return options;
 }
@@ -37,8 +37,8 @@ TEST(ClientOptionsTest, MessagesNameTheFieldAndWhatIsAllowed) {
       {[](auto& o) { o.id = ClientId(""); }, "id is ''", "letters"},
       {[](auto& o) { o.id = ClientId("a/b"); }, "id is 'a/b'", "letters"},
       {[](auto& o) { o.id = ClientId(std::string(129, 'x')); }, "id", "1 to 128"},
-      {[](auto& o) { o.server = "coordinator.example:7070"; }, "server", "allow_insecure"},
-      {[](auto& o) { o.server = "127x.example:7070"; }, "server", "allow_insecure"},
+      {[](auto& o) { o.server = "coordinator.example:7433"; }, "server", "allow_insecure"},
+      {[](auto& o) { o.server = "127x.example:7433"; }, "server", "allow_insecure"},
       {[](auto& o) { o.ca_file = "ca.pem", o.cert_file = "c.pem"; }, "key_file", "both"},
       {[](auto& o) { o.ca_file = "ca.pem", o.key_file = "k.pem"; }, "cert_file", "both"},
       {[](auto& o) { o.cert_file = "c.pem", o.key_file = "k.pem"; }, "ca_file", "signed"},

@@ -20,6 +20,7 @@ namespace {
 
 using test::SmallWorld;
 using test::TempDir;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 struct Outcome {
@@ -131,6 +132,47 @@ TEST(Experiment, TargetsAreReportedOnceReached) {
   EXPECT_LT(run.summary.progress.version, 20) << "it stopped at its target";
 }
 
+TEST(Experiment, CountsTheOperationsOfTraining) {
+  const TempDir dir;
+  // 100 examples a client: six batches of 16 and one of 4.
+  const Outcome run = RunWorld(SmallWorld(
+      dir, {"simulation.data.partition=iid", "job.train={batch_size: 16, local_steps: 9}"}));
+  const int64_t examples = 24 * (100 + 2 * 16);
+  EXPECT_EQ(run.summary.train_flops, examples * 6 * 10 * 4);
+  EXPECT_EQ(run.summary.train_flops_dense, run.summary.train_flops);
+  const nlohmann::json json = SummaryJson(run.summary, run.metrics);
+  EXPECT_EQ(json["train_flops"], run.summary.train_flops);
+  EXPECT_EQ(json["train_flops_dense"], run.summary.train_flops);
+}
+
+TEST(Experiment, RefusesAModelFileOfAnotherModel) {
+  const TempDir dir;
+  const std::string path = absl::StrCat(dir.path(), "/other.safetensors");
+  const ParamVector other(*ParamLayout::Create({{.name = "fc1.weight", .shape = {4, 9}}}));
+  ASSERT_TRUE(WriteSafetensors(other, path).ok());
+  auto file = SmallWorld(dir, {absl::StrCat("job.model.initial=", path)});
+  ASSERT_TRUE(file.ok()) << file.status();
+  const absl::Status status = Experiment::Create(*std::move(file), {.threads = 1}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("job.model.initial: "), HasSubstr(path), HasSubstr("'fc1.weight'")));
+}
+
+TEST(Experiment, AnInterruptionEndsALongTrainingToo) {
+  const TempDir dir;
+  auto file = SmallWorld(dir, {"job.train.local_steps=1000000000"});
+  ASSERT_TRUE(file.ok());
+  std::stop_source stop;
+  ExperimentOptions options{.threads = 1, .stop = stop.get_token()};
+  // The round has been sent out once the first model has been evaluated.
+  options.on_progress = [&stop](const JobProgress& p, absl::Duration) {
+    if (p.evaluation.version == 0) stop.request_stop();
+  };
+  auto experiment = Experiment::Create(*std::move(file), std::move(options));
+  ASSERT_TRUE(experiment.ok());
+  EXPECT_EQ((*experiment)->Run(nullptr).code(), absl::StatusCode::kCancelled);
+}
+
 TEST(Experiment, StartsFromAModelFile) {
   const TempDir dir;
   const Outcome first = RunWorld(SmallWorld(dir));
@@ -193,10 +235,27 @@ TEST(RunLogTest, LeavesTheFilesThatOthersRelyOn) {
 
   std::ifstream summary_file(out + "/summary.json");
   const nlohmann::json json = nlohmann::json::parse(summary_file);
-  for (const char* key :
-       {"name", "seed", "config_digest", "model_digest", "versions", "updates", "client_steps",
-        "virtual_seconds", "wall_seconds", "peak_rss_bytes", "uplink_bytes", "downlink_bytes",
-        "uplink_bytes_dense", "final", "best", "targets", "staleness", "clients", "scheduler"}) {
+  for (const char* key : {"name",
+                          "seed",
+                          "config_digest",
+                          "model_digest",
+                          "versions",
+                          "updates",
+                          "client_steps",
+                          "virtual_seconds",
+                          "wall_seconds",
+                          "peak_rss_bytes",
+                          "uplink_bytes",
+                          "downlink_bytes",
+                          "uplink_bytes_dense",
+                          "train_flops",
+                          "train_flops_dense",
+                          "final",
+                          "best",
+                          "targets",
+                          "staleness",
+                          "clients",
+                          "scheduler"}) {
     EXPECT_TRUE(json.contains(key)) << key;
   }
   const auto read = ReadSafetensors(out + "/model.safetensors");

@@ -44,7 +44,8 @@ TEST(SimulationFileTest, BadOverridesAreRefused) {
   EXPECT_THAT(std::string(SmallWorld(dir, {"simulation.clientz=3"}).status().message()),
               HasSubstr("'clients'"));
   EXPECT_THAT(std::string(SmallWorld(dir, {"simulation.clients=2"}).status().message()),
-              HasSubstr("clients_per_round is 4, but simulation.clients is only 2"));
+              HasSubstr("job.scheduler.sync_round.clients_per_round: found 4; allowed: up to "
+                        "simulation.clients, which is 2"));
 }
 
 TEST(SimulationFileTest, AMissingFileIsNamed) {

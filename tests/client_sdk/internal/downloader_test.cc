@@ -149,7 +149,7 @@ TEST_F(DownloaderTest, HeadersThatMakeNoSenseAreRefused) {
       {[](ModelHeader& h) { h.total_bytes = -1; }, "its layout says 100"},
   };
   for (const auto& [edit, message] : cases) {
-    server_.edit_header = [&](ModelHeader& header, bool&) { edit(header); };
+    server_.edit_header = [&, edit = edit](ModelHeader& header, bool&) { edit(header); };
     EXPECT_THAT(Fetch(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(message)));
   }
 }

@@ -20,6 +20,7 @@ namespace tributary {
 namespace {
 
 using test::IsOk;
+using test::IsOkAndHolds;
 using test::ParamsNear;
 using test::StatusIs;
 using ::testing::AllOf;
@@ -207,6 +208,48 @@ TEST(TorchWorkerTest, LayoutsHaveStandardNamesAndSizes) {
   for (const auto& tensor : cnn.layout()->tensors()) names.push_back(tensor.name);
   EXPECT_THAT(names, ElementsAre("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias",
                                  "fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"));
+}
+
+TEST(TorchWorkerTest, CountsTheOperationsOfTraining) {
+  TorchWorker worker;
+  const DataShape images{{1, 28, 28}, 10};
+  // Two operations a multiplication, once forward and twice backward.
+  const auto is = [](int64_t multiplications) { return IsOkAndHolds(6 * multiplications); };
+  EXPECT_THAT(worker.TrainFlopsPerExample(Job("\"logistic\""), images), is(784 * 10));
+  EXPECT_THAT(worker.TrainFlopsPerExample(Job("\"mlp\",\"hidden\":[200,30]"), images),
+              is(784 * 200 + 200 * 30 + 30 * 10));
+  // 28² becomes 14² and 7², averaged to 3².
+  EXPECT_THAT(worker.TrainFlopsPerExample(Job("\"cnn\""), images),
+              is(16 * 25 * 14 * 14 + 16 * 32 * 25 * 7 * 7 + 32 * 3 * 3 * 128 + 128 * 10));
+  // A stem to 14², then stages of 14², 7² and 4²; a shortcut by 1×1 in the last two.
+  EXPECT_THAT(worker.TrainFlopsPerExample(Job("\"resnet\""), images),
+              is(16 * 9 * 196 + 2 * 16 * 16 * 9 * 196 + (16 * 32 + 32 * 32) * 9 * 49 +
+                 16 * 32 * 49 + (32 * 64 + 64 * 64) * 9 * 16 + 32 * 64 * 16 + 64 * 10));
+  EXPECT_THAT(worker.TrainFlopsPerExample(Job("\"cnn\""), {{20}, 4}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("needs images")));
+}
+
+TEST(TorchWorkerTest, CountsTheExamplesOfItsSteps) {
+  const DataView view = TinyView();
+  const JobInfo job = Job("\"logistic\"", Sgd(0.1), ",\"batch_size\":3,\"local_epochs\":2");
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(ParamVector model, worker.InitialModel(job, ShapeOf(view), 1));
+  TRIB_ASSERT_OK_AND_ASSIGN(TrainResult result, worker.Train({.job = job}, view, model));
+  EXPECT_EQ(result.local_steps, 4) << "batches of 3, 1, 3, 1";
+  EXPECT_EQ(result.examples_seen, 8);
+  TRIB_ASSERT_OK_AND_ASSIGN(result, worker.Train({.job = job, .local_steps = 3}, view, model));
+  EXPECT_EQ(result.examples_seen, 7);
+}
+
+TEST(TorchWorkerTest, ChecksAModelAgainstTheJob) {
+  TorchWorker worker;
+  const DataShape shape{{1, 28, 28}, 10};
+  const JobInfo job = Job("\"logistic\"");
+  TRIB_ASSERT_OK_AND_ASSIGN(const ParamVector own, worker.InitialModel(job, shape, 1));
+  TRIB_ASSERT_OK_AND_ASSIGN(const ParamVector other, worker.InitialModel(Job("\"cnn\""), shape, 1));
+  EXPECT_THAT(worker.CheckModel(job, shape, own), IsOk());
+  EXPECT_THAT(worker.CheckModel(job, shape, other),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("'fc1.weight'")));
 }
 
 class ImageModelTest : public ::testing::TestWithParam<const char*> {};

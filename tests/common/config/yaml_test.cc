@@ -173,5 +173,15 @@ TEST(ReadYamlFileTest, TellsMissingFromUnreadable) {
   EXPECT_THAT(ReadYamlFile(huge), StatusIs(Code::kInvalidArgument, HasSubstr("too large")));
 }
 
+TEST(PositionAtTest, TheValueOrWhatIsAroundIt) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const Node root,
+                            ParseYaml("job:\n  name: x\n  stop: {versions: 3}\n", "a.yaml"));
+  EXPECT_EQ(PositionAt(root, "job.stop.versions").ToString(), "a.yaml:3:20");
+  EXPECT_EQ(PositionAt(root, "job.stop.updates").ToString(), "a.yaml:3:9");
+  EXPECT_EQ(PositionAt(root, "job.name.x.y").ToString(), "a.yaml:2:9");
+  EXPECT_EQ(PositionAt(root, "simulation.data").ToString(), "a.yaml:1:1");
+  EXPECT_EQ(PositionAt(NodeFromJson({{"a", 1}}), "a").ToString(), "");
+}
+
 }  // namespace
 }  // namespace tributary::config

@@ -12,9 +12,9 @@ using ::testing::HasSubstr;
 
 TEST(ConnectionTest, OnlyThisMachineIsSpokenToWithoutTls) {
   SimulatedClock clock;
-  EXPECT_TRUE(Connection::Create({.server = "localhost:7070"}, clock).ok());
-  EXPECT_TRUE(Connection::Create({.server = "[::1]:7070"}, clock).ok());
-  for (const char* server : {"10.0.0.1:7070", "localhost.example:7070", "127x.example:1"}) {
+  EXPECT_TRUE(Connection::Create({.server = "localhost:7433"}, clock).ok());
+  EXPECT_TRUE(Connection::Create({.server = "[::1]:7433"}, clock).ok());
+  for (const char* server : {"10.0.0.1:7433", "localhost.example:7433", "127x.example:1"}) {
     EXPECT_EQ(Connection::Create({.server = server}, clock).status().code(),
               absl::StatusCode::kInvalidArgument)
         << server;

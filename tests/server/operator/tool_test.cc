@@ -116,7 +116,7 @@ TEST_F(ToolTest, UsageErrorsNameTheNearestCommand) {
            {"model", "export", "j-1"},
            {"model", "export", "j-1", "--out", "f", "--version", "-3"},
            {"job", "list", "--cert", "only.pem"},
-           {"--server", "far.example:7070", "job", "list"}}) {
+           {"--server", "far.example:7433", "job", "list"}}) {
     const ToolResult result = Run(line);
     EXPECT_EQ(result.exit_code, 2) << ::testing::PrintToString(line) << result.out;
     EXPECT_THAT(result.err, StartsWith("error: "));
@@ -124,7 +124,7 @@ TEST_F(ToolTest, UsageErrorsNameTheNearestCommand) {
   }
   EXPECT_THAT(Run({"jbo", "list"}).err, HasSubstr("'jbo'; did you mean 'job'?"));
   EXPECT_THAT(Run({"job", "sumbit", "f"}).err, HasSubstr("'sumbit'; did you mean 'submit'?"));
-  EXPECT_THAT(Run({"--server", "far.example:7070", "job", "list"}).err, HasSubstr("TLS"));
+  EXPECT_THAT(Run({"--server", "far.example:7433", "job", "list"}).err, HasSubstr("TLS"));
 }
 
 TEST_F(ToolTest, ServerThatIsNotThere) {

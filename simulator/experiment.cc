@@ -245,7 +245,7 @@ void Experiment::Do(const action::RecallWork& a) {
 }
 
 void Experiment::Do(const action::InstallModel&) {
-  Answer(executor_->Install(std::move(first_model_), now_));
+  Answer(executor_->Install(std::exchange(first_model_, {}), now_));
 }
 
 void Experiment::Do(const action::PublishVersion& a) {

@@ -20,9 +20,8 @@ absl::StatusOr<std::unique_ptr<JobExecutor>> JobExecutor::Create(const JobSpec& 
   return executor;
 }
 
-absl::Status JobExecutor::UseModel(ParamVector model, Version version) {
-  layout_ = model.layout();
-  model_ = std::move(model);
+absl::Status JobExecutor::UseLayout(LayoutPtr layout, Version version) {
+  layout_ = std::move(layout);
   version_ = version;
   TRIB_ASSIGN_OR_RETURN(pipeline_, Pipeline::Create(spec_.aggregation, layout_, parallel_));
   return absl::OkStatus();
@@ -32,17 +31,18 @@ absl::Status JobExecutor::Restore() {
   TRIB_ASSIGN_OR_RETURN(const auto versions, store_->ListVersions(job_));
   if (versions.empty()) return absl::OkStatus();
   const Version newest = versions.back().version;
-  TRIB_ASSIGN_OR_RETURN(ParamVector model, store_->LoadModel(job_, newest));
-  TRIB_RETURN_IF_ERROR(UseModel(std::move(model), newest));
+  TRIB_ASSIGN_OR_RETURN(const auto model, store_->OpenModel(job_, newest));
+  TRIB_RETURN_IF_ERROR(UseLayout(model->layout(), newest));
   const StateRefs state = pipeline_->State();
   return store_->LoadState(job_, newest, state.vectors, state.scalars);
 }
 
-absl::StatusOr<event::VersionPublished> JobExecutor::Install(ParamVector model, absl::Time at) {
+absl::StatusOr<event::VersionPublished> JobExecutor::Install(const ParamVector& model,
+                                                             absl::Time at) {
   TRIB_RETURN_IF_ERROR(
       WithContext(CheckFinite(*model.layout(), model.values()), "the first model"));
-  TRIB_RETURN_IF_ERROR(UseModel(std::move(model), 0));
-  return Store(Applied{}, at);
+  TRIB_RETURN_IF_ERROR(UseLayout(model.layout(), 0));
+  return Store(model, Applied{}, at);
 }
 
 absl::StatusOr<event::VersionPublished> JobExecutor::Publish(const action::PublishVersion& what,
@@ -58,19 +58,20 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Publish(const action::Publi
     TRIB_RETURN_IF_ERROR(
         aggregator->Accumulate(update, {.client = part.client, .staleness = part.staleness}));
   }
+  // Only now: while updates are read, a payload and the sum are in memory, and no model.
+  TRIB_ASSIGN_OR_RETURN(ParamVector model, store_->LoadModel(job_, version_));
   TRIB_ASSIGN_OR_RETURN(const Applied applied,
-                        pipeline_->Apply(std::move(aggregator), version_, model_));
+                        pipeline_->Apply(std::move(aggregator), version_, model));
   ++version_;
-  return Store(applied, at);
+  return Store(model, applied, at);
 }
 
-absl::StatusOr<event::VersionPublished> JobExecutor::Store(const Applied& applied, absl::Time at) {
+absl::StatusOr<event::VersionPublished> JobExecutor::Store(const ParamVector& model,
+                                                           const Applied& applied, absl::Time at) {
   const StateRefs state = pipeline_->State();
   Publication publication{
-      .job = job_, .version = version_, .model = &model_, .updates = applied.updates, .at = at};
-  for (const auto& [name, vector] : state.vectors) {
-    if (!vector->empty()) publication.state_vectors[name] = vector;
-  }
+      .job = job_, .version = version_, .model = &model, .updates = applied.updates, .at = at};
+  for (const auto& [name, vector] : state.vectors) publication.state_vectors[name] = vector;
   for (const auto& [name, scalar] : state.scalars) publication.state_scalars[name] = *scalar;
   publication.stats_json = nlohmann::json({{"num_examples", applied.num_examples},
                                            {"server_rate", applied.server_rate},

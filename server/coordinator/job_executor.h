@@ -27,7 +27,8 @@ class UpdateSource {
 };
 
 // Blocks on disk and arithmetic: never call from an event loop. Thread-compatible: a job's
-// calls are made one after another.
+// calls are made one after another. In memory at a time: two models and the pipeline's state,
+// however many updates (the sum and one payload, then the model and the delta).
 class JobExecutor {
  public:
   // `store` outlives this.
@@ -39,10 +40,10 @@ class JobExecutor {
   absl::Status Restore();
 
   // Publishes version 0.
-  absl::StatusOr<event::VersionPublished> Install(ParamVector model, absl::Time at);
+  absl::StatusOr<event::VersionPublished> Install(const ParamVector& model, absl::Time at);
 
-  // An error of an update or of the store: nothing is published, and this object's model and
-  // state may be half changed: Restore before going on.
+  // An error of an update or of the store: nothing is published, and the pipeline's state may
+  // be half changed: Restore before going on.
   absl::StatusOr<event::VersionPublished> Publish(const action::PublishVersion& what,
                                                   UpdateSource& updates, absl::Time at);
 
@@ -55,8 +56,9 @@ class JobExecutor {
  private:
   JobExecutor() = default;
   absl::StatusOr<Update> Decode(const UpdateInfo& info, std::string payload) const;
-  absl::Status UseModel(ParamVector model, Version version);
-  absl::StatusOr<event::VersionPublished> Store(const Applied& applied, absl::Time at);
+  absl::Status UseLayout(LayoutPtr layout, Version version);
+  absl::StatusOr<event::VersionPublished> Store(const ParamVector& model, const Applied& applied,
+                                                absl::Time at);
 
   JobSpec spec_;
   JobId job_;
@@ -64,8 +66,7 @@ class JobExecutor {
   Parallel* parallel_ = nullptr;
   std::unique_ptr<const Codec> codec_;
   LayoutPtr layout_;
-  ParamVector model_;  // the newest version
-  Version version_ = -1;
+  Version version_ = -1;  // the newest
   std::unique_ptr<Pipeline> pipeline_;
 };
 

@@ -1,5 +1,7 @@
 #include "server/live/live_host.h"
 
+#include <malloc.h>
+
 #include <functional>
 #include <utility>
 
@@ -123,7 +125,7 @@ void LiveHost::On(LiveJob& job, const action::InstallModel& a) {
           [executor = job.executor, path = job.InitialPath(options_.data_dir),
            clock = deps_.clock]() -> absl::StatusOr<event::VersionPublished> {
             TRIB_ASSIGN_OR_RETURN(ParamVector model, ReadSafetensors(path));
-            return executor->Install(std::move(model), clock->Now());
+            return executor->Install(model, clock->Now());
           });
 }
 
@@ -182,6 +184,9 @@ void LiveHost::Publish(LiveJob& job, Version version, std::vector<WorkOrderId> u
   auto task = [this, id = job.id(), version, used = std::move(used), executor = job.executor,
                make = std::move(make), store = deps_.store, loop = deps_.loop,
                clock = deps_.clock] {
+    // Combining takes three models' worth; what the uploads before it left in the allocator's
+    // lists would come on top.
+    malloc_trim(0);
     const auto attempt = [&]() -> absl::StatusOr<event::VersionPublished> {
       const auto record = store->GetVersion(id, version);
       if (!record.ok()) return make();

@@ -141,7 +141,7 @@ void LiveHost::OpenUpload(UploadHeader header, Callback<OpenedUpload> done) {
       settle(*std::move(answer));
     });
   }
-  const auto stream =
+  auto stream =
       std::make_shared<UploadStream>(std::move(header), deps_.pool, deps_.spool, deps_.clock);
   order.upload = stream;
   stream->Open([loop = deps_.loop, stream,

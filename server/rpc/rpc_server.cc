@@ -10,6 +10,7 @@ namespace {
 
 // A submission with its artefacts is the largest message; chunks are checked one by one.
 constexpr int64_t kSlackBytes = int64_t{1} << 20;
+constexpr int kReadAheadBytes = 64 << 10;  // of a connection
 constexpr int64_t kMostArtefactBytes = int64_t{64} << 20;
 
 std::shared_ptr<grpc::ServerCredentials> Credentials(const std::optional<TlsKeys>& tls) {
@@ -41,6 +42,12 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Create(const std::string& 
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, ms(absl::Seconds(60)));
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ms(absl::Seconds(20)));
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // Left alone, gRPC buffers up to 16 MiB a connection ahead of what we have asked to read:
+  // 17 models of 40 MB with 20 clients, measured. An announced read still opens the window
+  // for its whole chunk, so a transfer is no slower.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kReadAheadBytes);
+  builder.AddChannelArgument(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kReadAheadBytes);
   rpc->server_ = builder.BuildAndStart();
   if (rpc->server_ == nullptr || rpc->port_ == 0) {
     return absl::UnavailableError(absl::StrCat(

@@ -4,8 +4,11 @@
 # tributary_binary(NAME tributaryd SRCS … DEPS …)
 # tributary_test(NAME x_test SRCS … DEPS … [LABELS …] [TIMEOUT s])
 #   A GoogleTest program registered as one ctest entry; the default label is `unit`.
-#   Label `torch` marks programs that link LibTorch: the sanitizer runs leave them out.
+#   Label `torch` marks programs that link LibTorch: the sanitizer runs leave them out. Label
+#   `grpc` marks programs that talk gRPC, themselves or in a child: ThreadSanitizer's run leaves
+#   them out, see .ci/run. Target `tributary_core_tests` builds the tests with neither.
 include_guard(GLOBAL)
+add_custom_target(tributary_core_tests)
 
 function(tributary_library)
   cmake_parse_arguments(ARG "" "NAME" "SRCS;HDRS;DEPS;PRIVATE_DEPS" ${ARGN})
@@ -42,6 +45,9 @@ function(tributary_test)
   endif()
   if(NOT ARG_LABELS)
     set(ARG_LABELS unit)
+  endif()
+  if(NOT "grpc" IN_LIST ARG_LABELS AND NOT "torch" IN_LIST ARG_LABELS)
+    add_dependencies(tributary_core_tests ${ARG_NAME})
   endif()
   # One BLAS thread everywhere: we go parallel over clients, never inside an operator.
   set_tests_properties(${ARG_NAME} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"

@@ -218,6 +218,7 @@ std::vector<std::string> SortedNames(std::vector<std::string> names) {
   absl::c_sort(keyed);
   keyed.erase(std::unique(keyed.begin(), keyed.end()), keyed.end());
   std::vector<std::string> sorted;
+  sorted.reserve(keyed.size());
   for (auto& [key, name] : keyed) sorted.push_back(std::move(name));
   return sorted;
 }

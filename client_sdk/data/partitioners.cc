@@ -1,6 +1,7 @@
 #include "client_sdk/data/partitioners.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -44,10 +45,10 @@ std::vector<int64_t> ProportionalSizes(int64_t total, const std::vector<double>&
   int64_t given = 0;
   for (size_t i = 0; i < shares.size(); ++i) {
     sum += shares[i];
-    const auto end = i + 1 == shares.size()
-                         ? total
-                         : std::clamp(static_cast<int64_t>(sum * static_cast<double>(total) + 0.5),
-                                      given, total);
+    const auto end =
+        i + 1 == shares.size()
+            ? total
+            : std::clamp<int64_t>(std::llround(sum * static_cast<double>(total)), given, total);
     sizes[i] = end - given;
     given = end;
   }

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "common/check.h"
 
 namespace tributary {
@@ -46,7 +47,19 @@ void SerialLane::Run(Task task) {
     state_->tasks.push_back(std::move(task));
     if (std::exchange(state_->running, true)) return;
   }
-  state_->executor->Run([state = state_] { RunNext(state); });
+  Schedule(state_);
+}
+
+void SerialLane::Schedule(const std::shared_ptr<State>& state) {
+  absl::Cleanup drop = [state] {
+    std::deque<Task> dropped;  // destroyed after the lock is gone
+    MutexLock lock(state->mu);
+    dropped.swap(state->tasks);
+  };
+  state->executor->Run([state, drop = std::move(drop)]() mutable {
+    std::move(drop).Cancel();
+    RunNext(state);
+  });
 }
 
 void SerialLane::RunNext(const std::shared_ptr<State>& state) {
@@ -65,7 +78,7 @@ void SerialLane::RunNext(const std::shared_ptr<State>& state) {
       return;
     }
   }
-  state->executor->Run([state] { RunNext(state); });
+  Schedule(state);
 }
 
 }  // namespace tributary

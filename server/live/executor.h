@@ -44,7 +44,8 @@ class WorkerPool final : public Executor {
 };
 
 // Runs its tasks one after another on another executor: what belongs to one file or one
-// model needs no lock. Tasks that still wait when the lane is destroyed are run.
+// model needs no lock. Tasks that still wait when the lane is destroyed are run; an executor that
+// ends without running its own drops them, for they may own the lane.
 class SerialLane final : public Executor {
  public:
   // `executor` outlives the last task.
@@ -60,6 +61,7 @@ class SerialLane final : public Executor {
     std::deque<Task> tasks ABSL_GUARDED_BY(mu);
     bool running ABSL_GUARDED_BY(mu) = false;
   };
+  static void Schedule(const std::shared_ptr<State>& state);
   static void RunNext(const std::shared_ptr<State>& state);
 
   const std::shared_ptr<State> state_;

@@ -13,9 +13,9 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/server/operator/fake_operator.h"
-#include "tests/server/operator/tool_process.h"
 #include "tests/testing/params.h"
 #include "tests/testing/status_matchers.h"
+#include "tests/testing/subprocess.h"
 #include "tests/testing/temp_dir.h"
 
 namespace tributary::test {
@@ -37,6 +37,27 @@ constexpr char kGoodJob[] = R"(job:
   scheduler: {sync_round: {clients_per_round: 2}}
   stop: {versions: 4}
 )";
+
+struct ToolResult {
+  int exit_code = -1;
+  std::string out;
+  std::string err;
+};
+
+std::vector<std::string> Tool(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), BinaryPath("tributary"));
+  return arguments;
+}
+
+Subprocess::Environment Environment(const std::string& server) {
+  return server.empty() ? Subprocess::Environment{}
+                        : Subprocess::Environment{{"TRIBUTARY_SERVER", server}};
+}
+
+ToolResult RunTributary(const std::vector<std::string>& arguments, const std::string& server = "") {
+  const Completed run = RunToEnd(Tool(arguments), Environment(server));
+  return {run.exit.code, run.out, run.err};
+}
 
 v1::Job JobAt(int64_t version, v1::JobState state) {
   v1::Job job;
@@ -245,10 +266,11 @@ TEST_F(ToolTest, InterruptionEndsAWatch) {
   service_.watch_hangs = true;
   int watchers = 0;
   for (const int signal : {SIGINT, SIGTERM}) {
-    ToolProcess watch({"job", "watch", "j-1"}, service_.address());
+    TRIB_ASSERT_OK_AND_ASSIGN(auto watch, Subprocess::Start(Tool({"job", "watch", "j-1"}),
+                                                            Environment(service_.address())));
     service_.AwaitWatchers(++watchers);
-    watch.Signal(signal);
-    EXPECT_EQ(watch.Wait().exit_code, 130);
+    watch->Signal(signal);
+    EXPECT_THAT(watch->Wait(absl::Seconds(30)), IsOkAndHolds(Exit{.code = 130}));
   }
 }
 

@@ -96,12 +96,14 @@ absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::Create(const AggregationSpec
   return pipeline;
 }
 
-absl::StatusOr<std::unique_ptr<Aggregator>> Pipeline::NewAggregator() const {
-  return AggregatorRegistry().Create(spec_.combine, {layout_, parallel_});
+absl::StatusOr<std::unique_ptr<Aggregator>> Pipeline::NewAggregator(bool given_coefficients) const {
+  return AggregatorRegistry().Create(
+      spec_.combine,
+      {.layout = layout_, .parallel = parallel_, .given_coefficients = given_coefficients});
 }
 
 absl::StatusOr<Applied> Pipeline::Apply(std::unique_ptr<Aggregator> aggregator, Version version,
-                                        ParamVector& model) {
+                                        ParamVector& model, bool beside_momentum) {
   if (model.empty() || model.layout()->digest() != layout_->digest()) {
     return absl::InvalidArgumentError("the model has another layout than the pipeline");
   }
@@ -114,7 +116,9 @@ absl::StatusOr<Applied> Pipeline::Apply(std::unique_ptr<Aggregator> aggregator, 
   for (const auto& transform : transforms_) {
     TRIB_RETURN_IF_ERROR(transform->Apply(aggregate, {.version = version}));
   }
-  TRIB_RETURN_IF_ERROR(optimizer_->Step(aggregate.delta.trainable(), model.trainable()));
+  const absl::Span<const float> delta = aggregate.delta.trainable();
+  TRIB_RETURN_IF_ERROR(beside_momentum ? optimizer_->StepBesideMomentum(delta, model.trainable())
+                                       : optimizer_->Step(delta, model.trainable()));
   const absl::Span<const float> buffers = aggregate.delta.buffers();
   std::copy(buffers.begin(), buffers.end(), model.buffers().begin());
   TRIB_RETURN_IF_ERROR(CheckFiniteModel(model, parallel_));

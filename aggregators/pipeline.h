@@ -60,13 +60,15 @@ class Pipeline {
                                                           LayoutPtr layout,
                                                           Parallel* parallel = nullptr);
 
-  absl::StatusOr<std::unique_ptr<Aggregator>> NewAggregator() const;
+  // `given_coefficients` as in AggregatorDeps.
+  absl::StatusOr<std::unique_ptr<Aggregator>> NewAggregator(bool given_coefficients = false) const;
 
   // Changes `model`, which is at version `version`, into the next version. OutOfRange if the
   // delta or the next model is not finite, InvalidArgument if layouts differ. On an error the
-  // model and the state may be half changed: reload both.
+  // model and the state may be half changed: reload both. `beside_momentum`: the optimizer
+  // takes a StepBesideMomentum.
   absl::StatusOr<Applied> Apply(std::unique_ptr<Aggregator> aggregator, Version version,
-                                ParamVector& model);
+                                ParamVector& model, bool beside_momentum = false);
 
   // Names are "transform.0.…" and "optimizer.…".
   StateRefs State();

@@ -27,12 +27,13 @@
 
 namespace tributary {
 
-// The client is idle and may be given work, until it is dispatched or checks out. Repeated
-// check-ins of an idle client are one.
+// The client may be given work, until it is dispatched or checks out. Repeated check-ins of an
+// idle client are one. The host has already held back clients that may not work now (the
+// job's `participation`), so that every scheduler gets these limits without knowing them.
 struct CheckIn {
   ClientId client;
 };
-// The client is no longer available (gone, or taken by another job).
+// The client may no longer be given work (gone, taken by another job, or held back).
 struct CheckOut {
   ClientId client;
 };
@@ -42,9 +43,14 @@ struct UpdateAccepted {
   WorkOrderId work_order = 0;
   GroupId group = 0;
   absl::Time dispatched_at;
+  // When it came. The event's own time is later if a version was just being published.
+  absl::Time arrived_at;
   int64_t local_steps = 0;  // done, as reported
   int64_t num_examples = 0;
   Version base_version = 0;
+  // The client may be given work at once, as after a CheckIn. If not, it will check in when
+  // it may.
+  bool available = false;
 };
 // A work order will never bring an update: abandoned, refused, or no sign of life.
 struct WorkLost {
@@ -65,8 +71,8 @@ struct SchedulerEvent {
   std::variant<CheckIn, CheckOut, UpdateAccepted, WorkLost, TimerFired, Published> what;
 };
 
-// To an idle client, or to one whose update has just been accepted: the host keeps the order
-// until that client checks in.
+// To a client that has checked in or whose update came with `available`, and that has been
+// neither dispatched nor checked out since. The host keeps the order until that client asks.
 struct Dispatch {
   ClientId client;
   GroupId group = 0;
@@ -75,6 +81,8 @@ struct Dispatch {
   // When the update should be there; the host tells the client. Passing it loses nothing
   // by itself: the scheduler decides what lateness means.
   absl::Time deadline = absl::InfiniteFuture();
+  // When the scheduler thinks that the update will be there; for people and reports.
+  std::optional<absl::Time> expected_at;
 };
 
 // Combine these updates, apply them and publish one version. The host answers with
@@ -82,6 +90,15 @@ struct Dispatch {
 struct Close {
   GroupId group = 0;
   std::vector<WorkOrderId> updates;  // ascending; not empty; all accepted, each closed once
+  // Empty: the combine rule's own weighted mean of the deltas. Else one for each update, finite
+  // and >= 0: the combined delta is exactly Σ coefficient·delta, whatever their sum.
+  std::vector<double> coefficients;
+  // Coefficients weigh (trained − current model) and not (trained − base): the mixing of
+  // whole models in FedAsync. A base that is no longer stored counts as current.
+  bool mix_models = false;
+  // The delta leaves no trace in the memory of a server optimizer with momentum and takes
+  // nothing from it.
+  bool beside_momentum = false;
 };
 
 struct Decision {
@@ -105,6 +122,10 @@ class Scheduler {
 
   // Counters for people: the `scheduler` object of summary.json.
   virtual nlohmann::json Stats() const = 0;
+
+  // Whether its closes have coefficients: the combine rule must then be one that can do
+  // without weights of its own.
+  virtual bool SetsCoefficients() const { return false; }
 };
 
 // What a scheduler is made from, beside its own options.

@@ -30,7 +30,8 @@ namespace tributary {
 // What the coordinator knows of an update beside what the client says.
 struct Contribution {
   ClientId client;
-  int64_t staleness = 0;  // versions published between base and application
+  int64_t staleness = 0;   // versions published between base and application
+  double coefficient = 1;  // with AggregatorDeps::given_coefficients alone; finite, >= 0
 };
 
 struct Aggregate {
@@ -66,6 +67,10 @@ class Aggregator {
 struct AggregatorDeps {
   LayoutPtr layout;              // null: only to check options
   Parallel* parallel = nullptr;  // null: the calling thread
+  // The scheduler says what each update counts: delta = Σ coefficient·delta_u, buffers = the
+  // plain mean. The rule's own weights and staleness are not used. InvalidArgument from a rule
+  // that has no such form.
+  bool given_coefficients = false;
 };
 
 const Registry<Aggregator, const AggregatorDeps&>& AggregatorRegistry();

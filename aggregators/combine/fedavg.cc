@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/status_macros.h"
 
 namespace tributary {
 namespace {
@@ -39,17 +40,35 @@ void FedAvgOptions::Describe(config::Fields<FedAvgOptions>& fields) {
       .Add("weights", &FedAvgOptions::weights,
            "an update's weight: its number of examples, or the same for all")
       .OneOf({"examples", "uniform"});
+  fields
+      .Add("staleness", &FedAvgOptions::staleness,
+           "factor on the weight of an update that is versions behind")
+      .Alternatives(StalenessRegistry().Alternatives());
 }
 
 absl::StatusOr<std::unique_ptr<FedAvgAggregator>> FedAvgAggregator::Create(
     const Options& options, const AggregatorDeps& deps) {
+  TRIB_ASSIGN_OR_RETURN(auto staleness, StalenessRegistry().Create(options.staleness));
+  const Weights weights = deps.given_coefficients         ? Weights::kGiven
+                          : options.weights == "examples" ? Weights::kExamples
+                                                          : Weights::kUniform;
   return std::unique_ptr<FedAvgAggregator>(
-      new FedAvgAggregator(options.weights == "examples", deps));
+      new FedAvgAggregator(weights, std::move(staleness), deps));
 }
 
-FedAvgAggregator::FedAvgAggregator(bool by_examples, const AggregatorDeps& deps)
-    : by_examples_(by_examples), layout_(deps.layout), parallel_(deps.parallel) {
+FedAvgAggregator::FedAvgAggregator(Weights weights, std::unique_ptr<StalenessFunction> staleness,
+                                   const AggregatorDeps& deps)
+    : weights_(weights),
+      staleness_(std::move(staleness)),
+      layout_(deps.layout),
+      parallel_(deps.parallel) {
   if (layout_ != nullptr) sum_.delta = ParamVector(layout_);
+}
+
+double FedAvgAggregator::WeightOf(const UpdateInfo& info, const Contribution& about) const {
+  if (weights_ == Weights::kGiven) return about.coefficient;
+  const double own = weights_ == Weights::kExamples ? static_cast<double>(info.num_examples) : 1.0;
+  return own * staleness_->At(about.staleness);
 }
 
 absl::Status FedAvgAggregator::Accumulate(const Update& update, const Contribution& about) {
@@ -66,7 +85,12 @@ absl::Status FedAvgAggregator::Accumulate(const Update& update, const Contributi
                                                    update.buffers.size(), " buffer values; the ",
                                                    "layout has ", buffers.size()));
   }
-  const double weight = by_examples_ ? static_cast<double>(info.num_examples) : 1.0;
+  const double weight = WeightOf(info, about);
+  if (!std::isfinite(weight) || weight < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("update of ", about.client.value(),
+                                                   ": its coefficient is ", weight,
+                                                   "; allowed are finite numbers from 0"));
+  }
   const auto factor = static_cast<float>(weight);
   const absl::Span<float> trainable = sum_.delta.trainable();
   ForRanges(parallel_, layout_->trainable_size(), [&](CoordinateRange range) {
@@ -74,7 +98,7 @@ absl::Status FedAvgAggregator::Accumulate(const Update& update, const Contributi
         factor, range,
         trainable.subspan(static_cast<size_t>(range.begin), static_cast<size_t>(range.size())));
   });
-  AddScaled(factor, update.buffers, buffers);
+  AddScaled(weights_ == Weights::kGiven ? 1.0F : factor, update.buffers, buffers);
   sum_.updates += 1;
   sum_.num_examples += info.num_examples;
   sum_.weight += weight;
@@ -83,7 +107,7 @@ absl::Status FedAvgAggregator::Accumulate(const Update& update, const Contributi
 
 absl::Status FedAvgAggregator::MergeFrom(const Aggregator& other) {
   const auto* from = dynamic_cast<const FedAvgAggregator*>(&other);
-  if (from == nullptr || from->by_examples_ != by_examples_) {
+  if (from == nullptr || from->weights_ != weights_) {
     return absl::InvalidArgumentError(
         "merge: the other aggregator is not fedavg with these weights");
   }
@@ -100,7 +124,7 @@ absl::Status FedAvgAggregator::MergeFrom(const Aggregator& other) {
 std::string FedAvgAggregator::Serialize() const {
   const absl::Span<const float> values = sum_.delta.values();
   std::string bytes(kMagic.data(), kMagic.size());
-  Append<uint8_t>(bytes, by_examples_ ? 0 : 1);
+  Append<uint8_t>(bytes, static_cast<uint8_t>(weights_));
   bytes += layout_->digest().ToBytes();
   Append<int64_t>(bytes, sum_.updates);
   Append<int64_t>(bytes, sum_.num_examples);
@@ -114,7 +138,7 @@ absl::Status FedAvgAggregator::Restore(absl::string_view state) {
     return absl::DataLossError(absl::StrCat("saved fedavg state: ", what));
   };
   std::string header(kMagic.data(), kMagic.size());
-  Append<uint8_t>(header, by_examples_ ? 0 : 1);
+  Append<uint8_t>(header, static_cast<uint8_t>(weights_));
   header += layout_->digest().ToBytes();
   const absl::Span<float> values = sum_.delta.values();
   const size_t size =
@@ -129,7 +153,9 @@ absl::Status FedAvgAggregator::Restore(absl::string_view state) {
   const auto updates = Take<int64_t>(state);
   const auto num_examples = Take<int64_t>(state);
   const auto weight = Take<double>(state);
-  const bool weighed = updates == 0 ? weight == 0 : weight > 0;
+  const bool weighed = updates == 0                  ? weight == 0
+                       : weights_ == Weights::kGiven ? weight >= 0
+                                                     : weight > 0;
   if (updates < 0 || num_examples < updates || !weighed || !std::isfinite(weight)) {
     return lost("its counts contradict one another");
   }
@@ -140,15 +166,20 @@ absl::Status FedAvgAggregator::Restore(absl::string_view state) {
   return absl::OkStatus();
 }
 
+void FedAvgAggregator::Divide(absl::Span<float> values, double by) const {
+  const auto divisor = static_cast<float>(by);
+  ForRanges(parallel_, static_cast<int64_t>(values.size()), [&](CoordinateRange range) {
+    for (int64_t i = range.begin; i < range.end; ++i) values[static_cast<size_t>(i)] /= divisor;
+  });
+}
+
 absl::StatusOr<Aggregate> FedAvgAggregator::Finish() && {
   if (sum_.updates == 0) {
     return absl::FailedPreconditionError("no update was accumulated, so there is no mean");
   }
-  const auto divisor = static_cast<float>(sum_.weight);
-  const absl::Span<float> values = sum_.delta.values();
-  ForRanges(parallel_, layout_->size(), [&](CoordinateRange range) {
-    for (int64_t i = range.begin; i < range.end; ++i) values[static_cast<size_t>(i)] /= divisor;
-  });
+  const bool given = weights_ == Weights::kGiven;
+  if (!given) Divide(sum_.delta.trainable(), sum_.weight);
+  Divide(sum_.delta.buffers(), given ? static_cast<double>(sum_.updates) : sum_.weight);
   return std::move(sum_);
 }
 

@@ -3,7 +3,10 @@
 //   delta = Σ w_u·delta_u / Σ w_u      buffers = Σ w_u·buffers_u / Σ w_u
 //
 //   u    over the updates, in the order of Accumulate
-//   w_u  `examples`: u's num_examples; `uniform`: 1
+//   w_u  n_u·s(τ_u): n_u is u's num_examples with `examples` and 1 with `uniform`; s the
+//        staleness function (common/staleness.h) of the versions since u's base
+//
+// With given coefficients: delta = Σ c_u·delta_u, not divided, and buffers = the plain mean.
 //
 // The sums are float32 and Σ w_u is a double. Buffers never enter the delta.
 #ifndef TRIBUTARY_AGGREGATORS_COMBINE_FEDAVG_H_
@@ -14,11 +17,13 @@
 
 #include "aggregators/combine/aggregator.h"
 #include "common/config/schema.h"
+#include "common/staleness.h"
 
 namespace tributary {
 
 struct FedAvgOptions {
   std::string weights = "examples";
+  config::Choice staleness = ConstantStaleness();
 
   static void Describe(config::Fields<FedAvgOptions>& fields);
 };
@@ -33,7 +38,7 @@ class FedAvgAggregator final : public Aggregator {
   absl::Status Accumulate(const Update& update, const Contribution& about) override;
   absl::Status MergeFrom(const Aggregator& other) override;
 
-  // Little-endian: "TFA1", weights (u8: 0 examples, 1 uniform), layout digest (32 bytes),
+  // Little-endian: "TFA1", weights (u8: 0 examples, 1 uniform, 2 given), layout digest (32 bytes),
   // updates (i64), num_examples (i64), Σ w (f64), then the sums (f32 × layout size).
   std::string Serialize() const override;
   absl::Status Restore(absl::string_view state) override;
@@ -41,9 +46,15 @@ class FedAvgAggregator final : public Aggregator {
   absl::StatusOr<Aggregate> Finish() && override;
 
  private:
-  FedAvgAggregator(bool by_examples, const AggregatorDeps& deps);
+  enum class Weights : uint8_t { kExamples = 0, kUniform = 1, kGiven = 2 };
 
-  const bool by_examples_;
+  FedAvgAggregator(Weights weights, std::unique_ptr<StalenessFunction> staleness,
+                   const AggregatorDeps& deps);
+  double WeightOf(const UpdateInfo& info, const Contribution& about) const;
+  void Divide(absl::Span<float> values, double by) const;
+
+  const Weights weights_;
+  const std::unique_ptr<const StalenessFunction> staleness_;
   const LayoutPtr layout_;
   Parallel* const parallel_;
   Aggregate sum_;  // Σ w·x, not yet divided

@@ -32,4 +32,11 @@ absl::Status MomentumOptimizer::Step(absl::Span<const float> delta, absl::Span<f
   return absl::OkStatus();
 }
 
+absl::Status MomentumOptimizer::StepBesideMomentum(absl::Span<const float> delta,
+                                                   absl::Span<float> params) {
+  TRIB_RETURN_IF_ERROR(CheckSizes(*deps_.layout, delta, params));
+  AddScaled(static_cast<float>(options_.learning_rate), delta, params);
+  return absl::OkStatus();
+}
+
 }  // namespace tributary

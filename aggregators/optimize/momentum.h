@@ -33,6 +33,8 @@ class MomentumOptimizer final : public ServerOptimizer {
                                                                    const OptimizerDeps& deps);
 
   absl::Status Step(absl::Span<const float> delta, absl::Span<float> params) override;
+  // w ← w + η·delta
+  absl::Status StepBesideMomentum(absl::Span<const float> delta, absl::Span<float> params) override;
   double rate() const override { return options_.learning_rate; }
   Effect effect() const override { return Effect::kReshapes; }
   StateRefs State() override { return {.vectors = {{"velocity", &velocity_}}, .scalars = {}}; }

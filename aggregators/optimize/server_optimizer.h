@@ -23,6 +23,12 @@ class ServerOptimizer {
   // InvalidArgument if the sizes differ from the layout's trainable part, or the restored state's.
   virtual absl::Status Step(absl::Span<const float> delta, absl::Span<float> params) = 0;
 
+  // The same for a delta that is to leave no trace in a momentum and to take nothing from it.
+  // What adapts its rate to each coordinate has no such step: it takes an ordinary one.
+  virtual absl::Status StepBesideMomentum(absl::Span<const float> delta, absl::Span<float> params) {
+    return Step(delta, params);
+  }
+
   // The factor on the delta in the last Step: the server_rate of metrics.csv.
   virtual double rate() const = 0;
 

@@ -155,6 +155,7 @@ Json OrderJson(const WorkOrder& o) {
             {"version", o.version},       {"group", o.group}};
   if (o.local_steps) j["local_steps"] = *o.local_steps;
   if (o.deadline != absl::InfiniteFuture()) j["deadline"] = Nanos(o.deadline);
+  if (o.expected_at) j["expected"] = Nanos(*o.expected_at);
   return j;
 }
 
@@ -164,11 +165,15 @@ Json PublicationJson(const action::PublishVersion& p) {
     parts.push_back({{"work_order", part.info.work_order},
                      {"client", part.client.value()},
                      {"staleness", part.staleness}});
+    if (p.given_coefficients) parts.back()["coefficient"] = part.coefficient;
   }
-  return {{"action", "publish_version"},
-          {"version", p.version},
-          {"group", p.group},
-          {"parts", std::move(parts)}};
+  Json j = {{"action", "publish_version"},
+            {"version", p.version},
+            {"group", p.group},
+            {"parts", std::move(parts)}};
+  if (p.mix_models) j["mix_models"] = true;
+  if (p.beside_momentum) j["beside_momentum"] = true;
+  return j;
 }
 
 }  // namespace

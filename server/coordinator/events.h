@@ -31,6 +31,7 @@ struct WorkOrder {
   std::optional<int64_t> local_steps;
   absl::Time dispatched_at;
   absl::Time deadline = absl::InfiniteFuture();
+  std::optional<absl::Time> expected_at;  // when the scheduler thinks that it will be done
   uint64_t seed = 0;
 };
 
@@ -129,10 +130,15 @@ struct PublishVersion {
     ClientId client;
     int64_t staleness = 0;
     int64_t bytes = 0;
+    double coefficient = 1;
   };
   Version version = 0;  // the one to make
   GroupId group = 0;
   std::vector<Part> parts;  // ascending work orders; not empty
+  // As in schedulers/scheduler.h's Close.
+  bool given_coefficients = false;
+  bool mix_models = false;
+  bool beside_momentum = false;
 };
 // An accepted update that will never be used.
 struct DropUpdate {

@@ -40,6 +40,7 @@ std::vector<JobAction> JobController::Handle(const JobEvent& event) {
     now_ = std::max(now_, e.at);
     happened_at_ = e.at;
     std::visit([this](const auto& what) { On(what); }, e.what);
+    UseTime();
   };
   process(event);
   while (!deferred_.empty() && !publication_ && !installing_ && !IsEnded(progress_.state)) {
@@ -63,24 +64,66 @@ void JobController::On(const event::ClientAvailable& e) {
   Client& client = clients_[e.client];
   client.evaluate_only = e.evaluate_only;
   client.present = true;
-  if (client.busy != 0 || client.available) return;
-  if (OfferEvaluation(e.client, client)) return;
+  if (e.evaluate_only) evaluators_.insert(e.client);
+  if (client.busy != 0 || client.idle) return;
+  client.idle = true;
+  if (client.planned || OfferEvaluation(e.client, client)) return;
   Announce(e.client, client);
   AskForFirstModel();
 }
 
+// Tells the scheduler of an idle client, if it may work now.
 void JobController::Announce(const ClientId& id, Client& client) {
-  client.available = true;
-  if (!client.evaluate_only) AskScheduler(CheckIn{id});
+  if (client.evaluate_only || progress_.version < 0) return;
+  if (!client.admitted && !admission_.Ask(id, now_)) return;
+  client.admitted = true;
+  AskScheduler(CheckIn{id});
+}
+
+void JobController::AdmitWaiting() {
+  for (const ClientId& id : admission_.Admit(now_)) {
+    clients_[id].admitted = true;
+    AskScheduler(CheckIn{id});
+  }
+}
+
+// Orders that are out go on; who has none waits for the next window.
+void JobController::CheckOutAtClosing() {
+  for (auto& [id, client] : clients_) {
+    if (!client.admitted || client.busy != 0 || client.planned) continue;
+    GiveUpPlace(id, client);
+    if (client.idle) admission_.Ask(id, now_);
+  }
+}
+
+void JobController::GiveUpPlace(const ClientId& id, Client& client) {
+  if (!std::exchange(client.admitted, false)) return admission_.Withdraw(id);
+  admission_.FreePlace();
+  AskScheduler(CheckOut{id});
+}
+
+// What time alone brings, after each event.
+void JobController::UseTime() {
+  if (progress_.version < 0 || draining_ || IsEnded(progress_.state) || publication_) return;
+  const bool is_open = admission_.IsOpen(now_);
+  if (std::exchange(was_open_, is_open) && !is_open) CheckOutAtClosing();
+  AdmitWaiting();
+}
+
+absl::Time JobController::NotBefore(const ClientId& client, absl::Time now) const {
+  const auto it = clients_.find(client);
+  if (it == clients_.end() || it->second.evaluate_only) return now;
+  return admission_.NotBefore(client, now);
 }
 
 void JobController::On(const event::ClientGone& e) {
   const auto it = clients_.find(e.client);
   if (it == clients_.end()) return;
-  it->second.present = false;
-  if (std::exchange(it->second.available, false) && !it->second.evaluate_only) {
-    AskScheduler(CheckOut{e.client});
-  }
+  Client& client = it->second;
+  client.present = false;
+  client.idle = false;
+  evaluators_.erase(e.client);
+  if (client.busy == 0 && !client.planned) GiveUpPlace(e.client, client);
   FinishEvaluationIfDone();
 }
 
@@ -89,7 +132,7 @@ void JobController::On(const event::ClientGone& e) {
 void JobController::AskForFirstModel() {
   if (progress_.state != JobState::kInitialising || !work_.empty()) return;
   for (auto& [id, client] : clients_) {
-    if (!client.available || client.evaluate_only) continue;
+    if (!client.idle || client.evaluate_only) continue;
     WorkOrder& order = NewWork(id, WorkKind::kInitialise);
     order.seed = WorkOrderSeed(static_cast<uint64_t>(spec_.seed), 0);
     Send(order);
@@ -113,13 +156,17 @@ void JobController::On(const event::UpdateArrived& e) {
   progress_.uplink_bytes += e.bytes;
   accepted_.insert(order.id);
   waiting_updates_[order.id] = {order.client, e.info, e.bytes};
+  Client& client = clients_[order.client];
+  client.admitted = admission_.Finish(order.client, now_, !OwesEvaluation(client));
   AskScheduler(UpdateAccepted{.client = order.client,
                               .work_order = order.id,
                               .group = order.group,
                               .dispatched_at = order.dispatched_at,
+                              .arrived_at = happened_at_,
                               .local_steps = e.info.local_steps,
                               .num_examples = e.info.num_examples,
-                              .base_version = order.version});
+                              .base_version = order.version,
+                              .available = client.admitted});
 }
 
 void JobController::On(const event::WorkFailed& e) {
@@ -131,6 +178,7 @@ void JobController::On(const event::WorkFailed& e) {
       AskForFirstModel();
       break;
     case WorkKind::kTrain:
+      clients_[order->client].admitted = admission_.Finish(order->client, now_, false);
       AskScheduler(WorkLost{order->client, order->id, order->group});
       break;
     case WorkKind::kEvaluate:
@@ -140,19 +188,6 @@ void JobController::On(const event::WorkFailed& e) {
   }
 }
 
-void JobController::On(const event::EvaluationArrived& e) {
-  const WorkOrder* known = FindWork(e.work_order);
-  if (known == nullptr || known->kind != WorkKind::kEvaluate) return;
-  const WorkOrder order = *TakeWork(e.work_order);
-  if (order.version != evaluation_.version) return;
-  --evaluation_.out;
-  const auto weight = static_cast<double>(e.num_examples);
-  evaluation_.num_examples += e.num_examples;
-  evaluation_.loss_sum += weight * e.loss;
-  evaluation_.accuracy_sum += weight * e.accuracy;
-  FinishEvaluationIfDone();
-}
-
 // ---- the scheduler's will --------------------------------------------------------------
 
 void JobController::AskScheduler(decltype(SchedulerEvent::what) what) {
@@ -160,7 +195,10 @@ void JobController::AskScheduler(decltype(SchedulerEvent::what) what) {
   Decision decision = scheduler_->Handle({now_, std::move(what)});
   for (const WorkOrderId id : decision.drop) DropWaiting(id);
   for (Close& close : decision.close) steps_.push_back(std::move(close));
-  for (Dispatch& dispatch : decision.dispatch) steps_.push_back(std::move(dispatch));
+  for (Dispatch& dispatch : decision.dispatch) {
+    clients_[dispatch.client].planned = true;
+    steps_.push_back(std::move(dispatch));
+  }
   if (decision.wake_at) scheduler_wake_ = *decision.wake_at;
   RunSteps();
 }
@@ -178,9 +216,20 @@ void JobController::RunSteps() {
 }
 
 void JobController::StartPublication(const Close& close) {
-  action::PublishVersion publication{
-      .version = progress_.version + 1, .group = close.group, .parts = {}};
-  for (const WorkOrderId id : close.updates) {
+  action::PublishVersion publication{.version = progress_.version + 1,
+                                     .group = close.group,
+                                     .parts = {},
+                                     .given_coefficients = !close.coefficients.empty(),
+                                     .mix_models = close.mix_models,
+                                     .beside_momentum = close.beside_momentum};
+  if (publication.given_coefficients && close.coefficients.size() != close.updates.size()) {
+    return End(JobState::kFailed,
+               absl::StrCat("the scheduler '", spec_.scheduler.name, "' closed group ", close.group,
+                            " with ", close.updates.size(), " updates and ",
+                            close.coefficients.size(), " coefficients"));
+  }
+  for (size_t i = 0; i < close.updates.size(); ++i) {
+    const WorkOrderId id = close.updates[i];
     const auto it = waiting_updates_.find(id);
     if (it == waiting_updates_.end()) {
       return End(
@@ -188,10 +237,12 @@ void JobController::StartPublication(const Close& close) {
           absl::StrCat("the scheduler '", spec_.scheduler.name, "' closed group ", close.group,
                        " with work order ", id, ", which has no waiting update"));
     }
-    publication.parts.push_back({.info = it->second.info,
-                                 .client = it->second.client,
-                                 .staleness = progress_.version - it->second.info.base_version,
-                                 .bytes = it->second.bytes});
+    publication.parts.push_back(
+        {.info = it->second.info,
+         .client = it->second.client,
+         .staleness = progress_.version - it->second.info.base_version,
+         .bytes = it->second.bytes,
+         .coefficient = publication.given_coefficients ? close.coefficients[i] : 1.0});
     waiting_updates_.erase(it);
   }
   publication_ = publication;
@@ -199,16 +250,20 @@ void JobController::StartPublication(const Close& close) {
 }
 
 void JobController::StartTraining(const Dispatch& dispatch) {
-  if (clients_[dispatch.client].busy != 0) {
+  Client& client = clients_[dispatch.client];
+  client.planned = false;
+  if (client.busy != 0 || !client.admitted) {
     return End(JobState::kFailed,
                absl::StrCat("the scheduler '", spec_.scheduler.name, "' gave work to client ",
-                            dispatch.client.value(), ", which is still working"));
+                            dispatch.client.value(), ", which is ",
+                            client.busy != 0 ? "still working" : "not available"));
   }
   WorkOrder& order = NewWork(dispatch.client, WorkKind::kTrain);
   order.version = progress_.version;
   order.group = dispatch.group;
   order.local_steps = dispatch.local_steps;
   order.deadline = dispatch.deadline;
+  order.expected_at = dispatch.expected_at;
   order.seed = WorkOrderSeed(static_cast<uint64_t>(spec_.seed), ++training_orders_);
   Send(order);
 }
@@ -226,7 +281,7 @@ void JobController::On(const event::VersionPublished& e) {
     SetState(JobState::kRunning, "");
     EvaluateVersion(e.version);
     for (auto& [id, client] : clients_) {
-      if (client.available) Announce(id, client);
+      if (client.idle) Announce(id, client);
     }
     return;
   }
@@ -262,7 +317,7 @@ void JobController::On(const event::PublishFailed& e) {
 WorkOrder& JobController::NewWork(const ClientId& client, WorkKind kind) {
   const WorkOrderId id = next_work_order_++;
   Client& record = clients_[client];
-  record.available = false;
+  record.idle = false;
   record.busy = id;
   WorkOrder& order = work_[id];
   order.id = id;
@@ -289,83 +344,6 @@ void JobController::Recall(WorkOrderId id) {
   actions_.push_back(action::RecallWork{order.id, order.client});
 }
 
-// ---- evaluation, beside training -------------------------------------------------------
-
-bool JobController::MayEvaluate(const Client& client) const {
-  return client.present && (client.evaluate_only || spec_.evaluate.by == "everyone");
-}
-
-bool JobController::OfferEvaluation(const ClientId& id, Client& client) {
-  if (evaluation_.version < 0 || !MayEvaluate(client) || client.evaluated >= evaluation_.version)
-    return false;
-  if (progress_.state == JobState::kPaused) return false;
-  client.evaluated = evaluation_.version;
-  ++evaluation_.out;
-  WorkOrder& order = NewWork(id, WorkKind::kEvaluate);
-  order.version = evaluation_.version;
-  order.deadline = evaluation_.deadline;
-  Send(order);
-  return true;
-}
-
-void JobController::EvaluateVersion(Version version) {
-  next_evaluation_ = version;
-  if (evaluation_.version >= 0) {
-    FinishEvaluationIfDone();
-  } else {
-    StartEvaluation();
-  }
-}
-
-void JobController::StartEvaluation() {
-  if (next_evaluation_ < 0) return;
-  evaluation_ = {.version = std::exchange(next_evaluation_, -1),
-                 .deadline = now_ + spec_.evaluate.deadline_seconds};
-  OfferEvaluations();
-  FinishEvaluationIfDone();
-}
-
-void JobController::OfferEvaluations() {
-  for (auto& [id, client] : clients_) {
-    if (!client.available || !OfferEvaluation(id, client)) continue;
-    if (!client.evaluate_only) AskScheduler(CheckOut{id});
-  }
-}
-
-// Done: nobody is out, and nobody present is still to be asked (or a newer version waits).
-void JobController::FinishEvaluationIfDone() {
-  if (evaluation_.version < 0) return;
-  const bool overdue = now_ >= evaluation_.deadline;
-  if (evaluation_.out > 0 && !overdue) return;
-  bool anybody = false, everybody = true;
-  for (const auto& [id, client] : clients_) {
-    if (!MayEvaluate(client)) continue;
-    anybody = true;
-    everybody = everybody && client.evaluated >= evaluation_.version;
-  }
-  if (overdue || next_evaluation_ >= 0 || (anybody && everybody)) FinishEvaluation();
-}
-
-void JobController::FinishEvaluation() {
-  const RunningEvaluation done = std::exchange(evaluation_, {});
-  if (done.num_examples > 0) {
-    const auto examples = static_cast<double>(done.num_examples);
-    progress_.evaluation = {done.version, done.loss_sum / examples, done.accuracy_sum / examples,
-                            done.num_examples};
-    const auto& result = progress_.evaluation;
-    if (progress_.best.version < 0 || result.accuracy > progress_.best.accuracy)
-      progress_.best = result;
-    actions_.push_back(action::RecordEvaluation{result.version, result.num_examples, result.loss,
-                                                result.accuracy});
-    StopIfReached();
-  }
-  if (next_evaluation_ >= 0) {
-    StartEvaluation();
-  } else {
-    EndIfDrained();
-  }
-}
-
 // ---- time, and the end -----------------------------------------------------------------
 
 void JobController::On(const event::TimerFired&) {
@@ -388,8 +366,8 @@ void JobController::On(const event::Command& e) {
       if (progress_.state != JobState::kPaused) break;
       SetState(progress_.version < 0 ? JobState::kInitialising : JobState::kRunning, "");
       AskForFirstModel();
-      OfferEvaluations();
       RunSteps();
+      OfferEvaluations();
       break;
     case event::Command::Verb::kCancel:
       End(JobState::kCancelled, "cancelled by the operator");
@@ -433,15 +411,13 @@ void JobController::StopIfReached() {
 }
 
 void JobController::DropPlans() {
-  steps_.clear();
+  steps_.clear();  // with the job: no client is planned any more
   while (!waiting_updates_.empty()) DropWaiting(waiting_updates_.begin()->first);
 }
 
 void JobController::EndIfDrained() {
   if (!draining_ || IsEnded(progress_.state)) return;
-  const bool somebody = std::any_of(clients_.begin(), clients_.end(), [this](const auto& entry) {
-    return MayEvaluate(entry.second);
-  });
+  const bool somebody = !ClientsThatMayEvaluate().empty();
   const bool evaluating = evaluation_.version >= 0 || next_evaluation_ >= 0;
   if (evaluating && somebody && now_ < drain_until_) return;
   End(JobState::kDone, stop_reason_);
@@ -467,6 +443,7 @@ void JobController::UpdateWake() {
   absl::Time wish = absl::InfiniteFuture();
   if (!IsEnded(progress_.state)) {
     if (!draining_) wish = std::min(wish, scheduler_wake_);
+    if (!draining_ && progress_.version >= 0) wish = std::min(wish, admission_.NextChange(now_));
     if (evaluation_.version >= 0) wish = std::min(wish, evaluation_.deadline);
     if (draining_) {
       wish = std::min(wish, drain_until_);

@@ -26,6 +26,7 @@
 #include "schedulers/scheduler.h"
 #include "server/coordinator/events.h"
 #include "server/coordinator/job_spec.h"
+#include "server/coordinator/participation.h"
 
 namespace tributary {
 
@@ -80,12 +81,16 @@ class JobController {
   // True while the update is accepted and not yet applied or dropped, or was applied: an
   // upload of it is answered "already have it".
   bool WasAccepted(WorkOrderId id) const { return accepted_.contains(id); }
+  // When this idle client could next be given work: before that, asking is in vain.
+  absl::Time NotBefore(const ClientId& client, absl::Time now) const;
 
  private:
   struct Client {
     bool evaluate_only = false;
     bool present = false;    // checked in since it was last gone
-    bool available = false;  // idle, and known to the scheduler as such
+    bool idle = false;       // checked in, and not given an order since
+    bool admitted = false;   // has a place: the scheduler may dispatch it, or has
+    bool planned = false;    // a dispatch waits for a publication
     WorkOrderId busy = 0;    // its work order; 0: none
     Version evaluated = -1;  // newest version that it was asked to evaluate
   };
@@ -105,7 +110,7 @@ class JobController {
   // The scheduler's will, one step at a time: what stands behind a Close waits for it.
   using Step = std::variant<Close, Dispatch>;
 
-  explicit JobController(JobSpec spec) : spec_(std::move(spec)) {}
+  explicit JobController(JobSpec spec) : spec_(std::move(spec)), admission_(spec_.participation) {}
 
   void On(const event::ClientAvailable& e);
   void On(const event::ClientGone& e);
@@ -119,6 +124,10 @@ class JobController {
   void On(const event::Command& e);
 
   void Announce(const ClientId& id, Client& client);
+  void AdmitWaiting();
+  void CheckOutAtClosing();
+  void GiveUpPlace(const ClientId& id, Client& client);
+  void UseTime();
 
   void AskForFirstModel();
 
@@ -135,7 +144,9 @@ class JobController {
   void Recall(WorkOrderId id);
 
   bool MayEvaluate(const Client& client) const;
+  bool OwesEvaluation(const Client& client) const;
   bool OfferEvaluation(const ClientId& id, Client& client);
+  std::vector<ClientId> ClientsThatMayEvaluate() const;
   void EvaluateVersion(Version version);
   void StartEvaluation();
   void OfferEvaluations();
@@ -156,6 +167,9 @@ class JobController {
   absl::Time training_since_ = absl::InfiniteFuture();
 
   std::map<ClientId, Client> clients_;
+  std::set<ClientId> evaluators_;  // those present that only evaluate
+  Admission admission_;
+  bool was_open_ = true;  // at the latest event
   std::map<WorkOrderId, WorkOrder> work_;
   WorkOrderId next_work_order_ = 1;
   int64_t training_orders_ = 0;  // seeds of training do not depend on evaluations in between

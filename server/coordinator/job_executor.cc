@@ -7,6 +7,29 @@
 #include "common/status_macros.h"
 
 namespace tributary {
+namespace {
+
+// delta + shift, where the shift is base − current: trained − current.
+class ShiftedDelta final : public DeltaPayload {
+ public:
+  ShiftedDelta(std::unique_ptr<const DeltaPayload> delta, ParamVector shift)
+      : delta_(std::move(delta)), shift_(std::move(shift)) {}
+
+  void AddTo(float weight, CoordinateRange range, absl::Span<float> accumulator) const override {
+    delta_->AddTo(weight, range, accumulator);
+    AddScaled(weight,
+              shift_.trainable().subspan(static_cast<size_t>(range.begin),
+                                         static_cast<size_t>(range.size())),
+              accumulator);
+  }
+  absl::Status CheckFinite() const override { return delta_->CheckFinite(); }
+
+ private:
+  const std::unique_ptr<const DeltaPayload> delta_;
+  const ParamVector shift_;
+};
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<JobExecutor>> JobExecutor::Create(const JobSpec& spec, JobId job,
                                                                  ModelStore* store,
@@ -51,19 +74,33 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Publish(const action::Publi
     return absl::FailedPreconditionError(
         absl::StrCat("asked to publish version ", what.version, " after version ", version_));
   }
-  TRIB_ASSIGN_OR_RETURN(auto aggregator, pipeline_->NewAggregator());
+  TRIB_ASSIGN_OR_RETURN(auto aggregator, pipeline_->NewAggregator(what.given_coefficients));
   for (const auto& part : what.parts) {
     TRIB_ASSIGN_OR_RETURN(std::string payload, updates.Payload(part.info.work_order));
-    TRIB_ASSIGN_OR_RETURN(const Update update, Decode(part.info, std::move(payload)));
-    TRIB_RETURN_IF_ERROR(
-        aggregator->Accumulate(update, {.client = part.client, .staleness = part.staleness}));
+    TRIB_ASSIGN_OR_RETURN(Update update, Decode(part.info, std::move(payload)));
+    if (what.mix_models && part.staleness > 0) {
+      TRIB_RETURN_IF_ERROR(MeasureFromCurrent(update));
+    }
+    TRIB_RETURN_IF_ERROR(aggregator->Accumulate(
+        update,
+        {.client = part.client, .staleness = part.staleness, .coefficient = part.coefficient}));
   }
   // Only now: while updates are read, a payload and the sum are in memory, and no model.
   TRIB_ASSIGN_OR_RETURN(ParamVector model, store_->LoadModel(job_, version_));
-  TRIB_ASSIGN_OR_RETURN(const Applied applied,
-                        pipeline_->Apply(std::move(aggregator), version_, model));
+  TRIB_ASSIGN_OR_RETURN(const Applied applied, pipeline_->Apply(std::move(aggregator), version_,
+                                                                model, what.beside_momentum));
   ++version_;
   return Store(model, applied, at);
+}
+
+absl::Status JobExecutor::MeasureFromCurrent(Update& update) const {
+  auto base = store_->LoadModel(job_, update.info.base_version);
+  if (absl::IsNotFound(base.status())) return absl::OkStatus();
+  TRIB_RETURN_IF_ERROR(base.status());
+  TRIB_ASSIGN_OR_RETURN(const ParamVector current, store_->LoadModel(job_, version_));
+  AddScaled(-1.0F, current.trainable(), base->trainable());
+  update.delta = std::make_unique<ShiftedDelta>(std::move(update.delta), *std::move(base));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<event::VersionPublished> JobExecutor::Store(const ParamVector& model,

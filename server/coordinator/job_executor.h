@@ -28,7 +28,8 @@ class UpdateSource {
 
 // Blocks on disk and arithmetic: never call from an event loop. Thread-compatible: a job's
 // calls are made one after another. In memory at a time: two models and the pipeline's state,
-// however many updates (the sum and one payload, then the model and the delta).
+// however many updates (the sum and one payload, then the model and the delta); two more where
+// whole models are mixed.
 class JobExecutor {
  public:
   // `store` outlives this.
@@ -56,6 +57,8 @@ class JobExecutor {
  private:
   JobExecutor() = default;
   absl::StatusOr<Update> Decode(const UpdateInfo& info, std::string payload) const;
+  // Makes the delta trained − current; leaves it where the base is no longer stored.
+  absl::Status MeasureFromCurrent(Update& update) const;
   absl::Status UseLayout(LayoutPtr layout, Version version);
   absl::StatusOr<event::VersionPublished> Store(const ParamVector& model, const Applied& applied,
                                                 absl::Time at);

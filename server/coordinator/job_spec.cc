@@ -1,5 +1,6 @@
 #include "server/coordinator/job_spec.h"
 
+#include "absl/strings/str_cat.h"
 #include "common/codec/codec_registry.h"
 #include "common/codec/pipeline.h"
 #include "common/status_macros.h"
@@ -49,6 +50,8 @@ void JobSpec::Describe(config::Fields<JobSpec>& fields) {
       .Check([](const JobSpec& spec) {
         return SchedulerRegistry().Create(spec.scheduler, SchedulerDeps{}).status();
       });
+  fields.Add("participation", &JobSpec::participation,
+             "limits on who trains and when, whatever the scheduler");
   fields.Add("aggregation", &JobSpec::aggregation, "how updates become the next version");
   fields
       .Add("codec", &JobSpec::codec,
@@ -65,6 +68,17 @@ void JobSpec::Describe(config::Fields<JobSpec>& fields) {
       .Add("keep_versions", &JobSpec::keep_versions,
            "latest versions whose parameters stay in the store")
       .Min(1);
+}
+
+absl::Status JobSpec::Validate() const {
+  TRIB_ASSIGN_OR_RETURN(const auto made, SchedulerRegistry().Create(scheduler, SchedulerDeps{}));
+  if (!made->SetsCoefficients()) return absl::OkStatus();
+  const AggregatorDeps deps{.layout = nullptr, .parallel = nullptr, .given_coefficients = true};
+  const absl::Status takes = AggregatorRegistry().Create(aggregation.combine, deps).status();
+  if (takes.ok()) return takes;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the scheduler ", scheduler.name, " sets what each update counts, and aggregation.combine ",
+      aggregation.combine.name, " does not take that: ", takes.message(), "; fedavg does"));
 }
 
 absl::StatusOr<JobSpec> ParseJobSpec(const config::Node& job) {

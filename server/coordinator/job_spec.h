@@ -14,6 +14,7 @@
 #include "common/config/schema.h"
 #include "common/digest.h"
 #include "common/train_spec/train_spec.h"
+#include "server/coordinator/participation.h"
 
 namespace tributary {
 
@@ -45,6 +46,7 @@ struct JobSpec {
   ModelSpec model;
   TrainSpec train;
   config::Choice scheduler;
+  ParticipationSpec participation;
   AggregationSpec aggregation;
   std::vector<config::Choice> codec;  // empty: raw
   EvaluateSpec evaluate;
@@ -55,6 +57,8 @@ struct JobSpec {
 
   // Makes the scheduler and the codec once, so that what they refuse is refused here.
   static void Describe(config::Fields<JobSpec>& fields);
+  // A scheduler that sets coefficients wants a combine rule that takes them.
+  absl::Status Validate() const;
 };
 
 // `job` is the node under `job:`. InvalidArgument with every error, one a line. Files that

@@ -43,7 +43,7 @@ absl::StatusOr<Applied> ApplyAll(Pipeline& pipeline, ParamVector& model,
 
 TEST(AggregationSpecTest, DefaultsAreCompleteAndWhatAnEmptySectionMeans) {
   const auto expected = nlohmann::json::parse(R"({
-      "combine": {"fedavg": {"weights": "examples"}},
+      "combine": {"fedavg": {"weights": "examples", "staleness": {"constant": {}}}},
       "transforms": [],
       "optimizer": {"sgd": {"learning_rate": 1.0}}})");
   EXPECT_EQ(config::Print(AggregationSpec()), expected);

@@ -1,6 +1,7 @@
 #include "tests/testing/scheduler_driver.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -21,7 +22,10 @@ std::string Nanos(absl::Time t) { return absl::StrCat(absl::ToUnixNanos(t)); }
 std::string ToText(const Decision& decision) {
   std::string text;
   for (const Close& c : decision.close) {
-    absl::StrAppend(&text, "close ", c.group, " [", absl::StrJoin(c.updates, " "), "]; ");
+    absl::StrAppend(&text, "close ", c.group, " [", absl::StrJoin(c.updates, " "), "]",
+                    c.coefficients.empty() ? "" : " weighing ", absl::StrJoin(c.coefficients, " "),
+                    c.mix_models ? " mixing" : "", c.beside_momentum ? " beside momentum" : "",
+                    "; ");
   }
   for (const Dispatch& d : decision.dispatch) {
     absl::StrAppend(&text, "dispatch ", d.client.value(), " group ", d.group, " steps ",
@@ -83,8 +87,12 @@ bool SchedulerDriver::Happens(const SchedulerEvent& event) {
     if (!client.order) PlanReturn(out->client, absl::Milliseconds(rng_.UniformInt(60000)));
   } else if (const auto* update = std::get_if<UpdateAccepted>(&event.what)) {
     accepted_.insert(update->work_order);
-    clients_[update->client].order.reset();
-    PlanReturn(update->client, absl::ZeroDuration());
+    Client& client = clients_[update->client];
+    client.order.reset();
+    client.available = update->available;
+    client.checked_out = false;
+    PlanReturn(update->client, update->available ? absl::ZeroDuration()
+                                                 : absl::Milliseconds(rng_.UniformInt(60000)));
   } else if (const auto* lost = std::get_if<WorkLost>(&event.what)) {
     Client& client = clients_[lost->client];
     client.order.reset();
@@ -124,6 +132,15 @@ void SchedulerDriver::ObeyClose(const Close& close) {
       close.updates.end()) {
     Violation("closes updates that are not ascending");
   }
+  if (!close.coefficients.empty() && close.coefficients.size() != close.updates.size()) {
+    Violation("has not one coefficient for each update");
+  }
+  for (const double coefficient : close.coefficients) {
+    if (!std::isfinite(coefficient) || coefficient < 0) Violation("sets a bad coefficient");
+  }
+  if (close.coefficients.empty() == scheduler_.SetsCoefficients()) {
+    Violation("sets coefficients or does not, against its word");
+  }
   for (const WorkOrderId update : close.updates) {
     Settle(update, "closes");
     ++closed_;
@@ -137,14 +154,11 @@ void SchedulerDriver::ObeyDispatch(const Dispatch& dispatch) {
   Client& client = found->second;
   if (client.order) return Violation("dispatches to a client that has an order");
   if (client.checked_out) return Violation("dispatches to a client that has checked out");
-  // An update's client is idle, too, before it has said so.
-  const auto* update = std::get_if<UpdateAccepted>(&log_.back().event.what);
-  if (!client.available && !(update != nullptr && update->client == dispatch.client)) {
-    return Violation("dispatches to a client that is not available");
-  }
+  if (!client.available) return Violation("dispatches to a client that is not available");
   if (closed_groups_.contains(dispatch.group)) Violation("dispatches into a closed group");
   if (dispatch.local_steps.value_or(1) < 1) Violation("dispatches fewer steps than one");
   if (dispatch.deadline < now_) Violation("dispatches with a deadline in the past");
+  if (dispatch.expected_at.value_or(now_) < now_) Violation("expects an update in the past");
 
   const WorkOrderId id = next_order_++;
   const int64_t steps = dispatch.local_steps.value_or(kDefaultSteps);
@@ -159,15 +173,18 @@ void SchedulerDriver::ObeyDispatch(const Dispatch& dispatch) {
   }
   const absl::Duration work =
       client.seconds_per_step * static_cast<double>(steps) * rng_.Uniform(0.9, 1.1);
-  Push(absl::FromUnixNanos(absl::ToUnixNanos(now_ + work)), kAnswer,
+  const absl::Time arrival = absl::FromUnixNanos(absl::ToUnixNanos(now_ + work));
+  Push(arrival, kAnswer,
        {.at = {},
         .what = UpdateAccepted{.client = dispatch.client,
                                .work_order = id,
                                .group = dispatch.group,
                                .dispatched_at = now_,
+                               .arrived_at = arrival,
                                .local_steps = steps,
                                .num_examples = 1 + rng_.UniformInt(100),
-                               .base_version = base}});
+                               .base_version = base,
+                               .available = !rng_.Bernoulli(options_.held_back)}});
 }
 
 // What would have happened while a version is made happens when it is published.

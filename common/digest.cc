@@ -9,6 +9,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 
@@ -72,6 +73,22 @@ Digest Sha256::Of(absl::string_view data) {
   Sha256 sha;
   sha.Update(data);
   return sha.Finish();
+}
+
+std::string Xxh128::ToHex() const {
+  return absl::StrCat(absl::Hex(high, absl::kZeroPad16), absl::Hex(low, absl::kZeroPad16));
+}
+
+absl::StatusOr<Xxh128> Xxh128::FromHex(absl::string_view hex) {
+  Xxh128 value;
+  if (hex.size() == 32 && std::all_of(hex.begin(), hex.end(), absl::ascii_isxdigit) &&
+      absl::SimpleHexAtoi(hex.substr(0, 16), &value.high) &&
+      absl::SimpleHexAtoi(hex.substr(16), &value.low)) {
+    return value;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("an XXH3-128 checksum has 32 hexadecimal digits, found '",
+                   absl::CHexEscape(hex.substr(0, 80)), "'"));
 }
 
 uint64_t Xxh3(absl::string_view data) { return XXH3_64bits(data.data(), data.size()); }

@@ -52,6 +52,10 @@ uint64_t Xxh3(absl::string_view data);
 struct Xxh128 {
   uint64_t low = 0;
   uint64_t high = 0;
+
+  std::string ToHex() const;                                     // 32 lower-case digits
+  static absl::StatusOr<Xxh128> FromHex(absl::string_view hex);  // InvalidArgument
+
   bool operator==(const Xxh128&) const = default;
 };
 

@@ -81,8 +81,7 @@ absl::Status LoadState(const nlohmann::json& json, absl::string_view scheduler, 
     }
   } catch (const std::exception&) {
   }
-  return absl::DataLossError(
-      absl::StrCat("not a saved state of the ", scheduler, " scheduler"));
+  return absl::DataLossError(absl::StrCat("not a saved state of the ", scheduler, " scheduler"));
 }
 
 }  // namespace tributary

@@ -80,6 +80,7 @@ Json WhatJson(const JobEvent& e) {
             Json j = InfoJson(w.info);
             j["event"] = "update_arrived";
             j["bytes"] = w.bytes;
+            if (w.checksum) j["xxh128"] = w.checksum->ToHex();
             return j;
           },
           [](const event::EvaluationArrived& w) {
@@ -115,7 +116,18 @@ Json WhatJson(const JobEvent& e) {
       e.what);
 }
 
-// Throws nlohmann's exceptions for missing or mistyped members; the caller catches.
+// These throw nlohmann's exceptions for missing or mistyped members; the caller catches.
+
+absl::StatusOr<decltype(JobEvent::what)> UpdateFromJson(const Json& j) {
+  event::UpdateArrived update{.info = InfoFromJson(j), .bytes = j.at("bytes")};
+  if (j.contains("xxh128")) {
+    const auto checksum = Xxh128::FromHex(j.at("xxh128").get<std::string>());
+    if (!checksum.ok()) return checksum.status();
+    update.checksum = *checksum;
+  }
+  return update;
+}
+
 absl::StatusOr<decltype(JobEvent::what)> WhatFromJson(const Json& j) {
   const std::string kind = j.at("event");
   if (kind == "client_available") {
@@ -123,7 +135,7 @@ absl::StatusOr<decltype(JobEvent::what)> WhatFromJson(const Json& j) {
   }
   if (kind == "client_gone") return event::ClientGone{ClientId(j.at("client"))};
   if (kind == "model_made") return event::ModelMade{j.at("work_order")};
-  if (kind == "update_arrived") return event::UpdateArrived{InfoFromJson(j), j.at("bytes")};
+  if (kind == "update_arrived") return UpdateFromJson(j);
   if (kind == "evaluation_arrived") {
     return event::EvaluationArrived{j.at("work_order"), j.at("num_examples"), j.at("loss"),
                                     j.at("accuracy")};

@@ -65,7 +65,8 @@ struct ModelMade {
 // An update is durable, decoded once and found valid.
 struct UpdateArrived {
   UpdateInfo info;
-  int64_t bytes = 0;  // of the payload as it travelled
+  int64_t bytes = 0;                              // of the payload as it travelled
+  std::optional<Xxh128> checksum = std::nullopt;  // of the same; old journals have none
 };
 struct EvaluationArrived {
   WorkOrderId work_order = 0;

@@ -67,7 +67,11 @@ void JobController::On(const event::ClientAvailable& e) {
   if (e.evaluate_only) evaluators_.insert(e.client);
   if (client.busy != 0 || client.idle) return;
   client.idle = true;
-  if (client.planned || OfferEvaluation(e.client, client)) return;
+  if (client.planned) return;
+  if (OfferEvaluation(e.client, client)) {
+    if (!client.evaluate_only) GiveUpPlace(e.client, client);
+    return;
+  }
   Announce(e.client, client);
   AskForFirstModel();
 }
@@ -112,8 +116,11 @@ void JobController::UseTime() {
 
 absl::Time JobController::NotBefore(const ClientId& client, absl::Time now) const {
   const auto it = clients_.find(client);
-  if (it == clients_.end() || it->second.evaluate_only) return now;
-  return admission_.NotBefore(client, now);
+  const Client known = it == clients_.end() ? Client() : it->second;
+  const bool may_evaluate = known.evaluate_only || spec_.evaluate.by == "everyone";
+  const bool other_work =
+      progress_.version < 0 || (may_evaluate && known.evaluated < evaluation_.version);
+  return known.evaluate_only || other_work ? now : admission_.NotBefore(client, now);
 }
 
 void JobController::On(const event::ClientGone& e) {

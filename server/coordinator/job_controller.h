@@ -81,7 +81,7 @@ class JobController {
   // True while the update is accepted and not yet applied or dropped, or was applied: an
   // upload of it is answered "already have it".
   bool WasAccepted(WorkOrderId id) const { return accepted_.contains(id); }
-  // When this idle client could next be given work: before that, asking is in vain.
+  // When this client, if it were idle, could next be given work: before that, asking is in vain.
   absl::Time NotBefore(const ClientId& client, absl::Time now) const;
 
  private:

@@ -68,6 +68,10 @@ void JobSpec::Describe(config::Fields<JobSpec>& fields) {
       .Add("keep_versions", &JobSpec::keep_versions,
            "latest versions whose parameters stay in the store")
       .Min(1);
+  fields.Add(
+      "keep_updates", &JobSpec::keep_updates,
+      "keep the payload of every accepted update, and the first model, so that the run can be "
+      "computed again; takes the disk space of all uploads");
 }
 
 absl::Status JobSpec::Validate() const {

@@ -54,6 +54,7 @@ struct JobSpec {
   // A work order without any sign of life for this long is lost.
   absl::Duration liveness_seconds = absl::Minutes(5);
   int64_t keep_versions = 10;  // whose values stay in the store
+  bool keep_updates = false;   // each update's payload stays, and the first model: for replay
 
   // Makes the scheduler and the codec once, so that what they refuse is refused here.
   static void Describe(config::Fields<JobSpec>& fields);

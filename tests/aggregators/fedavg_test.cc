@@ -23,6 +23,11 @@ std::unique_ptr<FedAvgAggregator> Make(const LayoutPtr& layout, const char* weig
   return FedAvgAggregator::Create({.weights = weights}, {.layout = layout}).value();
 }
 
+std::unique_ptr<FedAvgAggregator> MakeGiven(const LayoutPtr& layout) {
+  const FedAvgOptions options{.weights = "examples", .staleness = PolynomialStaleness()};
+  return FedAvgAggregator::Create(options, {.layout = layout, .given_coefficients = true}).value();
+}
+
 Update Of(const LayoutPtr& layout, std::vector<float> values, int64_t num_examples) {
   return MakeUpdate(MakeParams(layout, std::move(values)),
                     {.work_order = 1, .num_examples = num_examples, .local_steps = 1});
@@ -52,6 +57,57 @@ TEST(FedAvgTest, WeighsUniformly) {
   EXPECT_EQ(mean.weight, 2.0);
 }
 
+// By hand: weights 4·1 and 8·(1 + 3)^(−0.5) = 4.
+TEST(FedAvgTest, StalenessDampsTheWeightAndKeepsAMean) {
+  const LayoutPtr layout = FlatLayout(1, 1);
+  const FedAvgOptions options{.weights = "examples", .staleness = PolynomialStaleness()};
+  const auto aggregator = FedAvgAggregator::Create(options, {.layout = layout}).value();
+  ASSERT_THAT(aggregator->Accumulate(Of(layout, {1, 10}, 4), {.staleness = 0}), IsOk());
+  ASSERT_THAT(aggregator->Accumulate(Of(layout, {3, 20}, 8), {.staleness = 3}), IsOk());
+  TRIB_ASSERT_OK_AND_ASSIGN(const Aggregate mean, std::move(*aggregator).Finish());
+  EXPECT_THAT(mean.delta, ParamsNear({2, 15}, 0));
+  EXPECT_EQ(mean.weight, 8.0);
+  EXPECT_EQ(mean.num_examples, 12);
+}
+
+TEST(FedAvgTest, GivenCoefficientsReplaceExamplesAndStaleness) {
+  const LayoutPtr layout = FlatLayout(2, 1);
+  const auto aggregator = MakeGiven(layout);
+  ASSERT_THAT(
+      aggregator->Accumulate(Of(layout, {1, -2, 10}, 1), {.staleness = 3, .coefficient = 0.25}),
+      IsOk());
+  ASSERT_THAT(aggregator->Accumulate(Of(layout, {4, 2, 20}, 900), {.coefficient = 2}), IsOk());
+  ASSERT_THAT(aggregator->Accumulate(Of(layout, {9, 9, 30}, 1), {.coefficient = 0}), IsOk());
+  TRIB_ASSERT_OK_AND_ASSIGN(const Aggregate sum, std::move(*aggregator).Finish());
+  EXPECT_THAT(sum.delta, ParamsNear({8.25, 3.5, 20}, 0)) << "Σ c·delta; buffers: the plain mean";
+  EXPECT_EQ(sum.updates, 3);
+  EXPECT_EQ(sum.weight, 2.25);
+}
+
+TEST(FedAvgTest, CoefficientsThatAreAllZeroMakeNoStep) {
+  const LayoutPtr layout = FlatLayout(1, 1);
+  const auto aggregator = MakeGiven(layout);
+  ASSERT_THAT(aggregator->Accumulate(Of(layout, {5, 7}, 1), {.coefficient = 0}), IsOk());
+  const auto restored = MakeGiven(layout);
+  ASSERT_THAT(restored->Restore(aggregator->Serialize()), IsOk());
+  TRIB_ASSERT_OK_AND_ASSIGN(const Aggregate sum, std::move(*restored).Finish());
+  EXPECT_THAT(sum.delta, ParamsNear({0, 7}, 0));
+}
+
+TEST(FedAvgTest, RefusesBadCoefficientsAndSaysWhose) {
+  const LayoutPtr layout = FlatLayout(1);
+  const auto aggregator = MakeGiven(layout);
+  const std::string before = aggregator->Serialize();
+  for (const double bad :
+       {-0.1, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
+    EXPECT_THAT(
+        aggregator->Accumulate(Of(layout, {1}, 1), {.client = ClientId("eve"), .coefficient = bad}),
+        StatusIs(absl::StatusCode::kInvalidArgument,
+                 AllOf(HasSubstr("eve"), HasSubstr("coefficient"))));
+    EXPECT_EQ(aggregator->Serialize(), before);
+  }
+}
+
 TEST(FedAvgTest, OneUpdateIsItsOwnMean) {
   const LayoutPtr layout = FlatLayout(3);
   const auto aggregator = Make(layout, "examples");
@@ -77,6 +133,8 @@ TEST(FedAvgTest, MergesOnlyWithItsLike) {
   const LayoutPtr layout = FlatLayout(2);
   const auto examples = Make(layout, "examples");
   EXPECT_THAT(examples->MergeFrom(*Make(layout, "uniform")),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("weights")));
+  EXPECT_THAT(examples->MergeFrom(*MakeGiven(layout)),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("weights")));
   EXPECT_THAT(examples->MergeFrom(*Make(FlatLayout(3), "examples")),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("layout")));

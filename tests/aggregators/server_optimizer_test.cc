@@ -47,6 +47,19 @@ TEST(ServerOptimizerTest, MomentumKeepsAVelocity) {
               ElementsAre(2, 3, 1.5));
 }
 
+// v: 1, (beside: 1), 0.5
+TEST(ServerOptimizerTest, AStepBesideTheMomentumTakesNothingAndLeavesNothing) {
+  auto optimizer =
+      MomentumOptimizer::Create({.learning_rate = 2, .momentum = 0.5}, {.layout = FlatLayout(1)})
+          .value();
+  std::vector<float> param = {0};
+  ASSERT_THAT(optimizer->Step({1.0F}, absl::MakeSpan(param)), IsOk());
+  ASSERT_THAT(optimizer->StepBesideMomentum({8.0F}, absl::MakeSpan(param)), IsOk());
+  EXPECT_THAT(param, ElementsAre(18));
+  ASSERT_THAT(optimizer->Step({0.0F}, absl::MakeSpan(param)), IsOk());
+  EXPECT_THAT(param, ElementsAre(19));
+}
+
 TEST(ServerOptimizerTest, MomentumZeroIsSgd) {
   EXPECT_THAT(Walk<MomentumOptimizer>({.learning_rate = 0.5, .momentum = 0}, {1, -3, 2}),
               ElementsAre(0.5, -1, 0));

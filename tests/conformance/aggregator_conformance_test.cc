@@ -30,18 +30,26 @@ constexpr int64_t kUpdates = 9;
 
 const std::vector<std::pair<const char*, const char*>> kOptions = {
     {"fedavg", R"({"weights": "uniform"})"},
+    {"fedavg", R"({"staleness": "polynomial"})"},
+    {"fedavg", R"({"staleness": {"hinge": {"slope": 2, "tolerance": 1}}})"},
 };
 
 struct Case {
   config::Choice choice;
   std::string name;
+  bool given_coefficients = false;
 };
 
 std::vector<Case> Cases() {
   std::vector<Case> cases;
   for (const auto& entry : AggregatorRegistry().entries()) {
-    cases.push_back({{.name = entry.name, .options = nlohmann::json::object(), .position = {}},
-                     absl::StrCat(entry.name, "_defaults")});
+    const config::Choice defaults{entry.name, nlohmann::json::object(), {}};
+    cases.push_back({defaults, absl::StrCat(entry.name, "_defaults")});
+    // A rule that cannot do without weights of its own says so.
+    const AggregatorDeps given{.layout = nullptr, .parallel = nullptr, .given_coefficients = true};
+    if (AggregatorRegistry().Create(defaults, given).ok()) {
+      cases.push_back({defaults, absl::StrCat(entry.name, "_given"), true});
+    }
     for (const auto& [name, options] : kOptions) {
       if (entry.name != name) continue;
       cases.push_back({{.name = name, .options = nlohmann::json::parse(options), .position = {}},
@@ -63,15 +71,19 @@ class AggregatorConformanceTest : public ::testing::TestWithParam<Case> {
   }
 
   std::unique_ptr<Aggregator> Make(Parallel* parallel = nullptr, LayoutPtr layout = nullptr) {
-    auto made = AggregatorRegistry().Create(
-        GetParam().choice, {.layout = layout ? layout : layout_, .parallel = parallel});
+    auto made = AggregatorRegistry().Create(GetParam().choice,
+                                            {.layout = layout ? layout : layout_,
+                                             .parallel = parallel,
+                                             .given_coefficients = GetParam().given_coefficients});
     EXPECT_THAT(made, IsOk());
     return *std::move(made);
   }
   void Accumulate(int64_t first, int64_t last, Aggregator& aggregator) {
     for (int64_t i = first; i < last; ++i) {
       ASSERT_THAT(aggregator.Accumulate(updates_[static_cast<size_t>(i)],
-                                        {.client = ClientId("c"), .staleness = i % 3}),
+                                        {.client = ClientId("c"),
+                                         .staleness = i % 3,
+                                         .coefficient = 0.1 * static_cast<double>(1 + i % 4)}),
                   IsOk());
     }
   }

@@ -97,6 +97,24 @@ TEST_P(OptimizerConformanceTest, GoesTheWayOfTheDelta) {
   EXPECT_TRUE(std::isfinite(optimizer->rate()));
 }
 
+// Whatever stood before: a step beside the momentum is the same step, or an ordinary one.
+TEST_P(OptimizerConformanceTest, AStepBesideTheMomentumGoesTheWayOfTheDelta) {
+  ParamVector model = start_.Clone();
+  const auto optimizer = Make();
+  Step(*optimizer, 0, model);
+  const ParamVector before = model.Clone();
+  const ParamVector delta = RandomParams(layout_, 2, 0.01F);
+  ASSERT_THAT(optimizer->StepBesideMomentum(delta.trainable(), model.trainable()), IsOk());
+  double along = 0;
+  for (size_t i = 0; i < delta.trainable().size(); ++i) {
+    along += (model.trainable()[i] - before.trainable()[i]) * delta.trainable()[i];
+  }
+  EXPECT_GT(along, 0);
+  EXPECT_THAT(optimizer->StepBesideMomentum(delta.values(), model.trainable()),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(optimizer->StepBesideMomentum({}, {}), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
 TEST_P(OptimizerConformanceTest, HasTheSameBitsOnAnyNumberOfThreads) {
   ParamVector serial = start_.Clone();
   const auto alone = Make();

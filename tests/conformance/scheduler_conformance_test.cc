@@ -23,6 +23,7 @@ using ::tributary::test::SchedulerDriver;
 using ::tributary::test::StatusIs;
 
 constexpr int64_t kEvents = 3000;
+constexpr int64_t kManyEvents = 10000;
 
 struct Case {
   config::Choice choice;
@@ -37,13 +38,29 @@ const std::vector<std::pair<const char*, const char*>> kOptions = {
     {"sync_round", R"({"fraction": 0.4, "min_reports": 3, "min_available": 10})"},
     {"sync_round", R"({"clients_per_round": 6, "on_loss": "close", "min_reports": 5})"},
     {"sync_round", R"({"clients_per_round": 1})"},
+    {"deadline", R"({"clients_per_round": 8, "deadline_seconds": 5, "late": "fold"})"},
+    {"deadline", R"({"fraction": 0.5, "deadline_seconds": 3, "min_reports": 3, "late": "fold"})"},
+    {"deadline", R"({"clients_per_round": 6, "over_selection": 2, "deadline_seconds": 8})"},
+    {"fedasync", R"({"alpha": 0.9, "staleness": {"hinge": {}}, "mixing": "delta"})"},
+    {"fedasync", R"({"max_concurrency": 3, "max_staleness": 2})"},
+    {"fedbuff", R"({"goal": 1, "staleness": "constant"})"},
+    {"fedbuff", R"({"goal": 5, "max_concurrency": 8})"},
+    {"fedbuff", R"({"goal": 7, "max_staleness": 0})"},
+    {"tiered", R"({"tiers": 1})"},
+    {"tiered", R"({"tiers": 5, "retier_versions": 4})"},
+    {"tiered", R"({"tiers": 2, "clients_per_tier_round": 4, "min_available": 20})"},
 };
 
 std::vector<Case> Cases() {
   const std::vector<FleetOptions> fleets = {
       {.clients = 40, .seed = 1, .dropout = 0, .departure = 0},
       {.clients = 30, .seed = 2, .dropout = 0.1, .departure = 0.2},
-      {.clients = 25, .seed = 3, .dropout = 0.3, .departure = 0.1, .slow_publishing = true},
+      {.clients = 25,
+       .seed = 3,
+       .dropout = 0.3,
+       .departure = 0.1,
+       .held_back = 0.4,
+       .slow_publishing = true},
       {.clients = 200, .seed = 4, .dropout = 0.2, .vanishing = 0.05, .slowness = 50}};
   std::vector<config::Choice> choices;
   for (const auto& entry : SchedulerRegistry().entries()) {
@@ -75,7 +92,7 @@ class SchedulerConformanceTest : public ::testing::TestWithParam<Case> {
 TEST_P(SchedulerConformanceTest, KeepsItsContractAndMakesProgress) {
   const auto scheduler = Make();
   SchedulerDriver driver(GetParam().fleet, *scheduler);
-  driver.Run(kEvents);
+  driver.Run(kManyEvents);
   EXPECT_THAT(driver.violations(), IsEmpty());
   EXPECT_GE(driver.version(), 10);
   EXPECT_GT(driver.closed(), 0);

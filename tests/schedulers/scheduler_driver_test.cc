@@ -66,6 +66,8 @@ TEST(SchedulerDriverTest, FindsSpoiltDispatches) {
   EXPECT_THAT(dispatch([](Dispatch& d) { d.local_steps = 0; }), Contains(HasSubstr("steps")));
   EXPECT_THAT(dispatch([](Dispatch& d) { d.deadline = absl::InfinitePast(); }),
               Contains(HasSubstr("deadline in the past")));
+  EXPECT_THAT(dispatch([](Dispatch& d) { d.expected_at = absl::InfinitePast(); }),
+              Contains(HasSubstr("expects an update in the past")));
   EXPECT_THAT(Violations([](const SchedulerEvent& event, Decision& d) {
                 if (const auto* out = std::get_if<CheckOut>(&event.what)) {
                   d.dispatch.push_back({.client = out->client, .group = 999, .local_steps = {}});
@@ -86,6 +88,12 @@ TEST(SchedulerDriverTest, FindsSpoiltCloses) {
               Contains(HasSubstr("not ascending")));
   EXPECT_THAT(close([](Close& c) { c.updates.push_back(100000); }),
               Contains(HasSubstr("never accepted")));
+  EXPECT_THAT(close([](Close& c) { c.coefficients.assign(c.updates.size(), 1.0); }),
+              Contains(HasSubstr("against its word")));
+  EXPECT_THAT(close([](Close& c) { c.coefficients.assign(c.updates.size() + 1, 1.0); }),
+              Contains(HasSubstr("one coefficient for each update")));
+  EXPECT_THAT(close([](Close& c) { c.coefficients.assign(c.updates.size(), -1.0); }),
+              Contains(HasSubstr("bad coefficient")));
   EXPECT_THAT(Violations([](const SchedulerEvent&, Decision& d) {
                 for (const Close& c : d.close) d.drop.push_back(c.updates[0]);
               }),

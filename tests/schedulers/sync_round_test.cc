@@ -7,6 +7,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "schedulers/scheduler_registry.h"
+#include "tests/testing/scheduler_host.h"
 #include "tests/testing/status_matchers.h"
 
 namespace tributary {
@@ -17,66 +18,15 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Optional;
 using ::testing::SizeIs;
+using ::tributary::test::At;
 using ::tributary::test::IsOk;
+using ::tributary::test::SchedulerHost;
 using ::tributary::test::StatusIs;
 
-absl::Time At(double seconds) { return absl::UnixEpoch() + absl::Seconds(seconds); }
-
-// Speaks to a scheduler as a host does: assigns work orders, answers closes with Published.
-class Host {
+class Host : public SchedulerHost {
  public:
   explicit Host(const SyncRoundOptions& options, uint64_t seed = 1)
-      : scheduler_(SyncRoundScheduler::Create(options, {.rng = Rng(seed)}).value()) {}
-
-  Decision Send(double at, decltype(SchedulerEvent::what) what) {
-    Decision decision = scheduler_->Handle({At(at), std::move(what)});
-    for (const Dispatch& d : decision.dispatch) {
-      orders_[d.client.value()] = {++last_order_, d.group};
-    }
-    return decision;
-  }
-  Decision In(double at, const std::string& client) { return Send(at, CheckIn{ClientId(client)}); }
-  Decision Out(double at, const std::string& client) {
-    return Send(at, CheckOut{ClientId(client)});
-  }
-  Decision Timer(double at) { return Send(at, TimerFired{}); }
-  Decision Update(double at, const std::string& client) {
-    const auto [order, group] = orders_.at(client);
-    return Send(at, UpdateAccepted{.client = ClientId(client),
-                                   .work_order = order,
-                                   .group = group,
-                                   .dispatched_at = {},
-                                   .local_steps = 1,
-                                   .num_examples = 1,
-                                   .base_version = 0});
-  }
-  Decision Lost(double at, const std::string& client) {
-    const auto [order, group] = orders_.at(client);
-    return Send(at, WorkLost{ClientId(client), order, group});
-  }
-  Decision Publish(double at, GroupId group) {
-    return Send(at, Published{.group = group, .version = ++version_});
-  }
-  // Clients "a", "b", … check in, and the timer fires.
-  std::vector<std::string> Start(double at, int clients) {
-    for (int i = 0; i < clients; ++i) In(at, std::string(1, static_cast<char>('a' + i)));
-    return Names(Timer(at));
-  }
-
-  static std::vector<std::string> Names(const Decision& decision) {
-    std::vector<std::string> names;
-    for (const Dispatch& d : decision.dispatch) names.push_back(d.client.value());
-    return names;
-  }
-  WorkOrderId Order(const std::string& client) const { return orders_.at(client).first; }
-  int64_t Stat(const char* name) const { return scheduler_->Stats().at(name).get<int64_t>(); }
-  Scheduler& scheduler() { return *scheduler_; }
-
- private:
-  std::unique_ptr<SyncRoundScheduler> scheduler_;
-  std::map<std::string, std::pair<WorkOrderId, GroupId>> orders_;
-  WorkOrderId last_order_ = 0;
-  Version version_ = 0;
+      : SchedulerHost(SyncRoundScheduler::Create(options, {.rng = Rng(seed)}).value()) {}
 };
 
 SyncRoundOptions Rounds(int64_t clients) {
@@ -126,7 +76,7 @@ TEST(SyncRoundTest, ClosesWithAscendingOrdersWhenAllHaveReportedAndWaitsForPubli
     EXPECT_EQ(host.In(12, client).wake_at, std::nullopt) << "no round before Published";
   }
   EXPECT_THAT(host.Timer(13).dispatch, IsEmpty());
-  EXPECT_EQ(host.Publish(14, 1).wake_at, At(14));
+  EXPECT_EQ(host.Publish(14).wake_at, At(14));
   const Decision next = host.Timer(14);
   EXPECT_THAT(next.dispatch, SizeIs(3));
   EXPECT_EQ(next.dispatch[0].group, 2);
@@ -155,7 +105,7 @@ TEST(SyncRoundTest, AnUpdateAtTheDeadlineIsInTime) {
   host.Update(100, cohort[1]);
   const Decision deadline = host.Timer(100);
   ASSERT_THAT(deadline.close, SizeIs(1));
-  EXPECT_THAT(deadline.close[0].updates, ElementsAre(host.Order(cohort[1])));
+  EXPECT_THAT(deadline.close[0].updates, ElementsAre(host.OrderOf(cohort[1]).id));
 }
 
 TEST(SyncRoundTest, AStragglersUpdateIsDroppedAndTheStragglerIsFreeAgain) {
@@ -165,11 +115,11 @@ TEST(SyncRoundTest, AStragglersUpdateIsDroppedAndTheStragglerIsFreeAgain) {
   const auto cohort = host.Start(0, 2);
   host.Update(50, cohort[0]);
   ASSERT_THAT(host.Timer(100).close, SizeIs(1));
-  host.Publish(100, 1);
+  host.Publish(100);
   host.In(100, cohort[0]);
   EXPECT_THAT(host.Timer(100).dispatch, IsEmpty()) << "the straggler is busy, so only one is idle";
   const Decision late = host.Update(120, cohort[1]);
-  EXPECT_THAT(late.drop, ElementsAre(host.Order(cohort[1])));
+  EXPECT_THAT(late.drop, ElementsAre(host.OrderOf(cohort[1]).id));
   EXPECT_THAT(late.close, IsEmpty());
   EXPECT_EQ(host.Stat("late_dropped"), 1);
   EXPECT_EQ(host.In(120, cohort[1]).wake_at, At(120));
@@ -184,7 +134,7 @@ TEST(SyncRoundTest, ARoundWithTooFewReportsFailsAndTheNextStarts) {
   host.Update(10, cohort[0]);
   const Decision failed = host.Timer(100);
   EXPECT_THAT(failed.close, IsEmpty());
-  EXPECT_THAT(failed.drop, ElementsAre(host.Order(cohort[0])));
+  EXPECT_THAT(failed.drop, ElementsAre(host.OrderOf(cohort[0]).id));
   EXPECT_THAT(failed.dispatch, SizeIs(3)) << "the three others are idle";
   EXPECT_EQ(failed.wake_at, At(200));
   EXPECT_EQ(host.Stat("failed_rounds"), 1);
@@ -317,7 +267,7 @@ TEST(SyncRoundTest, OnLossCloseFailsARoundThatCanNoLongerSucceed) {
   const auto cohort = host.Start(0, 4);
   host.Update(10, cohort[0]);
   const Decision failed = host.Lost(11, cohort[1]);
-  EXPECT_THAT(failed.drop, ElementsAre(host.Order(cohort[0])));
+  EXPECT_THAT(failed.drop, ElementsAre(host.OrderOf(cohort[0]).id));
   EXPECT_EQ(failed.wake_at, At(11)) << "two others are idle";
   EXPECT_THAT(host.Timer(11).dispatch, SizeIs(2));
 }
@@ -377,7 +327,7 @@ TEST(SyncRoundTest, LoadRefusesWhatSaveDidNotWriteAndStaysAsItWas) {
   bad.push_back(good);
   bad.back()["available"].push_back(bad.back()["available"][0]);
   for (const nlohmann::json& json : bad) {
-    if (json.is_object() && json.value("deadline_ns", nlohmann::json()) == -1) continue;
+    if (json.is_object() && json.value("deadline", nlohmann::json()) == -1) continue;
     EXPECT_THAT(host.scheduler().Load(json), StatusIs(absl::StatusCode::kDataLoss)) << json;
     EXPECT_EQ(host.scheduler().Save(), good);
   }

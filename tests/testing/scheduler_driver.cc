@@ -91,8 +91,14 @@ bool SchedulerDriver::Happens(const SchedulerEvent& event) {
     client.order.reset();
     client.available = update->available;
     client.checked_out = false;
-    PlanReturn(update->client, update->available ? absl::ZeroDuration()
-                                                 : absl::Milliseconds(rng_.UniformInt(60000)));
+    if (!update->available) {
+      PlanReturn(update->client, absl::Milliseconds(rng_.UniformInt(60000)));
+    } else if (rng_.Bernoulli(options_.departure)) {
+      Push(now_ + absl::Milliseconds(rng_.UniformInt(5000)), kPresence,
+           {.at = {}, .what = CheckOut{update->client}});
+    } else {
+      PlanReturn(update->client, absl::ZeroDuration());
+    }
   } else if (const auto* lost = std::get_if<WorkLost>(&event.what)) {
     Client& client = clients_[lost->client];
     client.order.reset();

@@ -32,7 +32,7 @@ struct FleetOptions {
   int64_t clients = 30;
   uint64_t seed = 1;
   double dropout = 0.1;     // share of work orders that are lost
-  double departure = 0.1;   // share of check-ins after which the client leaves for a while
+  double departure = 0.1;   // share of check-ins and updates after which it leaves for a while
   double vanishing = 0.0;   // share of lost orders after which the client never comes back
   double held_back = 0.05;  // share of updates after which the client may not go on at once
   double slowness = 10;     // the slowest client takes this many times as long as the fastest

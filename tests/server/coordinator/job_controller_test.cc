@@ -2,6 +2,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/coordinator/job_executor.h"
+#include "tests/server/coordinator/controller_host.h"
 
 namespace tributary {
 namespace {
@@ -20,106 +22,9 @@ using ::testing::IsNull;
 using ::testing::NotNull;
 using ::testing::Pair;
 using ::testing::UnorderedElementsAre;
-
-absl::Time At(double seconds) { return absl::UnixEpoch() + absl::Seconds(seconds); }
-
-JobSpec Spec(nlohmann::json changes = nlohmann::json::object()) {
-  nlohmann::json job = {{"name", "test"},
-                        {"model", {{"builtin", {{"name", "logistic"}}}}},
-                        {"train", {{"local_steps", 5}}},
-                        {"scheduler", {{"sync_round", {{"clients_per_round", 2}}}}},
-                        {"stop", {{"versions", 3}}}};
-  job.merge_patch(changes);
-  auto spec = ParseJobSpecJson(job.dump());
-  EXPECT_TRUE(spec.ok()) << spec.status();
-  return *std::move(spec);
-}
-
-// Plays the host: feeds events, sorts what comes out, answers publications on request.
-class Host {
- public:
-  explicit Host(JobSpec spec = Spec(), bool initial_model = false) {
-    auto made = JobController::Create(std::move(spec));
-    EXPECT_TRUE(made.ok()) << made.status();
-    controller = *std::move(made);
-    Take(controller->Start(At(0), initial_model));
-  }
-
-  // Feeds one event; then fires the timer for as long as it is due at the same time.
-  void Feed(double seconds, decltype(JobEvent::what) what) {
-    now = seconds;
-    Take(controller->Handle({At(seconds), std::move(what)}));
-    for (int i = 0; i < 10 && wake && *wake <= At(now); ++i) {
-      wake.reset();
-      Take(controller->Handle({At(now), event::TimerFired{}}));
-    }
-  }
-  void CheckIn(double seconds, const std::string& client, bool evaluate_only = false) {
-    Feed(seconds, event::ClientAvailable{ClientId(client), evaluate_only});
-  }
-  void Finish(double seconds, WorkOrderId id, int64_t examples = 10, int64_t steps = 5) {
-    const WorkOrder* order = controller->FindWork(id);
-    ASSERT_THAT(order, NotNull()) << id;
-    Feed(seconds, event::UpdateArrived{{.work_order = id,
-                                        .base_version = order->version,
-                                        .num_examples = examples,
-                                        .local_steps = steps,
-                                        .learning_rate = 0.1,
-                                        .loss = 1.5},
-                                       100});
-  }
-  void Report(double seconds, WorkOrderId id, int64_t examples, double accuracy) {
-    Feed(seconds, event::EvaluationArrived{id, examples, 1.0 - accuracy, accuracy});
-  }
-  void Published(double seconds) {
-    Feed(seconds, event::VersionPublished{controller->progress().version + 1, Sha256::Of("model"),
-                                          1.0, 0.5});
-  }
-  // Brings the job to version 0 with these clients idle.
-  void Begin(const std::vector<std::string>& clients) {
-    for (const auto& client : clients) CheckIn(0, client);
-    const WorkOrderId first = Out(WorkKind::kInitialise).at(0).id;
-    const std::string maker = Out(WorkKind::kInitialise).at(0).client.value();
-    Feed(0, event::ModelMade{first});
-    Published(0);
-    CheckIn(0, maker);
-  }
-
-  std::vector<WorkOrder> Out(WorkKind kind) const {
-    std::vector<WorkOrder> orders;
-    for (const WorkOrder& order : sent) {
-      if (order.kind == kind && controller->FindWork(order.id) != nullptr) orders.push_back(order);
-    }
-    return orders;
-  }
-  const JobProgress& progress() const { return controller->progress(); }
-
-  std::unique_ptr<JobController> controller;
-  double now = 0;
-  std::optional<absl::Time> wake;
-  std::vector<WorkOrder> sent;
-  std::vector<action::RecallWork> recalled;
-  std::vector<action::InstallModel> installs;
-  std::vector<action::PublishVersion> publications;
-  std::vector<WorkOrderId> dropped;
-  std::vector<action::RecordEvaluation> evaluations;
-  std::vector<JobState> states;
-
- private:
-  void Take(const std::vector<JobAction>& actions) {
-    for (const JobAction& action : actions) std::visit([this](const auto& a) { On(a); }, action);
-  }
-  void On(const action::SendWork& a) { sent.push_back(a.order); }
-  void On(const action::RecallWork& a) { recalled.push_back(a); }
-  void On(const action::InstallModel& a) { installs.push_back(a); }
-  void On(const action::PublishVersion& a) { publications.push_back(a); }
-  void On(const action::DropUpdate& a) { dropped.push_back(a.work_order); }
-  void On(const action::WakeAt& a) {
-    wake = a.at == absl::InfiniteFuture() ? std::nullopt : std::optional(a.at);
-  }
-  void On(const action::RecordEvaluation& a) { evaluations.push_back(a); }
-  void On(const action::SetState& a) { states.push_back(a.state); }
-};
+using ::tributary::test::At;
+using Host = ::tributary::test::ControllerHost;
+using ::tributary::test::Spec;
 
 std::vector<std::string> Clients(const std::vector<WorkOrder>& orders) {
   std::vector<std::string> names;
@@ -350,6 +255,93 @@ TEST(Evaluate, EveryoneIsAskedBeforeTrainingAgain) {
   EXPECT_THAT(Clients(host.Out(WorkKind::kTrain)), UnorderedElementsAre("a", "b"));
 }
 
+// ---- participation ---------------------------------------------------------------------
+
+nlohmann::json FedBuff(int64_t goal) {
+  return {{"scheduler", {{"sync_round", nullptr}, {"fedbuff", {{"goal", goal}}}}},
+          {"stop", {{"versions", 100}}}};
+}
+
+TEST(Participation, ClientsBeyondThePlacesTakeTurns) {
+  nlohmann::json changes = FedBuff(2);
+  changes["participation"] = {{"max_concurrency", 1}};
+  Host host(Spec(changes));
+  host.Begin({"a", "b"});
+  std::vector<std::string> turns;
+  for (int i = 1; i <= 4; ++i) {
+    const auto out = host.Out(WorkKind::kTrain);
+    ASSERT_EQ(out.size(), 1u);
+    turns.push_back(out[0].client.value());
+    host.Finish(i, out[0].id);
+    if (i % 2 == 0) host.Published(i);
+    host.CheckIn(i, turns.back());
+  }
+  EXPECT_NE(turns[0], turns[1]);
+  EXPECT_EQ(turns[0], turns[2]);
+  EXPECT_EQ(turns[1], turns[3]);
+}
+
+TEST(Participation, PlacesLimitASynchronousRoundToo) {
+  Host host(Spec({{"scheduler", {{"sync_round", {{"clients_per_round", 2}}}}},
+                  {"participation", {{"max_concurrency", 2}}}}));
+  host.Begin({"a", "b", "c", "d"});
+  EXPECT_EQ(host.Out(WorkKind::kTrain).size(), 2u);
+  std::set<std::string> heard;
+  for (int round = 1; round <= 2; ++round) {
+    for (const WorkOrder& order : host.Out(WorkKind::kTrain)) {
+      heard.insert(order.client.value());
+      host.Finish(round, order.id);
+      host.CheckIn(round, order.client.value());
+    }
+    host.Published(round);
+  }
+  EXPECT_EQ(heard.size(), 4u) << "those who wait come before those who have worked";
+}
+
+TEST(Participation, AClientRestsBetweenTwoOrders) {
+  Host host(Spec({{"participation", {{"min_interval_seconds", 60}}}}));
+  host.Begin({"a", "b"});
+  RunRound(host, 5);
+  EXPECT_THAT(host.Out(WorkKind::kTrain), IsEmpty());
+  EXPECT_EQ(host.controller->NotBefore(ClientId("a"), At(6)), At(65));
+  host.Wait(64.9);
+  EXPECT_THAT(host.Out(WorkKind::kTrain), IsEmpty());
+  host.Wait(65);
+  EXPECT_EQ(host.Out(WorkKind::kTrain).size(), 2u);
+}
+
+TEST(Participation, TrainingBeginsInsideTheWindowsAlone) {
+  nlohmann::json changes = FedBuff(1);
+  changes["participation"] = {{"windows", {{{"from", "00:10"}, {"to", "00:20"}}}}};
+  Host host(Spec(changes));
+  host.Begin({"a"});
+  host.Wait(599);
+  EXPECT_THAT(host.Out(WorkKind::kTrain), IsEmpty()) << "it is midnight";
+  host.Wait(600);
+  const auto out = host.Out(WorkKind::kTrain);
+  ASSERT_EQ(out.size(), 1u);
+  host.Finish(1300, out[0].id);
+  ASSERT_EQ(host.publications.size(), 1u) << "work that is out goes on when the window closes";
+  host.Published(1300);
+  host.CheckIn(1300, "a");
+  constexpr double kTomorrow = 86400;
+  host.Wait(kTomorrow + 599);
+  EXPECT_THAT(host.Out(WorkKind::kTrain), IsEmpty());
+  host.Wait(kTomorrow + 600);
+  EXPECT_EQ(host.Out(WorkKind::kTrain).size(), 1u);
+}
+
+TEST(Participation, AnIdleClientIsHeldBackWhenTheWindowCloses) {
+  Host host(Spec({{"participation", {{"windows", {{{"from", "00:00"}, {"to", "00:20"}}}}}}}));
+  host.Begin({"a"});
+  host.Wait(1200);  // one of the two clients that a round needs has waited in vain
+  host.CheckIn(1300, "b");
+  host.Wait(86399);
+  EXPECT_THAT(host.Out(WorkKind::kTrain), IsEmpty());
+  host.Wait(86400);
+  EXPECT_EQ(host.Out(WorkKind::kTrain).size(), 2u);
+}
+
 // ---- stop, pause, cancel ---------------------------------------------------------------
 
 struct StopCase {
@@ -478,6 +470,30 @@ TEST(Events, WhatIsNotAnEventIsRefused) {
     const auto event = JobEventFromJson(nlohmann::json::parse(text));
     EXPECT_EQ(event.status().code(), absl::StatusCode::kInvalidArgument) << text;
   }
+}
+
+TEST(Events, APublicationSaysWhatIsSpecialAboutIt) {
+  action::PublishVersion publication{.version = 4, .group = 2, .parts = {}};
+  publication.parts.push_back({.info = {.work_order = 7}, .client = ClientId("c"), .staleness = 3});
+  const nlohmann::json plain = ToJson(JobAction(publication), At(1));
+  EXPECT_EQ(plain.at("parts").at(0),
+            nlohmann::json({{"work_order", 7}, {"client", "c"}, {"staleness", 3}}));
+  for (const char* absent : {"mix_models", "beside_momentum"}) {
+    EXPECT_FALSE(plain.contains(absent)) << absent;
+  }
+  publication.given_coefficients = publication.mix_models = publication.beside_momentum = true;
+  publication.parts[0].coefficient = 0.25;
+  const nlohmann::json special = ToJson(JobAction(publication), At(1));
+  EXPECT_EQ(special.at("parts").at(0).at("coefficient"), 0.25);
+  EXPECT_EQ(special.at("mix_models"), true);
+  EXPECT_EQ(special.at("beside_momentum"), true);
+}
+
+TEST(Events, AnOrderSaysWhenItIsExpected) {
+  WorkOrder order{.id = 1, .client = ClientId("c"), .deadline = At(9)};
+  EXPECT_FALSE(ToJson(JobAction(action::SendWork{order}), At(0)).contains("expected"));
+  order.expected_at = At(5);
+  EXPECT_EQ(ToJson(JobAction(action::SendWork{order}), At(0)).at("expected"), 5000000000);
 }
 
 }  // namespace

@@ -1,16 +1,19 @@
 #include "server/coordinator/job_file.h"
 
+#include <set>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "schedulers/scheduler_registry.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 
 namespace tributary {
 namespace {
 
+using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 using ::tributary::test::IsOk;
@@ -80,7 +83,14 @@ TEST(JobFileJsonSchemaTest, CoversTheWholeFile) {
   const nlohmann::json& job = schema["properties"]["job"];
   EXPECT_EQ(job["required"],
             nlohmann::json::array({"name", "model", "train", "scheduler", "stop"}));
-  EXPECT_TRUE(job["properties"]["scheduler"]["oneOf"][0]["properties"].contains("sync_round"));
+  std::set<std::string> schedulers;
+  for (const nlohmann::json& one : job["properties"]["scheduler"]["oneOf"]) {
+    if (!one.contains("properties")) continue;
+    for (const auto& [name, options] : one["properties"].items()) schedulers.insert(name);
+  }
+  for (const auto& entry : SchedulerRegistry().entries()) {
+    EXPECT_THAT(schedulers, Contains(entry.name));
+  }
   EXPECT_EQ(schema["properties"]["simulation"]["type"], "object");
 }
 

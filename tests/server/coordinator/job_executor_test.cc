@@ -1,0 +1,235 @@
+#include "server/coordinator/job_executor.h"
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/store/store_registry.h"
+#include "tests/server/coordinator/controller_host.h"
+#include "tests/testing/params.h"
+#include "tests/testing/status_matchers.h"
+
+namespace tributary {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+using ::tributary::test::At;
+using ::tributary::test::ControllerHost;
+using ::tributary::test::FlatLayout;
+using ::tributary::test::IsOk;
+using ::tributary::test::MakeParams;
+using ::tributary::test::ParamsNear;
+using ::tributary::test::Spec;
+using ::tributary::test::StatusIs;
+
+const JobId kJob("job");
+
+class Payloads final : public UpdateSource {
+ public:
+  absl::StatusOr<std::string> Payload(WorkOrderId id) override {
+    const auto it = payloads.find(id);
+    if (it == payloads.end()) return absl::NotFoundError(absl::StrCat("no update ", id));
+    return it->second;
+  }
+  std::map<WorkOrderId, std::string> payloads;
+};
+
+// A store with a job of one layout, and an executor on it.
+class JobExecutorTest : public ::testing::Test {
+ protected:
+  void Start(nlohmann::json changes, const ParamVector& first) {
+    layout_ = first.layout();
+    spec_ = Spec(std::move(changes));
+    store_ = StoreRegistry().Create({.name = "memory", .options = {}, .position = {}}).value();
+    ASSERT_THAT(store_->PutJob({.id = kJob}), IsOk());
+    executor_ = JobExecutor::Create(spec_, kJob, store_.get()).value();
+    ASSERT_THAT(executor_->Install(first, At(0)), IsOk());
+  }
+  // An update of these values: delta, then buffers.
+  action::PublishVersion::Part Part(WorkOrderId id, Version base, std::vector<float> values,
+                                    double coefficient = 1) {
+    const auto codec = CreateCodec(spec_.codec).value();
+    updates_.payloads[id] =
+        EncodeUpdate(*codec, MakeParams(layout_, std::move(values)), {.layout = layout_});
+    return {.info = {.work_order = id, .base_version = base, .num_examples = 1, .local_steps = 1},
+            .client = ClientId("c"),
+            .staleness = newest_ - base,
+            .bytes = 0,
+            .coefficient = coefficient};
+  }
+  absl::Status Publish(action::PublishVersion what) {
+    what.version = newest_ + 1;
+    const auto published = executor_->Publish(what, updates_, At(1));
+    if (published.ok()) newest_ = published->version;
+    return published.status();
+  }
+  ParamVector Newest() { return store_->LoadModel(kJob, newest_).value(); }
+
+  LayoutPtr layout_;
+  JobSpec spec_;
+  Payloads updates_;
+  std::unique_ptr<ModelStore> store_;
+  std::unique_ptr<JobExecutor> executor_;
+  Version newest_ = 0;
+};
+
+TEST_F(JobExecutorTest, GivenCoefficientsAreNotDivided) {
+  Start(nlohmann::json::object(), MakeParams(FlatLayout(2, 1), {10, 20, 0}));
+  ASSERT_THAT(Publish({.parts = {Part(1, 0, {1, 2, 6}, 0.5), Part(2, 0, {4, 0, 8}, 0.25)},
+                       .given_coefficients = true}),
+              IsOk());
+  EXPECT_THAT(Newest(), ParamsNear({11.5, 21, 7}, 0)) << "buffers are the plain mean";
+}
+
+TEST_F(JobExecutorTest, MixingMeasuresFromTheCurrentModel) {
+  for (const bool mix : {true, false}) {
+    newest_ = 0;
+    Start(nlohmann::json::object(), MakeParams(FlatLayout(1), {5}));
+    for (WorkOrderId id = 1; id <= 3; ++id)
+      ASSERT_THAT(Publish({.parts = {Part(id, 0, {-1})}}), IsOk());
+    ASSERT_THAT(Newest(), ParamsNear({2}, 0));
+    // The client has trained 5 into 4; its base is three versions old.
+    ASSERT_THAT(
+        Publish({.parts = {Part(4, 0, {-1}, 0.5)}, .given_coefficients = true, .mix_models = mix}),
+        IsOk());
+    EXPECT_THAT(Newest(), ParamsNear({mix ? 3.0F : 1.5F}, 0)) << "halfway from 2 to 4, or −1/2";
+  }
+}
+
+TEST_F(JobExecutorTest, MixingTakesABaseThatIsGoneAsCurrent) {
+  Start({{"keep_versions", 2}}, MakeParams(FlatLayout(1), {5}));
+  for (WorkOrderId id = 1; id <= 3; ++id)
+    ASSERT_THAT(Publish({.parts = {Part(id, 0, {-1})}}), IsOk());
+  ASSERT_THAT(store_->LoadModel(kJob, 0).status(), StatusIs(absl::StatusCode::kNotFound));
+  ASSERT_THAT(
+      Publish({.parts = {Part(4, 0, {-1}, 0.5)}, .given_coefficients = true, .mix_models = true}),
+      IsOk());
+  EXPECT_THAT(Newest(), ParamsNear({1.5}, 0));
+}
+
+TEST_F(JobExecutorTest, ACloseBesideTheMomentumLeavesNoTraceInIt) {
+  const nlohmann::json momentum = {
+      {"aggregation", {{"optimizer", {{"momentum", {{"learning_rate", 1}, {"momentum", 0.5}}}}}}}};
+  Start(momentum, MakeParams(FlatLayout(1), {0}));
+  ASSERT_THAT(Publish({.parts = {Part(1, 0, {1})}}), IsOk());
+  ASSERT_THAT(Publish({.parts = {Part(2, 1, {8})}, .beside_momentum = true}), IsOk());
+  EXPECT_THAT(Newest(), ParamsNear({9}, 0)) << "1 + 8, nothing of the velocity";
+  ASSERT_THAT(Publish({.parts = {Part(3, 2, {1})}}), IsOk());
+  EXPECT_THAT(Newest(), ParamsNear({10.5}, 0)) << "the velocity is 0.5·1 + 1";
+}
+
+TEST_F(JobExecutorTest, GoesOnFromTheStoreAfterRestore) {
+  const nlohmann::json momentum = {{"aggregation", {{"optimizer", "momentum"}}}};
+  Start(momentum, MakeParams(FlatLayout(1), {0}));
+  ASSERT_THAT(Publish({.parts = {Part(1, 0, {1})}}), IsOk());
+  executor_ = JobExecutor::Create(spec_, kJob, store_.get()).value();
+  ASSERT_THAT(executor_->Restore(), IsOk());
+  ASSERT_THAT(Publish({.parts = {Part(2, 1, {0})}}), IsOk());
+  EXPECT_THAT(Newest(), ParamsNear({1.9}, 1e-6)) << "the velocity of 1 came back as 0.9";
+}
+
+TEST_F(JobExecutorTest, PublishesNothingWhenSomethingIsWrong) {
+  Start(nlohmann::json::object(), MakeParams(FlatLayout(1), {0}));
+  action::PublishVersion missing{.version = 1, .parts = {Part(1, 0, {1})}};
+  missing.parts[0].info.work_order = 7;
+  EXPECT_THAT(executor_->Publish(missing, updates_, At(1)).status(),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("7")));
+  EXPECT_THAT(executor_->Publish({.version = 5, .parts = {Part(1, 0, {1})}}, updates_, At(1)),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       HasSubstr("asked to publish version 5 after version 0")));
+  EXPECT_THAT(store_->ListVersions(kJob).value(), SizeIs(1));
+}
+
+// Controller, scheduler, executor and store together; the model is one number.
+class WholePathTest : public JobExecutorTest {
+ protected:
+  void Begin(nlohmann::json job, float first) {
+    job["scheduler"]["sync_round"] = nullptr;
+    job["stop"] = {{"versions", 100}};
+    Start(std::move(job), MakeParams(FlatLayout(1), {first}));
+    host_ = std::make_unique<ControllerHost>(spec_, /*initial_model=*/true);
+    host_->Published(0);
+    for (const char* client : {"a", "b"}) host_->CheckIn(0, client);
+    ASSERT_THAT(host_->Out(WorkKind::kTrain), SizeIs(2));
+  }
+  void Deliver(const std::string& client, float delta, double at = 1) {
+    for (const WorkOrder& order : host_->Out(WorkKind::kTrain)) {
+      if (order.client.value() != client) continue;
+      Part(order.id, order.version, {delta});
+      host_->Finish(at, order.id);
+      return PublishAll(at);
+    }
+    ADD_FAILURE() << client << " has no work";
+  }
+  void PublishAll(double at) {
+    for (; published_ < host_->publications.size(); ++published_) {
+      ASSERT_THAT(Publish(host_->publications[published_]), IsOk());
+      host_->Published(at);
+    }
+  }
+
+  size_t published_ = 0;
+  std::unique_ptr<ControllerHost> host_;
+};
+
+// w = 1, W = 3, alpha 0.6, τ = 3, s = (1 + τ)^(−0.5): α_t = 0.3 and w = 1.6.
+TEST_F(WholePathTest, FedAsyncMixesAStaleModel) {
+  Begin({{"scheduler", {{"fedasync", {{"alpha", 0.6}}}}}}, 1);
+  for (int i = 0; i < 3; ++i) Deliver("a", 0);
+  Deliver("b", 2);
+  EXPECT_EQ(newest_, 4);
+  EXPECT_THAT(Newest(), ParamsNear({1.6}, 1e-6));
+}
+
+// K = 2, deltas (1, τ 0) and (2, τ 3): w + (1·1 + 0.5·2)/2.
+TEST_F(WholePathTest, FedBuffWeighsByStalenessAndDividesByTheGoal) {
+  Begin({{"scheduler", {{"fedbuff", {{"goal", 2}}}}}}, 10);
+  for (int i = 0; i < 6; ++i) Deliver("a", 0);
+  EXPECT_EQ(newest_, 3);
+  Deliver("a", 1);
+  EXPECT_EQ(newest_, 3) << "never before the second upload";
+  Deliver("b", 2);
+  EXPECT_EQ(newest_, 4);
+  EXPECT_THAT(Newest(), ParamsNear({11}, 0));
+}
+
+// The second round: a's delta 1 in full, b's late delta 4 with s(1) = 1/√2, divided by 1 + 1/√2.
+TEST_F(WholePathTest, AFoldedUpdateIsDampedByTheCombineRule) {
+  const nlohmann::json rounds = {
+      {"clients_per_round", 2}, {"min_available", 2}, {"deadline_seconds", 100}, {"late", "fold"}};
+  Begin({{"scheduler", {{"deadline", rounds}}},
+         {"aggregation", {{"combine", {{"fedavg", {{"staleness", "polynomial"}}}}}}}},
+        0);
+  Deliver("a", 1);
+  host_->CheckIn(1, "a");
+  host_->Wait(100);
+  PublishAll(100);
+  EXPECT_THAT(Newest(), ParamsNear({1}, 0)) << "the deadline: a's update alone";
+  Deliver("b", 4, 120);
+  host_->CheckIn(120, "b");
+  Deliver("a", 1, 130);
+  host_->Wait(220);
+  PublishAll(220);
+  EXPECT_EQ(newest_, 2);
+  EXPECT_THAT(Newest(), ParamsNear({1 + 2.2426407F}, 1e-6));
+}
+
+TEST_F(WholePathTest, TieredMixesATiersModel) {
+  Begin({{"scheduler", {{"tiered", {{"tiers", 2}}}}}}, 0);
+  Deliver("a", 2);
+  Deliver("b", 4);  // the profile: the mean, 3
+  EXPECT_THAT(Newest(), ParamsNear({3}, 0));
+  for (const char* client : {"a", "b"}) host_->CheckIn(1, client);
+  Deliver("a", 1);  // 3 + (4 − 3)/2
+  EXPECT_THAT(Newest(), ParamsNear({3.5}, 0));
+  Deliver("b", 2);  // W = 5 from 3: 3.5 + (5 − 3.5)/2
+  EXPECT_THAT(Newest(), ParamsNear({4.25}, 0));
+}
+
+}  // namespace
+}  // namespace tributary

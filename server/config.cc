@@ -85,6 +85,11 @@ void CheckInConfig::Describe(config::Fields<CheckInConfig>& fields) {
       .Add("per_second", &CheckInConfig::per_second,
            "check-ins a second that the retry window aims at, in a large fleet")
       .GreaterThan(0);
+  fields
+      .Add("longest_rest_seconds", &CheckInConfig::longest_rest_seconds,
+           "longest absence told to a client that no job wants before some time")
+      .GreaterThan(0)
+      .Max(86400);
 }
 
 absl::Status CheckInConfig::Validate() const {

@@ -51,6 +51,7 @@ struct CheckInConfig {
   absl::Duration retry_min_seconds = absl::Milliseconds(200);
   absl::Duration retry_max_seconds = absl::Seconds(1);
   double per_second = 200;
+  absl::Duration longest_rest_seconds = absl::Hours(1);
 
   static void Describe(config::Fields<CheckInConfig>& fields);
   absl::Status Validate() const;

@@ -38,7 +38,8 @@ LiveOptions MakeLiveOptions(const ServerConfig& config) {
           .grace = config.check_in.grace_seconds,
           .retry_min = config.check_in.retry_min_seconds,
           .retry_max = config.check_in.retry_max_seconds,
-          .check_ins_per_second = config.check_in.per_second};
+          .check_ins_per_second = config.check_in.per_second,
+          .longest_rest = config.check_in.longest_rest_seconds};
 }
 
 }  // namespace

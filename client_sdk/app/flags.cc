@@ -59,7 +59,7 @@ std::string DefaultClientId() {
 std::variant<ClientFlags, int> ParseFlags(int argc, char** argv) {
   ClientFlags flags;
   std::string id = DefaultClientId();
-  std::optional<double> connect_timeout, exit_when_no_work;
+  std::optional<double> connect_timeout, exit_when_no_work, throttle;
   CLI::App app("Trains the built-in models on local data for a Tributary coordinator.",
                "tributary-client");
   app.footer(kExamples);
@@ -73,6 +73,11 @@ std::variant<ClientFlags, int> ParseFlags(int argc, char** argv) {
   app.add_flag("--evaluate-only", flags.options.evaluate_only,
                "evaluate on the held-out part of the data, never train");
   app.add_flag("--once", flags.once, "end after one work order of training (or evaluation)");
+  app.add_option(
+         "--throttle", throttle,
+         "train slowly: at least so many seconds per optimizer step, as 0.02; for tests and "
+         "demonstrations with clients of different speeds")
+      ->check(AboveZero());
   app.add_option("--exit-when-no-work", exit_when_no_work, "end after so many seconds without work")
       ->check(AboveZero());
   app.add_option("--connect-timeout", connect_timeout,
@@ -99,6 +104,7 @@ std::variant<ClientFlags, int> ParseFlags(int argc, char** argv) {
   } else if (flags.once) {
     flags.options.connect_limit = kOnceConnectLimit;
   }
+  if (throttle) flags.throttle = absl::Seconds(*throttle);
   if (exit_when_no_work) {
     flags.options.idle_limit = absl::Seconds(*exit_when_no_work);
     flags.options.once_limit = flags.options.idle_limit;

@@ -15,6 +15,7 @@ struct ClientFlags {
   std::string data;
   std::string partition;  // empty: all of the data
   bool once = false;
+  absl::Duration throttle;  // at least so long per optimizer step
   std::string log_level = "info";
   std::string log_format = "text";
 };

@@ -10,6 +10,7 @@
 #include "client_sdk/app/flags.h"
 #include "client_sdk/app/progress_view.h"
 #include "client_sdk/app/signals.h"
+#include "client_sdk/app/throttle.h"
 #include "client_sdk/client.h"
 #include "client_sdk/data/dataset_spec.h"
 #include "client_sdk/data/partition.h"
@@ -69,7 +70,7 @@ int Main(int argc, char** argv) {
     ended = trainer.status();
     if (trainer.ok()) {
       absl::StatusOr<std::unique_ptr<Client>> made =
-          Client::Create(flags.options, *std::move(trainer));
+          Client::Create(flags.options, Throttled(*std::move(trainer), flags.throttle, &clock));
       ended = made.status();
       if (made.ok()) client = *std::move(made);
     }

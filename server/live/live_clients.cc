@@ -1,6 +1,5 @@
-// Clients: enrolment, long-polled check-ins, signs of life.
+// Clients: enrolment, long-polled check-ins, what they are offered.
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -86,6 +85,10 @@ LiveHost::PollId LiveHost::CheckIn(const ClientId& id, absl::Duration max_wait,
   deps_.loop->Cancel(std::exchange(client.grace_timer, 0));
   client.poll = Poll{.id = poll, .timer = 0, .done = std::move(done)};
   Give(client);
+  if (const absl::Duration rest = Rest(client); rest > absl::ZeroDuration()) {
+    SendAway(client, rest);
+    return poll;
+  }
   Announce(client);
   if (!client.poll) return poll;
   const absl::Duration wait = std::clamp(max_wait, absl::ZeroDuration(), options_.max_wait);
@@ -125,16 +128,40 @@ RetryWindow LiveHost::Pace() const {
   return {options_.retry_min, std::max(options_.retry_max, longest)};
 }
 
+// How long no running job can have work for this idle client.
+absl::Duration LiveHost::Rest(const Client& client) const {
+  const absl::Time now = deps_.clock->Now();
+  absl::Time wanted_at = absl::InfiniteFuture();
+  for (const auto& [id, job] : jobs_) {
+    if (!job->ended()) {
+      wanted_at = std::min(wanted_at, job->controller->NotBefore(client.record.id, now));
+    }
+  }
+  const bool free = client.orders.empty() && !client.record.evaluate_only;
+  if (!free || wanted_at == absl::InfiniteFuture()) return absl::ZeroDuration();
+  return std::min(wanted_at - now, options_.longest_rest);
+}
+
+// Out of everybody's sight until it is back, so that nobody waits for it. All those for whom a
+// window opens at the same time come back spread out, as after any other answer without work.
+void LiveHost::SendAway(Client& client, absl::Duration rest) {
+  Gone(client.record.id);
+  AnswerPoll(client, RetryWindow{rest, rest + Pace().max_delay});
+}
+
 // A client that is between calls has until then to come back.
 void LiveHost::ArmGrace(Client& client, absl::Duration wait) {
   deps_.loop->Cancel(client.grace_timer);
   client.grace_timer = deps_.loop->PostAt(deps_.clock->Now() + wait, [this, id = client.record.id] {
-    Client& gone = clients_.at(id);
-    gone.grace_timer = 0;
-    for (auto& [job_id, job] : jobs_) {
-      if (job->presence.erase(id) > 0) Feed(*job, event::ClientGone{id});
-    }
+    clients_.at(id).grace_timer = 0;
+    Gone(id);
   });
+}
+
+void LiveHost::Gone(const ClientId& id) {
+  for (auto& [job_id, job] : jobs_) {
+    if (job->presence.erase(id) > 0) Feed(*job, event::ClientGone{id});
+  }
 }
 
 // ---- offering clients to jobs ----------------------------------------------------------
@@ -177,137 +204,6 @@ void LiveHost::Give(Client& client) {
                               .train_json = job.train_json,
                               .codec_json = job.codec_json,
                               .liveness = spec.liveness_seconds});
-}
-
-// ---- signs of life ---------------------------------------------------------------------
-
-LiveOrder* LiveHost::Confirm(LiveJob& job, const ClientId& client, WorkOrderId id) {
-  const auto it = job.orders.find(id);
-  if (it == job.orders.end() || it->second.order.client != client || !it->second.durable) {
-    return nullptr;
-  }
-  it->second.confirmed = true;
-  it->second.last_sign = deps_.clock->Now();
-  return &it->second;
-}
-
-void LiveHost::ExpectSign(const JobId& job, LiveOrder& order, absl::Duration patience) {
-  order.last_sign = deps_.clock->Now();
-  order.patience = patience;
-  deps_.loop->Cancel(order.timer);
-  order.timer = deps_.loop->PostAt(order.last_sign + patience,
-                                   [this, job, id = order.order.id] { CheckAlive(job, id); });
-}
-
-void LiveHost::CheckAlive(const JobId& job_id, WorkOrderId id) {
-  LiveJob& job = *FindJob(job_id);
-  LiveOrder& order = job.orders.at(id);
-  const absl::Time now = deps_.clock->Now();
-  if (order.upload) order.last_sign = std::max(order.last_sign, order.upload->last_sign());
-  if (verifying_.contains({job_id, id})) order.last_sign = now;
-  const absl::Time until = order.last_sign + order.patience;
-  if (now < until) {
-    order.timer = deps_.loop->PostAt(until, [this, job_id, id] { CheckAlive(job_id, id); });
-    return;
-  }
-  Client& client = clients_.at(order.order.client);
-  const bool given = order.given;
-  Fail(job, id, LossCause::kTimedOut,
-       absl::StrCat(given ? "no sign of life for " : "not fetched for ",
-                    absl::FormatDuration(order.patience)));
-  if (!client.poll) ArmGrace(client, options_.grace);
-}
-
-void LiveHost::ReportProgress(const ClientId& client, const JobId& job_id, WorkOrderId order,
-                              Callback<bool> go_on) {
-  const auto enrolled = Enrolled(client);
-  if (!enrolled.ok()) return go_on(enrolled.status());
-  const auto job = RequireJob(job_id);
-  if (!job.ok()) return go_on(job.status());
-  go_on(Confirm(**job, client, order) != nullptr);
-}
-
-void LiveHost::AbandonWork(const ClientId& client, const JobId& job_id, WorkOrderId order,
-                           const std::string& message, DoneCallback done) {
-  const auto enrolled = Enrolled(client);
-  if (!enrolled.ok()) return done(enrolled.status());
-  const auto job = RequireJob(job_id);
-  if (!job.ok()) return done(job.status());
-  if (Confirm(**job, client, order) != nullptr && !verifying_.contains({job_id, order})) {
-    Fail(**job, order, LossCause::kAbandoned, message);
-  }
-  journal_.AfterCommit([done = std::move(done)]() mutable { done(absl::OkStatus()); });
-}
-
-void LiveHost::ReportEvaluation(const EvaluationReport& report, Callback<ReportAnswer> done) {
-  const auto enrolled = Enrolled(report.client);
-  if (!enrolled.ok()) return done(enrolled.status());
-  const auto found = RequireJob(report.job);
-  if (!found.ok()) return done(found.status());
-  LiveJob& job = **found;
-  const event::EvaluationArrived& result = report.result;
-  const WorkOrderId id = result.work_order;
-  const auto answer = [&](ReportAnswer a) {
-    journal_.AfterCommit([a = std::move(a), done = std::move(done)]() mutable { done(a); });
-  };
-  if (const auto it = job.answered.find(id);
-      it != job.answered.end() && it->second == report.client) {
-    return answer({.counted = true});
-  }
-  const LiveOrder* order = Confirm(job, report.client, id);
-  if (order == nullptr || order->order.kind != WorkKind::kEvaluate) {
-    ++job.refused["unknown_work_order"];
-    return answer({.message = absl::StrCat("work order ", id, " is not out to this client")});
-  }
-  const auto refuse = [&](LossCause cause, std::string why) {
-    Fail(job, id, cause, why);
-    answer({.message = std::move(why)});
-  };
-  if (report.version != order->order.version) {
-    return refuse(LossCause::kWrongLayout, absl::StrCat("version: found ", report.version,
-                                                        ", asked was ", order->order.version));
-  }
-  if (result.num_examples < 1) {
-    return refuse(LossCause::kBadWeight,
-                  absl::StrCat("num_examples: found ", result.num_examples, ", at least 1"));
-  }
-  if (!std::isfinite(result.loss) || !std::isfinite(result.accuracy)) {
-    return refuse(LossCause::kNotFinite, "loss and accuracy must be finite");
-  }
-  job.answered[id] = report.client;
-  RemoveOrder(job, id);
-  Feed(job, result);
-  answer({.counted = true});
-}
-
-// ---- ends of orders --------------------------------------------------------------------
-
-void LiveHost::Fail(LiveJob& job, WorkOrderId id, LossCause cause, std::string message) {
-  const ClientId client = job.orders.at(id).order.client;
-  log::Info("work lost", {{"job", job.id().value()},
-                          {"client", client.value()},
-                          {"order", id},
-                          {"cause", LossCauseName(cause)},
-                          {"why", message}});
-  ++clients_.at(client).record.lost;
-  RemoveOrder(job, id);
-  Feed(job, event::WorkFailed{id, cause, std::move(message)});
-  RemoveSpooled(job.id(), {id});
-}
-
-void LiveHost::RemoveOrder(LiveJob& job, WorkOrderId id) {
-  const auto it = job.orders.find(id);
-  if (it == job.orders.end()) return;
-  const ClientId client_id = it->second.order.client;
-  Client& client = clients_.at(client_id);
-  std::erase(client.orders, std::pair(job.id(), id));
-  deps_.loop->Cancel(it->second.timer);
-  job.orders.erase(it);
-  deps_.loop->Post([this, client_id] {  // it may be waiting for this
-    Client& waiting = clients_.at(client_id);
-    Give(waiting);
-    Announce(waiting);
-  });
 }
 
 }  // namespace tributary

@@ -10,6 +10,7 @@
 #include "common/params/safetensors.h"
 #include "common/status_macros.h"
 #include "nlohmann/json.hpp"
+#include "server/coordinator/run_record.h"
 #include "server/store/durable_file.h"
 
 namespace tributary {
@@ -67,7 +68,8 @@ void LiveHost::Feed(LiveJob& job, decltype(JobEvent::what) what) {
   Pump();
 }
 
-// One event at a time: its actions are performed before the next event is handled.
+// One event at a time: it is journalled with the digest of what was decided on it, and its
+// actions are performed, before the next event is handled.
 void LiveHost::Pump() {
   if (pumping_) return;
   pumping_ = true;
@@ -75,9 +77,11 @@ void LiveHost::Pump() {
     const auto [job, event] = std::move(events_.front());
     events_.pop_front();
     if (job->ended()) continue;
-    journal_.Append(job->id(),
-                    ToJson(event).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-    for (const JobAction& action : job->controller->Handle(event)) Perform(*job, action);
+    const std::vector<JobAction> actions = job->controller->Handle(event);
+    nlohmann::json line = ToJson(event);
+    line["digest"] = job->digest.Add(event, actions);
+    journal_.Append(job->id(), ToLine(line));
+    for (const JobAction& action : actions) Perform(*job, action);
     Changed(*job);
   }
   pumping_ = false;
@@ -139,9 +143,7 @@ void LiveHost::On(LiveJob& job, const action::PublishVersion& a) {
           });
 }
 
-void LiveHost::On(LiveJob& job, const action::DropUpdate& a) {
-  RemoveSpooled(job.id(), {a.work_order});
-}
+void LiveHost::On(LiveJob& job, const action::DropUpdate& a) { Retire(job, {a.work_order}); }
 
 void LiveHost::On(LiveJob& job, const action::WakeAt& a) {
   deps_.loop->Cancel(job.wake_timer);
@@ -168,11 +170,12 @@ void LiveHost::On(LiveJob& job, const action::SetState& a) {
     job.executor = nullptr;  // and with it the model
     deps_.loop->Cancel(job.wake_timer);
   }
-  OnDisk([record = job.record, spool = deps_.spool, initial = job.InitialPath(options_.data_dir),
+  OnDisk([record = job.record, spool = deps_.spool, keep = job.keeps_updates(),
+          initial = job.InitialPath(options_.data_dir),
           ended = IsEnded(a.state)](ModelStore& store) -> absl::Status {
     TRIB_RETURN_IF_ERROR(store.PutJob(record));
     if (!ended) return absl::OkStatus();
-    TRIB_RETURN_IF_ERROR(RemoveFile(initial));
+    if (!keep) TRIB_RETURN_IF_ERROR(RemoveFile(initial));
     return spool->RemoveJob(record.id);
   });
 }
@@ -222,8 +225,9 @@ void LiveHost::Published(const JobId& id, const absl::StatusOr<event::VersionPub
                                     {"version", result->version},
                                     {"updates", used.size()},
                                     {"delta_norm", result->delta_norm}});
+    // Before the job may end by this: the version is in the store, so nobody needs them.
+    result->version == 0 ? RemoveSpooled(id, used) : Retire(job, used);
     Feed(job, *result);
-    RemoveSpooled(id, used);
   } else {
     log::Error("publishing failed", {{"job", id.value()}, {"error", result.status()}});
     Feed(job, event::PublishFailed{std::string(result.status().message())});

@@ -26,6 +26,7 @@
 
 #include "server/live/event_loop.h"
 #include "server/live/executor.h"
+#include "server/live/job_export.h"
 #include "server/live/journal_writer.h"
 #include "server/live/live_job.h"
 #include "server/live/live_types.h"
@@ -52,7 +53,8 @@ class LiveHost {
   void Enroll(Enrolment enrolment, DoneCallback done);
 
   using PollId = int64_t;
-  // Answered with work, or with a retry window after `max_wait`.
+  // Answered with work, or with a retry window: after `max_wait`, or at once if the participation
+  // limits of all running jobs keep the client from working now.
   PollId CheckIn(const ClientId& client, absl::Duration max_wait, Callback<CheckInAnswer> done);
   // The caller has gone: the poll is forgotten, its callback dropped.
   void CancelCheckIn(const ClientId& client, PollId poll);
@@ -89,6 +91,10 @@ class LiveHost {
   void Command(const JobId& job, event::Command::Verb verb, Callback<JobView> done);
   std::vector<ClientView> ListClients() const;  // by id
   absl::StatusOr<ClientView> GetClient(const ClientId& client) const;
+
+  // The job as it is now, running or ended. DataLoss: its journal cannot be read. The callback
+  // runs on the pool.
+  void ExportJob(const JobId& job, Callback<JobExport> done);
 
   // Takes no more work, answers every held poll, and calls back when nothing is under way.
   void Drain(EventLoop::Task done);
@@ -133,13 +139,16 @@ class LiveHost {
   void Beat();
   void CheckDrained();
 
-  // Clients and their orders (live_clients.cc).
+  // Clients and their orders (live_clients.cc, live_orders.cc).
   absl::StatusOr<Client*> Enrolled(const ClientId& client);
   void Announce(Client& client);
   void AnnounceAll();
   void Give(Client& client);
   void AnswerPoll(Client& client, CheckInAnswer answer);
   RetryWindow Pace() const;
+  absl::Duration Rest(const Client& client) const;
+  void SendAway(Client& client, absl::Duration rest);
+  void Gone(const ClientId& client);
   void ArmGrace(Client& client, absl::Duration wait);
   // The order if it is out and this client's; nullptr else. Its client shows that it has it.
   LiveOrder* Confirm(LiveJob& job, const ClientId& client, WorkOrderId order);
@@ -157,8 +166,10 @@ class LiveHost {
   void Judge(const UploadStream& stream, const absl::Status& status);
   void Accept(LiveJob& job, const UploadHeader& header);
   void RemoveSpooled(const JobId& job, std::vector<WorkOrderId> orders);
+  void Retire(const LiveJob& job, std::vector<WorkOrderId> orders);
+  std::string KeptPath(const LiveJob& job, WorkOrderId order) const;
 
-  // Jobs, and what a crash left of them (live_jobs.cc).
+  // Jobs (live_jobs.cc), and what a crash left of them (live_recovery.cc).
   LiveJob* FindJob(const JobId& job) const;
   absl::StatusOr<LiveJob*> RequireJob(const JobId& job) const;
   JobId NewJobId(const std::string& name) const;

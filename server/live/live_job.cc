@@ -73,9 +73,33 @@ class Follower {
   Replayed& to_;
 };
 
+std::string Section(const nlohmann::json& spec, const char* name) {
+  return spec.contains(name) ? spec.at(name).dump() : "null";
+}
+
 }  // namespace
 
+void LiveJob::FillSections() {
+  const auto spec = nlohmann::json::parse(record.spec_json, nullptr, false);
+  if (!spec.is_object()) return;
+  model_json = Section(spec, "model");
+  train_json = Section(spec, "train");
+  codec_json = Section(spec, "codec");
+}
+
 bool HasInitialModel(const JobSpec& spec) { return spec.model.initial.has_value(); }
+
+absl::StatusOr<JobEvent> ParseJournalLine(const std::string& line) {
+  const nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
+  if (json.is_discarded()) return absl::DataLossError("not JSON");
+  auto event = JobEventFromJson(json);
+  if (!event.ok()) return absl::DataLossError(event.status().message());
+  return event;
+}
+
+std::string JournalPlace(const JobId& job, size_t line) {
+  return absl::StrCat("journal of job ", job.value(), ", line ", line + 1);
+}
 
 absl::StatusOr<Replayed> Replay(const JobRecord& record, const std::vector<std::string>& journal) {
   TRIB_ASSIGN_OR_RETURN(JobSpec spec, ParseJobSpecJson(record.spec_json));
@@ -85,16 +109,12 @@ absl::StatusOr<Replayed> Replay(const JobRecord& record, const std::vector<std::
   Follower follower(replayed);
   follower.Follow(replayed.controller->Start(record.submitted_at, has_initial_model));
   for (size_t i = 0; i < journal.size(); ++i) {
-    const nlohmann::json line = nlohmann::json::parse(journal[i], nullptr, false);
-    const auto event = line.is_discarded()
-                           ? absl::StatusOr<JobEvent>(absl::DataLossError("not JSON"))
-                           : JobEventFromJson(line);
-    if (!event.ok()) {
-      return absl::DataLossError(absl::StrCat("journal of job ", record.id.value(), ", line ",
-                                              i + 1, ": ", event.status().message()));
-    }
+    const auto event = ParseJournalLine(journal[i]);
+    if (!event.ok()) return WithContext(event.status(), JournalPlace(record.id, i));
+    const std::vector<JobAction> actions = replayed.controller->Handle(*event);
+    replayed.digest.Add(*event, actions);
     follower.Follow(*event);
-    follower.Follow(replayed.controller->Handle(*event));
+    follower.Follow(actions);
   }
   return replayed;
 }

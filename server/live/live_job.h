@@ -10,6 +10,7 @@
 
 #include "server/coordinator/job_controller.h"
 #include "server/coordinator/job_executor.h"
+#include "server/coordinator/run_record.h"
 #include "server/live/event_loop.h"
 #include "server/live/live_types.h"
 #include "server/live/upload_stream.h"
@@ -34,8 +35,9 @@ struct LiveOrder {
 
 struct LiveJob {
   JobRecord record;
-  std::string model_json, train_json, codec_json;
+  std::string model_json, train_json, codec_json;  // of the spec, by FillSections
   std::unique_ptr<JobController> controller;
+  RunDigest digest;  // of all that the controller was told and answered
   // Belongs to the numerics lane; shared with the tasks that stand there.
   std::shared_ptr<JobExecutor> executor;
   LayoutPtr layout;  // null until version 0
@@ -60,16 +62,24 @@ struct LiveJob {
   bool changed = false;  // the watchers are about to be told
 
   const JobId& id() const { return record.id; }
+  void FillSections();
   bool ended() const { return controller == nullptr || IsEnded(controller->progress().state); }
-  // A first model on its way into the store.
+  bool keeps_updates() const { return controller != nullptr && controller->spec().keep_updates; }
+  // What keep_updates keeps.
+  std::string KeptDir(const std::string& data_dir) const {
+    return data_dir + "/updates/" + id().value();
+  }
+  // A first model on its way into the store; it stays there if updates are kept.
   std::string InitialPath(const std::string& data_dir) const {
-    return data_dir + "/initial/" + id().value() + ".safetensors";
+    return keeps_updates() ? KeptDir(data_dir) + "/" + kFirstModelFile
+                           : data_dir + "/initial/" + id().value() + ".safetensors";
   }
 };
 
 // What the journal of a job amounts to: the controller as it was, and what was under way.
 struct Replayed {
   std::unique_ptr<JobController> controller;
+  RunDigest digest;
   std::map<WorkOrderId, WorkOrder> orders;  // out
   std::map<WorkOrderId, ClientId> answered;
   std::map<WorkOrderId, ClientId> unused_updates;  // accepted, neither combined nor dropped
@@ -80,6 +90,11 @@ struct Replayed {
   absl::Time last_event = absl::InfinitePast();
   int64_t updates = 0;  // accepted
 };
+
+// DataLoss: not an event.
+absl::StatusOr<JobEvent> ParseJournalLine(const std::string& line);
+// "journal of job j-1, line 7", for errors; lines count from 0 here.
+std::string JournalPlace(const JobId& job, size_t line);
 
 // DataLoss naming the line that cannot be read. InvalidArgument from the spec.
 absl::StatusOr<Replayed> Replay(const JobRecord& record, const std::vector<std::string>& journal);

@@ -1,31 +1,15 @@
-// Jobs: submission, commands, views, and recovery at the start.
+// Jobs: submission, commands, views, exports.
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "common/params/safetensors.h"
 #include "common/status_macros.h"
-#include "nlohmann/json.hpp"
 #include "server/live/live_host.h"
+#include "server/store/durable_file.h"
 
 namespace tributary {
-namespace {
-
-std::string Section(const nlohmann::json& spec, const char* name) {
-  return spec.contains(name) ? spec.at(name).dump() : "null";
-}
-
-void FillSections(LiveJob& job) {
-  const auto spec = nlohmann::json::parse(job.record.spec_json, nullptr, false);
-  if (!spec.is_object()) return;
-  job.model_json = Section(spec, "model");
-  job.train_json = Section(spec, "train");
-  job.codec_json = Section(spec, "codec");
-}
-
-}  // namespace
 
 LiveJob* LiveHost::FindJob(const JobId& job) const {
   const auto it = jobs_.find(job);
@@ -84,8 +68,8 @@ void LiveHost::SubmitJob(Submission submission, Callback<JobId> done) {
   const std::string path = job->InitialPath(options_.data_dir);
   disk_.Run([this, job = std::move(job), initial = std::move(submission.initial), path,
              store = deps_.store, loop = deps_.loop, done = std::move(done)]() mutable {
-    absl::Status written;
-    if (!initial.empty()) written = WriteSafetensors(initial, path);
+    absl::Status written = CreateDirectory(path.substr(0, path.rfind('/')));
+    if (written.ok() && !initial.empty()) written = WriteSafetensors(initial, path);
     if (written.ok()) written = store->PutJob(job->record);
     loop->Post([this, job = std::move(job), written, done = std::move(done)]() mutable {
       Submitted(std::move(job), written, std::move(done));
@@ -102,7 +86,7 @@ void LiveHost::Submitted(std::unique_ptr<LiveJob> owned, const absl::Status& wri
   }
   LiveJob& job = *owned;
   jobs_[job.id()] = std::move(owned);
-  FillSections(job);
+  job.FillSections();
   log::Info("job submitted", {{"job", job.id().value()}});
   const bool has_initial_model = HasInitialModel(job.controller->spec());
   for (const JobAction& action :
@@ -192,106 +176,28 @@ void LiveHost::Command(const JobId& id, event::Command::Verb verb, Callback<JobV
       [this, found = *job, done = std::move(done)]() mutable { done(View(*found)); });
 }
 
-// ---- recovery --------------------------------------------------------------------------
-
-absl::Status LiveHost::Recover() {
-  TRIB_ASSIGN_OR_RETURN(const auto clients, deps_.store->ListClients());
-  for (const ClientRecord& client : clients) clients_[client.id].record = client;
-  TRIB_ASSIGN_OR_RETURN(const auto jobs, deps_.store->ListJobs());
-  for (const JobRecord& record : jobs) {
-    auto job = std::make_unique<LiveJob>();
-    job->record = record;
-    if (!record.request_id.empty()) submissions_[record.request_id] = record.id;
-    const absl::Status recovered = RecoverJob(*job);
-    LiveJob& kept = *(jobs_[record.id] = std::move(job));
-    if (recovered.ok()) continue;
-    log::Error("job not recovered", {{"job", record.id.value()}, {"error", recovered}});
-    kept.controller = nullptr;
-    kept.orders.clear();
-    kept.record.state = std::string(JobStateName(JobState::kFailed));
-    kept.record.reason = std::string(recovered.message());
-    TRIB_RETURN_IF_ERROR(deps_.store->PutJob(kept.record));
-  }
-  for (const JobRecord& record : jobs) Rejoin(*jobs_.at(record.id));
-  return CleanSpool();
-}
-
-absl::Status LiveHost::RecoverJob(LiveJob& job) {
-  TRIB_ASSIGN_OR_RETURN(const auto journal, deps_.store->ReadJournal(job.id()));
-  TRIB_ASSIGN_OR_RETURN(Replayed replayed, Replay(job.record, journal));
-  job.controller = std::move(replayed.controller);
-  job.answered = std::move(replayed.answered);
-  job.unused_updates = std::move(replayed.unused_updates);
-  FillSections(job);
-  TRIB_ASSIGN_OR_RETURN(const auto versions, deps_.store->ListVersions(job.id()));
-  for (const VersionRecord& version : versions) {
-    const auto evaluation = replayed.evaluations.find(version.version);
-    if (version.evaluation || evaluation == replayed.evaluations.end()) continue;
-    TRIB_RETURN_IF_ERROR(deps_.store->PutEvaluation(job.id(), evaluation->second));
-  }
-  if (!versions.empty()) {
-    TRIB_ASSIGN_OR_RETURN(const auto newest,
-                          deps_.store->OpenModel(job.id(), versions.back().version));
-    job.layout = newest->layout();
-    job.uplink_bytes_dense = static_cast<uint64_t>(replayed.updates * 4 * job.layout->size());
-  }
-  const JobProgress& progress = job.controller->progress();
-  if (const std::string state(JobStateName(progress.state)); state != job.record.state) {
-    job.record.state = state;
-    job.record.reason = progress.reason;
-    if (job.ended()) job.record.ended_at = replayed.last_event;
-    TRIB_RETURN_IF_ERROR(deps_.store->PutJob(job.record));
-  }
-  if (job.ended()) return absl::OkStatus();
-  TRIB_RETURN_IF_ERROR(MakeExecutor(job));
-  TRIB_RETURN_IF_ERROR(job.executor->Restore());
-  job.presence = std::move(replayed.presence);
-  for (auto& [id, order] : replayed.orders) job.orders[id].order = std::move(order);
-  job.publication = std::move(replayed.publication);
-  job.wake_at = replayed.wake_at;
-  log::Info("job recovered", {{"job", job.id().value()},
-                              {"version", progress.version},
-                              {"events", journal.size()},
-                              {"orders", job.orders.size()}});
-  return absl::OkStatus();
-}
-
-// Takes up what was under way: orders stay valid, timers are set again, a publication that
-// was not answered is made again (or found made).
-void LiveHost::Rejoin(LiveJob& job) {
-  if (job.ended()) return;
-  const absl::Duration liveness = job.controller->spec().liveness_seconds;
-  std::vector<WorkOrderId> doubled;
-  for (auto& [id, order] : job.orders) {
-    order.durable = true;
-    Client& client = clients_[order.order.client];
-    client.record.id = order.order.client;
-    if (!client.orders.empty()) doubled.push_back(id);
-    client.orders.emplace_back(job.id(), id);
-    ExpectSign(job.id(), order, std::max(liveness, options_.grace));
-  }
-  for (const WorkOrderId id : doubled) {
-    Fail(job, id, LossCause::kAbandoned, "the client works for another job");
-  }
-  for (const auto& [client_id, idle] : job.presence) {
-    Client& client = clients_[client_id];
-    client.record.id = client_id;
-    ArmGrace(client, Pace().max_delay + options_.grace);
-  }
-  if (job.wake_at != absl::InfiniteFuture()) On(job, action::WakeAt{job.wake_at});
-  std::visit([&](const auto& publication) { On(job, publication); }, job.publication);
-}
-
-absl::Status LiveHost::CleanSpool() {
-  TRIB_ASSIGN_OR_RETURN(const auto spooled, deps_.spool->List());
-  for (const Spool::Entry& entry : spooled) {
-    const LiveJob* const job = FindJob(entry.job);
-    const bool wanted =
-        job != nullptr && !job->ended() &&
-        (job->unused_updates.contains(entry.work_order) || job->orders.contains(entry.work_order));
-    if (!wanted) TRIB_RETURN_IF_ERROR(deps_.spool->Remove(entry.job, entry.work_order));
-  }
-  return absl::OkStatus();
+void LiveHost::ExportJob(const JobId& id, Callback<JobExport> done) {
+  const auto job = RequireJob(id);
+  if (!job.ok()) return done(job.status());
+  // On the disk lane, so that every update that the journal calls combined is where it is kept.
+  journal_.AfterCommit([this, record = (*job)->record, layout = (*job)->layout,
+                        kept_dir = (*job)->KeptDir(options_.data_dir),
+                        done = std::move(done)]() mutable {
+    disk_.Run([record = std::move(record), layout = std::move(layout),
+               kept_dir = std::move(kept_dir), deps = deps_, done = std::move(done)]() mutable {
+      auto journal = deps.store->ReadJournal(record.id);
+      if (!journal.ok()) return done(journal.status());
+      auto kept = ListKept(kept_dir);
+      if (!kept.ok()) return done(kept.status());
+      deps.pool->Run([record = std::move(record), layout = std::move(layout),
+                      journal = *std::move(journal), kept = *std::move(kept), clock = deps.clock,
+                      done = std::move(done)]() mutable {
+        auto made = MakeExport(record, journal, layout, clock->Now());
+        if (made.ok()) made->kept = std::move(kept);
+        done(std::move(made));
+      });
+    });
+  });
 }
 
 }  // namespace tributary

@@ -34,6 +34,9 @@ struct LiveOptions {
   absl::Duration retry_min = absl::Milliseconds(200);
   absl::Duration retry_max = absl::Seconds(1);
   double check_ins_per_second = 200;  // the retry window widens to keep below it
+  // A client that no job wants before some time is told to stay away until then, but at most so
+  // long: a new job may want it earlier.
+  absl::Duration longest_rest = absl::Hours(1);
 };
 
 struct Enrolment {

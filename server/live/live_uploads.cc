@@ -247,7 +247,8 @@ void LiveHost::Accept(LiveJob& job, const UploadHeader& header) {
                                 {"bytes", header.total_bytes}});
   if (first_model) return Feed(job, event::ModelMade{id});
   job.uplink_bytes_dense += static_cast<uint64_t>(job.layout->size()) * sizeof(float);
-  Feed(job, event::UpdateArrived{header.info, static_cast<int64_t>(header.total_bytes)});
+  Feed(job, event::UpdateArrived{header.info, static_cast<int64_t>(header.total_bytes),
+                                 header.checksum});
 }
 
 void LiveHost::RemoveSpooled(const JobId& job, std::vector<WorkOrderId> orders) {
@@ -256,6 +257,22 @@ void LiveHost::RemoveSpooled(const JobId& job, std::vector<WorkOrderId> orders) 
     for (const WorkOrderId order : orders) all.Update(spool->Remove(job, order));
     return all;
   });
+}
+
+// Accepted updates whose time is over.
+void LiveHost::Retire(const LiveJob& job, std::vector<WorkOrderId> orders) {
+  if (!job.keeps_updates()) return RemoveSpooled(job.id(), std::move(orders));
+  std::vector<std::pair<WorkOrderId, std::string>> files;
+  for (const WorkOrderId order : orders) files.emplace_back(order, KeptPath(job, order));
+  OnDisk([id = job.id(), files = std::move(files), spool = deps_.spool](ModelStore&) {
+    absl::Status all;
+    for (const auto& [order, path] : files) all.Update(spool->Keep(id, order, path));
+    return all;
+  });
+}
+
+std::string LiveHost::KeptPath(const LiveJob& job, WorkOrderId order) const {
+  return absl::StrCat(job.KeptDir(options_.data_dir), "/", UpdateFile(order));
 }
 
 // ---- models out ------------------------------------------------------------------------

@@ -86,6 +86,15 @@ absl::Status CheckWriter(const SpooledUpload& upload, int64_t writer)
                                          upload.removed ? " was removed" : " was taken over"));
 }
 
+absl::Status RemoveFiles(SpooledUpload& upload) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upload.mu) {
+  upload.file = File();
+  TRIB_RETURN_IF_ERROR(RemoveFile(upload.CompletePath()));
+  TRIB_RETURN_IF_ERROR(RemoveFile(upload.PartialPath()));
+  TRIB_RETURN_IF_ERROR(RemoveFile(upload.HeaderPath()));
+  upload.removed = true;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 UploadFile::UploadFile(std::shared_ptr<SpooledUpload> upload, int64_t writer, uint64_t resumed_at)
@@ -270,22 +279,32 @@ absl::StatusOr<std::vector<Spool::Entry>> Spool::List() const {
   return entries;
 }
 
-absl::Status Spool::Remove(const JobId& job, WorkOrderId work_order) {
-  const Key key = {job, work_order};
-  const UploadPtr upload = Find(key);
+absl::Status Spool::Keep(const JobId& job, WorkOrderId work_order, const std::string& path) {
+  const UploadPtr upload = Find({job, work_order});
   if (upload == nullptr) return absl::OkStatus();
-  MutexLock upload_lock(upload->mu);
+  MutexLock lock(upload->mu);
+  if (upload->removed || !upload->complete) return absl::OkStatus();
+  TRIB_RETURN_IF_ERROR(RenameFile(upload->CompletePath(), path));
+  TRIB_RETURN_IF_ERROR(RemoveFiles(*upload));
+  Unreserve({job, work_order});
+  return absl::OkStatus();
+}
+
+absl::Status Spool::Remove(const JobId& job, WorkOrderId work_order) {
+  const UploadPtr upload = Find({job, work_order});
+  if (upload == nullptr) return absl::OkStatus();
+  MutexLock lock(upload->mu);
   if (upload->removed) return absl::OkStatus();
-  upload->file = File();
-  TRIB_RETURN_IF_ERROR(RemoveFile(upload->CompletePath()));
-  TRIB_RETURN_IF_ERROR(RemoveFile(upload->PartialPath()));
-  TRIB_RETURN_IF_ERROR(RemoveFile(upload->HeaderPath()));
-  upload->removed = true;
+  TRIB_RETURN_IF_ERROR(RemoveFiles(*upload));
+  Unreserve({job, work_order});
+  return absl::OkStatus();
+}
+
+void Spool::Unreserve(const Key& key) {
   MutexLock lock(mu_);
   const auto found = uploads_.find(key);
   reserved_bytes_ -= found->second.reserved_bytes;
   uploads_.erase(found);
-  return absl::OkStatus();
 }
 
 absl::Status Spool::RemoveJob(const JobId& job) {

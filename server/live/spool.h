@@ -90,6 +90,10 @@ class Spool {
   // The complete uploads, by job and work order: what a restarted coordinator has to count.
   absl::StatusOr<std::vector<Entry>> List() const;
 
+  // Moves the payload of a complete upload to `path`, on the same file system, and forgets the
+  // upload. OK if there is none.
+  absl::Status Keep(const JobId& job, WorkOrderId work_order, const std::string& path);
+
   // Forget an upload, complete or not, or all of a job. OK if there is none.
   absl::Status Remove(const JobId& job, WorkOrderId work_order);
   absl::Status RemoveJob(const JobId& job);
@@ -110,6 +114,7 @@ class Spool {
   absl::Status RecoverJob(const JobId& job);
   absl::Status RecoverUpload(const Key& key, bool complete);
   UploadPtr Find(const Key& key) const;
+  void Unreserve(const Key& key);
   // The upload, new or known, with its share of the quota set to `bytes`.
   absl::StatusOr<UploadPtr> Reserve(const Key& key, uint64_t bytes);
 

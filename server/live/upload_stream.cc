@@ -10,12 +10,6 @@ namespace {
 
 constexpr uint64_t kSyncEveryBytes = uint64_t{8} << 20;
 
-// What the spool compares to tell whether a later header speaks of the same bytes.
-std::string Identity(const UploadHeader& header) {
-  return absl::StrCat(absl::Hex(header.checksum.high, absl::kZeroPad16),
-                      absl::Hex(header.checksum.low, absl::kZeroPad16));
-}
-
 }  // namespace
 
 UploadStream::UploadStream(UploadHeader header, Executor* pool, Spool* spool, const Clock* clock)
@@ -49,8 +43,9 @@ void UploadStream::Finish(Callback<uint64_t> done) {
 }
 
 absl::StatusOr<uint64_t> UploadStream::DoOpen() {
-  auto file =
-      spool_->Begin(header_.job, header_.info.work_order, header_.total_bytes, Identity(header_));
+  // The spool compares checksums to tell whether a later header speaks of the same bytes.
+  auto file = spool_->Begin(header_.job, header_.info.work_order, header_.total_bytes,
+                            header_.checksum.ToHex());
   if (absl::IsAlreadyExists(file.status())) {
     was_complete_ = true;
     return header_.total_bytes;

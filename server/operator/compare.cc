@@ -1,12 +1,13 @@
 #include "server/operator/compare.h"
 
-#include <fstream>
-#include <set>
+#include <functional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/cli/format.h"
 #include "common/status_macros.h"
+#include "simulator/report/comparison.h"
+#include "simulator/report/report.h"
 
 namespace tributary::op {
 namespace {
@@ -17,166 +18,115 @@ using cli::FormatTable;
 
 using nlohmann::json;
 
-// The value at a JSON pointer if it is of a number, else null.
-json NumberAt(const json& summary, const char* pointer) {
-  const json::json_pointer at(pointer);
-  return summary.contains(at) && summary.at(at).is_number() ? summary.at(at) : json();
+using Rows = std::vector<std::vector<std::string>>;
+using Formatter = std::function<std::string(double)>;
+
+std::string Integer(double value) { return absl::StrFormat("%.0f", value); }
+std::string OneDigit(double value) { return absl::StrFormat("%.1f", value); }
+std::string FourDigits(double value) { return absl::StrFormat("%.4f", value); }
+
+// A figure, or a group's "median (min..max)"; "-" for what is not there.
+std::string Text(const json& value, const Formatter& format) {
+  if (value.is_number()) return format(value.get<double>());
+  if (!value.is_object()) return "-";
+  const json &min = value["min"], &median = value["median"], &max = value["max"];
+  if (min == max) return Text(median, format);
+  return absl::StrCat(Text(median, format), " (", Text(min, format), "..", Text(max, format), ")");
 }
 
-json Seconds(const json& object) {
-  const json seconds = NumberAt(object, "/virtual_seconds");
-  return seconds.is_null() ? NumberAt(object, "/wall_seconds") : seconds;
-}
-
-json Ratio(const json& value, const json& base) {
-  if (value.is_null() || base.is_null() || base.get<double>() == 0) return json();
-  return value.get<double>() / base.get<double>();
-}
-
-json Difference(const json& value, const json& base) {
-  if (value.is_null() || base.is_null()) return json();
-  return value.get<double>() - base.get<double>();
-}
-
-absl::StatusOr<json> ReadSummary(const std::string& directory) {
-  const std::string path = absl::StrCat(directory, "/summary.json");
-  std::ifstream file(path);
-  if (!file) {
-    return absl::NotFoundError(
-        absl::StrCat(path, ": no such file; is it a run's --out directory?"));
-  }
-  json summary = json::parse(file, nullptr, /*allow_exceptions=*/false);
-  if (!summary.is_object()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": is not a JSON object"));
-  }
-  for (const char* key : {"/versions", "/final/accuracy"}) {
-    if (NumberAt(summary, key).is_null()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path, ": ", key, " is missing or not a number"));
-    }
-  }
-  return summary;
-}
-
-json Run(const std::string& directory, const json& summary) {
-  return {{"dir", directory},
-          {"name", summary.value("name", "")},
-          {"accuracy", NumberAt(summary, "/final/accuracy")},
-          {"loss", NumberAt(summary, "/final/loss")},
-          {"best_accuracy", NumberAt(summary, "/best/accuracy")},
-          {"versions", NumberAt(summary, "/versions")},
-          {"updates", NumberAt(summary, "/updates")},
-          {"seconds", Seconds(summary)},
-          {"uplink_bytes", NumberAt(summary, "/uplink_bytes")},
-          {"downlink_bytes", NumberAt(summary, "/downlink_bytes")}};
-}
-
-// A run's first time at `accuracy`; nulls if it never got there or does not list it.
-json FirstTime(const std::string& directory, const json& summary, double accuracy) {
-  json reached = json::object();
-  for (const json& target : summary.value("targets", json::array())) {
-    if (NumberAt(target, "/accuracy") == accuracy) reached = target;
-  }
-  return {{"dir", directory},
-          {"version", NumberAt(reached, "/version")},
-          {"seconds", Seconds(reached)},
-          {"uplink_bytes", NumberAt(reached, "/uplink_bytes")}};
-}
-
-void AddRatios(json& runs, const std::vector<std::string>& keys) {
-  const json first = runs.front();
-  for (json& run : runs) {
-    for (const std::string& key : keys) run[key + "_ratio"] = Ratio(run[key], first[key]);
-  }
-}
-
-std::string Text(const json& value, int digits) {
-  return value.is_null() ? "-" : absl::StrFormat("%.*f", digits, value.get<double>());
-}
-
-std::string Percent(const json& value) {
-  return value.is_null() ? "-" : FormatPercent(value.get<double>());
-}
-
-std::string Integer(const json& value) { return value.is_null() ? "-" : value.dump(); }
-
-std::string WithRatio(const std::string& text, const json& ratio) {
+// The figure `key` of an entry, and its ratio to the first entry.
+std::string WithRatio(const json& entry, const std::string& key, const Formatter& format) {
+  const std::string text = Text(entry[key], format);
+  const json& ratio = entry[key + "_ratio"];
   return ratio.is_null() ? text : absl::StrFormat("%s (x%.2f)", text, ratio.get<double>());
 }
 
-std::string SecondsText(const json& run) {
-  return WithRatio(Text(run["seconds"], 1), run["seconds_ratio"]);
+std::vector<std::string> Figures(const json& entry) {
+  return {Text(entry["accuracy"], FormatPercent),
+          Text(entry["best_accuracy"], FormatPercent),
+          Text(entry["loss"], FourDigits),
+          Text(entry["versions"], Integer),
+          Text(entry["updates"], Integer),
+          WithRatio(entry, "seconds", OneDigit),
+          WithRatio(entry, "uplink_bytes", FormatBytes)};
 }
 
-std::string BytesText(const json& run) {
-  const json& bytes = run["uplink_bytes"];
-  return WithRatio(bytes.is_null() ? "-" : FormatBytes(bytes.get<double>()),
-                   run["uplink_bytes_ratio"]);
+void AddRow(Rows& rows, std::vector<std::string> head, const std::vector<std::string>& figures) {
+  head.insert(head.end(), figures.begin(), figures.end());
+  rows.push_back(std::move(head));
 }
+
+const std::vector<std::string> kFigureHeads = {"ACCURACY", "BEST",    "LOSS",  "VERSIONS",
+                                               "UPDATES",  "SECONDS", "UPLINK"};
 
 std::string RunsTable(const json& runs) {
-  std::vector<std::vector<std::string>> rows = {
-      {"RUN", "ACCURACY", "BEST", "LOSS", "VERSIONS", "UPDATES", "SECONDS", "UPLINK"}};
-  for (const json& run : runs) {
-    rows.push_back({run["dir"], Percent(run["accuracy"]), Percent(run["best_accuracy"]),
-                    Text(run["loss"], 4), Integer(run["versions"]), Integer(run["updates"]),
-                    SecondsText(run), BytesText(run)});
+  Rows rows;
+  AddRow(rows, {"RUN"}, kFigureHeads);
+  for (const json& run : runs) AddRow(rows, {run["dir"]}, Figures(run));
+  return FormatTable(rows);
+}
+
+std::string GroupsTable(const json& groups) {
+  Rows rows;
+  AddRow(rows, {"MEDIAN (RANGE)", "RUNS"}, kFigureHeads);
+  for (const json& group : groups) {
+    AddRow(rows, {group["label"], absl::StrCat(group["dirs"].size())}, Figures(group));
   }
   return FormatTable(rows);
 }
 
-std::string TargetTable(const json& target) {
-  std::vector<std::vector<std::string>> rows = {
-      {absl::StrCat("TO ", Percent(target["accuracy"])), "VERSION", "SECONDS", "UPLINK"}};
-  for (const json& run : target["runs"]) {
-    const bool reached = !run["version"].is_null();
-    rows.push_back({run["dir"],
-                    reached ? WithRatio(Integer(run["version"]), run["version_ratio"]) : "never",
-                    SecondsText(run), BytesText(run)});
+std::vector<std::string> FirstTime(const json& entry) {
+  const json& version = entry["version"];
+  const bool reached = !version.is_null() && !(version.is_object() && version["median"].is_null());
+  return {reached ? WithRatio(entry, "version", Integer) : "never",
+          WithRatio(entry, "seconds", OneDigit), WithRatio(entry, "uplink_bytes", FormatBytes)};
+}
+
+std::string TargetTable(const json& target, bool grouped) {
+  Rows rows;
+  const std::string title = absl::StrCat("TO ", Text(target["accuracy"], FormatPercent));
+  if (!grouped) {
+    rows.push_back({title, "VERSION", "SECONDS", "UPLINK"});
+    for (const json& run : target["runs"]) AddRow(rows, {run["dir"]}, FirstTime(run));
+    return FormatTable(rows);
+  }
+  rows.push_back({title, "REACHED", "VERSION", "SECONDS", "UPLINK"});
+  for (const json& group : target["groups"]) {
+    const std::string share =
+        absl::StrCat(group["reached"].get<int64_t>(), " of ", group["of"].get<int64_t>());
+    AddRow(rows, {group["label"], share}, FirstTime(group));
   }
   return FormatTable(rows);
+}
+
+void PrintTables(std::ostream& out, const json& comparison) {
+  const json& groups = comparison["groups"];
+  const bool grouped = groups.size() < comparison["runs"].size();
+  out << RunsTable(comparison["runs"]);
+  if (grouped) out << "\n" << GroupsTable(groups);
+  for (const json& target : comparison["targets"]) out << "\n" << TargetTable(target, grouped);
+}
+
+absl::Status WriteComparison(const std::vector<std::string>& directories, const std::string& path) {
+  TRIB_ASSIGN_OR_RETURN(const std::string html, report::ComparisonPage(directories));
+  return report::WritePage(html, path);
 }
 
 }  // namespace
 
-absl::StatusOr<json> Compare(const std::vector<std::string>& directories) {
-  std::vector<json> summaries;
-  std::set<double> accuracies;
-  json runs = json::array();
-  for (const std::string& directory : directories) {
-    TRIB_ASSIGN_OR_RETURN(json summary, ReadSummary(directory));
-    for (const json& target : summary.value("targets", json::array())) {
-      const json accuracy = NumberAt(target, "/accuracy");
-      if (!accuracy.is_null()) accuracies.insert(accuracy.get<double>());
-    }
-    runs.push_back(Run(directory, summary));
-    summaries.push_back(std::move(summary));
-  }
-  const json base = runs.front()["accuracy"];
-  for (json& run : runs) run["accuracy_difference"] = Difference(run["accuracy"], base);
-  AddRatios(runs, {"versions", "seconds", "uplink_bytes", "downlink_bytes"});
-
-  json targets = json::array();
-  for (const double accuracy : accuracies) {
-    json reached = json::array();
-    for (size_t i = 0; i < directories.size(); ++i) {
-      reached.push_back(FirstTime(directories[i], summaries[i], accuracy));
-    }
-    AddRatios(reached, {"version", "seconds", "uplink_bytes"});
-    targets.push_back({{"accuracy", accuracy}, {"runs", std::move(reached)}});
-  }
-  return json{{"runs", std::move(runs)}, {"targets", std::move(targets)}};
-}
-
-ExitCode CompareRuns(const Console& console, const std::vector<std::string>& directories) {
-  const auto comparison = Compare(directories);
+ExitCode CompareRuns(const Console& console, const std::vector<std::string>& directories,
+                     const std::string& page) {
+  const auto comparison = report::Compare(directories);
   if (!comparison.ok()) return console.Fail(comparison.status(), ExitCode::kFailed);
   if (console.json) {
     console.PrintJson(*comparison);
-    return ExitCode::kDone;
+  } else {
+    PrintTables(console.out, *comparison);
   }
-  console.out << RunsTable((*comparison)["runs"]);
-  for (const json& target : (*comparison)["targets"]) console.out << "\n" << TargetTable(target);
+  if (page.empty()) return ExitCode::kDone;
+  const absl::Status written = WriteComparison(directories, page);
+  if (!written.ok()) return console.Fail(written, ExitCode::kFailed);
+  if (!console.json) console.out << "\npage: " << page << "\n";
   return ExitCode::kDone;
 }
 

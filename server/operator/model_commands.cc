@@ -1,14 +1,7 @@
 #include "server/operator/model_commands.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
 #include <map>
 #include <memory>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -21,6 +14,8 @@
 #include "common/params/safetensors.h"
 #include "common/status_macros.h"
 #include "server/operator/messages.h"
+#include "server/operator/new_file.h"
+#include "server/operator/transfer.h"
 
 namespace tributary::op {
 namespace {
@@ -28,52 +23,6 @@ namespace {
 using cli::FormatBytes;
 using cli::FormatPercent;
 using cli::FormatTable;
-
-constexpr int kFailuresInARow = 5;  // without a byte between them
-constexpr absl::Duration kPauseAfterFailure = absl::Seconds(1);
-
-absl::Status FileError(const std::string& path) {
-  return absl::FailedPreconditionError(absl::StrCat(path, ": ", std::strerror(errno)));
-}
-
-// A file under a temporary name until Commit; removed if that never happens.
-class NewFile {
- public:
-  explicit NewFile(std::string path) : path_(std::move(path)), part_(path_ + ".part") {}
-  NewFile(const NewFile&) = delete;
-  NewFile& operator=(const NewFile&) = delete;
-  ~NewFile() {
-    if (fd_ < 0) return;
-    close(fd_);
-    unlink(part_.c_str());
-  }
-
-  absl::Status Open() {
-    fd_ = open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    return fd_ < 0 ? FileError(part_) : absl::OkStatus();
-  }
-
-  absl::Status Write(absl::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t written = write(fd_, bytes.data(), bytes.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return FileError(part_);
-      bytes.remove_prefix(static_cast<size_t>(written));
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status Commit() {
-    if (fsync(fd_) != 0) return FileError(part_);
-    if (rename(part_.c_str(), path_.c_str()) != 0) return FileError(path_);
-    close(std::exchange(fd_, -1));
-    return absl::OkStatus();
-  }
-
- private:
-  const std::string path_, part_;
-  int fd_ = -1;
-};
 
 absl::StatusOr<LayoutPtr> LayoutOf(const v1::ModelHeader& header) {
   std::vector<ParamLayout::Tensor> tensors;
@@ -104,17 +53,15 @@ class Download {
   const v1::ModelHeader& header() const { return header_; }
 
   absl::Status Run(const Console& console) {
-    for (int failures = 0;;) {
+    Patience patience(console);
+    for (;;) {
       const uint64_t before = request_.offset();
       const absl::Status status = RunStream();
-      const bool broken = status.code() == absl::StatusCode::kUnavailable ||
-                          status.code() == absl::StatusCode::kDataLoss;
-      if (!broken || !has_header_) return status;
-      failures = request_.offset() > before ? 1 : failures + 1;
-      if (failures == kFailuresInARow) return status;
-      console.err << "the transfer broke at byte " << request_.offset() << " (" << status.message()
-                  << "); going on from there\n";
-      console.clock.SleepFor(kPauseAfterFailure, {});
+      if (!has_header_ || !IsBrokenTransfer(status) ||
+          !patience.TryAgain(status, request_.offset() > before,
+                             absl::StrCat("byte ", request_.offset()))) {
+        return status;
+      }
     }
   }
 
@@ -210,30 +157,31 @@ ExitCode ListVersions(const Console& console, Connection& connection, const std:
   return ExitCode::kDone;
 }
 
+absl::StatusOr<v1::ModelHeader> DownloadModel(const Console& console, Connection& connection,
+                                              const std::string& job_id, Version version,
+                                              const std::string& path) {
+  NewFile file(path);
+  TRIB_RETURN_IF_ERROR(file.Open());
+  Download download(connection, job_id, version, file);
+  TRIB_RETURN_IF_ERROR(download.Run(console));
+  TRIB_RETURN_IF_ERROR(file.Commit());
+  return download.header();
+}
+
 ExitCode ExportModel(const Console& console, Connection& connection, const std::string& job_id,
                      Version version, const std::string& path) {
-  NewFile file(path);
-  if (const absl::Status status = file.Open(); !status.ok()) return console.Fail(status);
-  Download download(connection, job_id, version, file);
-  absl::Status status = download.Run(console);
-  if (status.ok()) status = file.Commit();
-  if (!status.ok()) {
-    // A broken layout or file of ours is no refused configuration.
-    return console.Fail(status, status.code() == absl::StatusCode::kInvalidArgument
-                                    ? ExitCode::kFailed
-                                    : cli::ExitCodeOf(status));
-  }
-  const v1::ModelHeader& header = download.header();
-  const std::string digest = absl::BytesToHexString(header.model_digest());
+  const auto header = DownloadModel(console, connection, job_id, version, path);
+  if (!header.ok()) return FailTransfer(console, header.status());
+  const std::string digest = absl::BytesToHexString(header->model_digest());
   if (console.json) {
-    console.PrintJson({{"job_id", header.job_id()},
-                       {"version", header.version()},
+    console.PrintJson({{"job_id", header->job_id()},
+                       {"version", header->version()},
                        {"model_digest", digest},
-                       {"bytes", header.total_bytes()},
+                       {"bytes", header->total_bytes()},
                        {"path", path}});
   } else {
-    console.out << "version " << header.version() << " of " << header.job_id() << " -> " << path
-                << " (" << FormatBytes(static_cast<double>(header.total_bytes())) << ", sha256 "
+    console.out << "version " << header->version() << " of " << header->job_id() << " -> " << path
+                << " (" << FormatBytes(static_cast<double>(header->total_bytes())) << ", sha256 "
                 << digest << ")\n";
   }
   return ExitCode::kDone;

@@ -13,8 +13,10 @@
 #include "server/operator/compare.h"
 #include "server/operator/connection.h"
 #include "server/operator/doctor.h"
+#include "server/operator/export_command.h"
 #include "server/operator/job_commands.h"
 #include "server/operator/model_commands.h"
+#include "server/operator/report_command.h"
 
 namespace tributary::op {
 namespace {
@@ -26,7 +28,7 @@ struct Arguments {
   std::string id;    // of a job or a client
   Version version = -1;
   bool watch = false;
-  std::vector<std::string> directories;
+  std::vector<std::string> directories;  // of runs
 };
 
 // Declares the commands and remembers which one the line names.
@@ -119,6 +121,12 @@ class CommandLine {
     TakesJob(AddRemote(job, "watch", "Follow a job until it ends; exit code 6 if it failed",
                        "job watch j-1",
                        [this](Connection& c) { return WatchJob(console_, c, args_.id); }));
+    CLI::App* write =
+        AddRemote(job, "export", "Write what a job left: events, figures, model, kept updates",
+                  "job export j-1 --out runs/j-1",
+                  [this](Connection& c) { return ExportJob(console_, c, args_.id, args_.path); });
+    TakesJob(write);
+    write->add_option("--out", args_.path, "folder to write to")->required();
     AddVerb(job, "pause", "Give out no more work of a job", JobVerb::kPause);
     AddVerb(job, "resume", "Go on with a paused job", JobVerb::kResume);
     AddVerb(job, "cancel", "End a job; its versions stay", JobVerb::kCancel);
@@ -156,11 +164,21 @@ class CommandLine {
   }
 
   void AddOtherCommands() {
-    AddLocal(&app_, "compare", "Compare runs: accuracy, time and bytes to each target",
-             "compare runs/fedavg runs/compass",
-             [this] { return CompareRuns(console_, args_.directories); })
-        ->add_option("DIR", args_.directories, "directories that hold a summary.json")
+    CLI::App* compare =
+        AddLocal(&app_, "compare", "Compare runs: accuracy, time and bytes to each target",
+                 "compare runs/fedavg runs/compass --page overlay.html",
+                 [this] { return CompareRuns(console_, args_.directories, args_.path); });
+    compare->add_option("DIR", args_.directories, "directories that hold a summary.json")
         ->required();
+    compare->add_option("--page", args_.path, "also write a page that overlays them");
+    CLI::App* report = AddLocal(&app_, "report", "Write the page that shows a run",
+                                "report runs/compass --out compass.html", [this] {
+                                  return ReportRun(console_, args_.directories.front(), args_.path);
+                                });
+    report->add_option("DIR", args_.directories, "directory that holds a summary.json")
+        ->required()
+        ->expected(1);
+    report->add_option("--out", args_.path, "file to write; DIR/report.html unless told");
     AddRemote(&app_, "doctor", "Check this machine and the server", "doctor",
               [this](Connection& c) { return RunDoctor(console_, c); });
   }

@@ -1,10 +1,12 @@
 #include "server/rpc/operator_service.h"
 
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/params/safetensors.h"
 #include "common/status_macros.h"
+#include "server/rpc/export_stream.h"
 #include "server/rpc/model_stream.h"
 #include "server/rpc/watch_reactor.h"
 #include "server/rpc/wire.h"
@@ -159,6 +161,25 @@ grpc::ServerWriteReactor<v1::ExportModelResponse>* OperatorService::ExportModel(
       if (!reader.ok()) return stream->Fail(reader.status());
       stream->Send(id, *std::move(reader), request->offset(), false);
     });
+  });
+  return stream;
+}
+
+grpc::ServerWriteReactor<v1::ExportJobResponse>* OperatorService::ExportJob(
+    Context* context, const v1::ExportJobRequest* request) {
+  auto* const stream = new ExportStream(deps_, &downloads_);
+  if (const absl::Status allowed = Allowed(*context); !allowed.ok()) {
+    stream->Fail(allowed);
+    return stream;
+  }
+  deps_->loop->Post([this, stream, request] {
+    deps_->host->ExportJob(
+        JobId(request->job_id()),
+        [stream, have = std::set<std::string>(request->have().begin(), request->have().end())](
+            absl::StatusOr<JobExport> made) {
+          if (!made.ok()) return stream->Fail(made.status());
+          stream->Send(*std::move(made), have);
+        });
   });
   return stream;
 }

@@ -35,6 +35,8 @@ class OperatorService final : public v1::Operator::CallbackService {
                                          v1::ListVersionsResponse* response) override;
   grpc::ServerWriteReactor<v1::ExportModelResponse>* ExportModel(
       Context* context, const v1::ExportModelRequest* request) override;
+  grpc::ServerWriteReactor<v1::ExportJobResponse>* ExportJob(
+      Context* context, const v1::ExportJobRequest* request) override;
   grpc::ServerUnaryReactor* ListClients(Context* context, const v1::ListClientsRequest* request,
                                         v1::ListClientsResponse* response) override;
   grpc::ServerUnaryReactor* GetClient(Context* context, const v1::GetClientRequest* request,

@@ -190,10 +190,11 @@ absl::Status MemoryStore::Prune(const JobId& job, int64_t keep) {
   MutexLock lock(mu_);
   TRIB_ASSIGN_OR_RETURN(Job * found, Find(job));
   const auto count = static_cast<int64_t>(found->versions.size());
-  for (int64_t i = 0; i < count - 1; ++i) {
+  for (int64_t i = count - 2; i >= 0; --i) {
     Entry& entry = found->versions[static_cast<size_t>(i)];
     entry.state = nullptr;
     if (i >= count - keep) continue;
+    if (!entry.record.kept) break;  // nor is any before it
     entry.model = nullptr;
     entry.record.kept = false;
   }

@@ -16,6 +16,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "simulator/replay.h"
 #include "tests/testing/params.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/subprocess.h"
@@ -40,6 +41,7 @@ job:
   train: {local_steps: 2}
   scheduler: {sync_round: {clients_per_round: 3}}
   aggregation: {optimizer: {momentum: {learning_rate: 0.5}}}
+  keep_updates: true
   stop: {versions: 15}
 )";
 
@@ -145,7 +147,18 @@ std::string RunJob(const std::set<Version>& kills) {
       nlohmann::json::parse(daemon.Tool({"--json", "model", "list", job}).out, nullptr, false);
   for (auto& client : clients) client->Stop();
   for (std::thread& thread : threads) thread.join();
-  return versions.at(0).at("model_digest");
+  const std::string digest = versions.at(0).at("model_digest");
+
+  const std::string out = daemon.dir().File("export");
+  const test::Completed exported = daemon.Tool({"job", "export", job, "--out", out});
+  EXPECT_EQ(exported.exit, Exit{.code = 0}) << exported.err;
+  const auto replayed = Replay(out);
+  EXPECT_THAT(replayed, test::IsOk());
+  if (replayed.ok()) {
+    EXPECT_EQ(replayed->versions, kVersions + 1);
+    EXPECT_EQ(replayed->model_digest, *Digest::FromHex(digest));
+  }
+  return digest;
 }
 
 TEST(Kill, ACoordinatorKilledInMidJobEndsWithTheSameModel) {

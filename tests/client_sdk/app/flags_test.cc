@@ -34,6 +34,8 @@ TEST(FlagsTest, EveryFlagHasItsField) {
                                    "iid:clients=2",
                                    "--evaluate-only",
                                    "--once",
+                                   "--throttle",
+                                   "0.02",
                                    "--exit-when-no-work",
                                    "2.5",
                                    "--connect-timeout",
@@ -57,6 +59,7 @@ TEST(FlagsTest, EveryFlagHasItsField) {
   EXPECT_EQ(flags.partition, "iid:clients=2");
   EXPECT_TRUE(flags.options.evaluate_only);
   EXPECT_TRUE(flags.once);
+  EXPECT_EQ(flags.throttle, absl::Milliseconds(20));
   EXPECT_EQ(flags.options.idle_limit, absl::Milliseconds(2500));
   EXPECT_EQ(flags.options.once_limit, absl::Milliseconds(2500));
   EXPECT_EQ(flags.options.connect_limit, absl::Seconds(9));
@@ -90,6 +93,7 @@ TEST(FlagsTest, UsageErrorsAreCodeTwo) {
            {"--server", "h:1", "--data", "mnist", "--sever", "x"},
            {"--server", "h:1", "--data", "mnist", "surplus"},
            {"--server", "h:1", "--data", "mnist", "--exit-when-no-work", "-1"},
+           {"--server", "h:1", "--data", "mnist", "--throttle", "0"},
            {"--server", "h:1", "--data", "mnist", "--connect-timeout", "soon"},
        }) {
     const auto parsed = Parse(arguments);

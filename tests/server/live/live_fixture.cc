@@ -1,6 +1,11 @@
 #include "tests/server/live/live_fixture.h"
 
+#include <deque>
+
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "common/codec/pipeline.h"
+#include "server/coordinator/run_record.h"
 #include "server/store/memory_store.h"
 
 namespace tributary::test {
@@ -68,6 +73,13 @@ JobId LiveFixture::Submit(const std::string& name, int64_t trainers, int64_t ver
   });
   Run();
   return id;
+}
+
+absl::StatusOr<JobExport> LiveFixture::Export(const JobId& job) {
+  absl::StatusOr<JobExport> result = absl::DeadlineExceededError("no answer");
+  host().ExportJob(job, [&](absl::StatusOr<JobExport> made) { result = std::move(made); });
+  Run();
+  return result;
 }
 
 absl::Status FakeClient::Enroll() {
@@ -168,6 +180,37 @@ absl::StatusOr<bool> FakeClient::Progress(const WorkItem& item) {
   fixture_->Run();
   return result;
 }
+
+MATCHER(SoundDigests, "has sound digests") {
+  std::unique_ptr<JobController> controller;
+  RunDigest digest;
+  std::deque<std::string> decided;
+  const std::vector<std::string> lines = absl::StrSplit(absl::StripSuffix(arg, "\n"), '\n');
+  for (const std::string& text : lines) {
+    const auto line = nlohmann::json::parse(text, nullptr, false);
+    if (controller == nullptr) {
+      controller = *JobController::Create(*ParseJobSpecJson(line.at("job").dump()));
+      controller->Start(absl::FromUnixNanos(line.at("started_at")), line.at("initial_model"));
+    } else if (line.contains("action")) {
+      if (decided.empty() || decided.front() != text) {
+        *result_listener << "not decided now: " << text;
+        return false;
+      }
+      decided.pop_front();
+    } else {
+      const JobEvent event = *JobEventFromJson(line);
+      const std::vector<JobAction> actions = controller->Handle(event);
+      if (!decided.empty() || digest.Add(event, actions) != line.at("digest")) {
+        *result_listener << "another digest at " << text;
+        return false;
+      }
+      for (const JobAction& a : actions) decided.push_back(ToLine(ToJson(a, event.at)));
+    }
+  }
+  return decided.empty();
+}
+
+::testing::Matcher<const std::string&> HasSoundDigests() { return SoundDigests(); }
 
 std::string RawPayload(const LayoutPtr& layout, float value) {
   ParamVector delta(layout);

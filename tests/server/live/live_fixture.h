@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/clock.h"
+#include "gmock/gmock.h"
 #include "server/live/live_host.h"
 #include "tests/testing/params.h"
 #include "tests/testing/status_matchers.h"
@@ -45,12 +46,14 @@ class LiveFixture {
   LiveHost& host() { return *host_; }
   ModelStore& store() { return *store_; }
   SimulatedClock& clock() { return clock_; }
+  std::string data_dir() const { return dir_.path(); }
 
   // A job of `trainers` clients a round that ends at `versions`; `more` goes into the spec.
   // With `initial`, the first model comes with the job.
   JobId Submit(const std::string& name, int64_t trainers, int64_t versions,
                const std::vector<float>& initial, const nlohmann::json& more = {});
   JobView Job(const JobId& job) { return *host().GetJob(job); }
+  absl::StatusOr<JobExport> Export(const JobId& job);
   int64_t Lost(const JobId& job, const std::string& cause) { return Job(job).progress.lost[cause]; }
 
  private:
@@ -98,6 +101,10 @@ class FakeClient {
   const ClientId id_;
   const bool evaluate_only_;
 };
+
+// Of an events.jsonl: each event has the digest of the run so far, and is followed by what a
+// controller decides on it now.
+::testing::Matcher<const std::string&> HasSoundDigests();
 
 std::string RawPayload(const LayoutPtr& layout, float value);
 bool Accepted(const std::optional<absl::StatusOr<UploadAnswer>>& answer);

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "absl/strings/str_cat.h"
 #include "tests/server/live/live_fixture.h"
 
 namespace tributary::test {
@@ -435,6 +436,96 @@ TEST_F(LiveHostTest, AStandingLoopIsNotReady) {
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("event loop")));
   fixture_.Run();
   EXPECT_THAT(fixture_.host().Ready(), IsOk());
+}
+
+// ---- participation: who is not wanted yet stays away ------------------------------------
+
+TEST_F(LiveHostTest, AClientThatMustRestIsToldForHowLong) {
+  FakeClient a = Client("a");
+  const JobId job = fixture_.Submit("demo", 1, 5, {0, 0, 0, 0},
+                                    {{"participation", {{"min_interval_seconds", 100}}}});
+  const auto work = a.GetWork();
+  ASSERT_TRUE(work);
+  ASSERT_TRUE(Accepted(a.UploadDelta(*work, 1)));
+  fixture_.Advance(absl::Seconds(10));
+  a.CheckIn(absl::Seconds(20));
+  ASSERT_TRUE(a.answer) << "held";
+  const auto& retry = std::get<RetryWindow>(**a.answer);
+  EXPECT_EQ(retry.min_delay, absl::Seconds(90));
+  EXPECT_EQ(retry.max_delay, absl::Seconds(91));
+  fixture_.Advance(absl::Seconds(90));
+  EXPECT_EQ(fixture_.Job(job).progress.in_flight, 0) << "an order for a client that is away";
+  EXPECT_TRUE(a.GetWork());
+}
+
+TEST_F(LiveHostTest, OutsideTheWindowsEverybodyStaysAway) {
+  // The clock begins at 13:46:40 UTC.
+  FakeClient a = Client("a"), evaluator = Client("e", /*evaluate_only=*/true);
+  const nlohmann::json windows = {{{"from", "14:00"}, {"to", "15:00"}}};
+  fixture_.Submit("demo", 1, 5, {0, 0, 0, 0}, {{"participation", {{"windows", windows}}}});
+  a.CheckIn(absl::Seconds(20));
+  ASSERT_TRUE(a.answer);
+  EXPECT_EQ(std::get<RetryWindow>(**a.answer).min_delay, absl::Seconds(800));
+  EXPECT_TRUE(evaluator.GetWork()) << "windows are for training";
+  fixture_.Advance(absl::Seconds(800));
+  EXPECT_TRUE(a.GetWork());
+}
+
+TEST_F(LiveHostTest, TheEarliestOfTheJobsCounts) {
+  FakeClient a = Client("a");
+  const auto window = [](const char* from) {
+    return nlohmann::json{{"participation", {{"windows", {{{"from", from}, {"to", "23:00"}}}}}}};
+  };
+  fixture_.Submit("late", 1, 5, {0, 0, 0, 0}, window("14:10"));
+  fixture_.Submit("early", 1, 5, {0, 0, 0, 0}, window("13:50"));
+  a.CheckIn(absl::Seconds(20));
+  ASSERT_TRUE(a.answer);
+  EXPECT_EQ(std::get<RetryWindow>(**a.answer).min_delay, absl::Seconds(200));
+  fixture_.Submit("now", 1, 5, {0, 0, 0, 0});
+  EXPECT_TRUE(a.GetWork());
+}
+
+TEST_F(LiveHostTest, NobodyStaysAwayForLongerThanTheLimit) {
+  FakeClient a = Client("a");
+  const nlohmann::json windows = {{{"from", "12:00"}, {"to", "13:00"}}};
+  fixture_.Submit("demo", 1, 5, {0, 0, 0, 0}, {{"participation", {{"windows", windows}}}});
+  a.CheckIn(absl::Seconds(20));
+  ASSERT_TRUE(a.answer);
+  EXPECT_EQ(std::get<RetryWindow>(**a.answer).min_delay, absl::Hours(1));
+}
+
+TEST_F(LiveHostTest, TheFirstModelIsMadeWhateverTheWindows) {
+  FakeClient a = Client("a");
+  const nlohmann::json windows = {{{"from", "12:00"}, {"to", "13:00"}}};
+  fixture_.Submit("demo", 1, 5, {}, {{"participation", {{"windows", windows}}}});
+  const auto work = a.GetWork();
+  ASSERT_TRUE(work);
+  EXPECT_EQ(work->order.kind, WorkKind::kInitialise);
+}
+
+TEST_F(LiveHostTest, AnEvaluationByEveryoneReachesClientsThatRest) {
+  FakeClient a = Client("a");
+  const nlohmann::json windows = {{{"from", "12:00"}, {"to", "13:00"}}};
+  fixture_.Submit("demo", 1, 5, {0, 0, 0, 0},
+                  {{"participation", {{"windows", windows}}}, {"evaluate", {{"by", "everyone"}}}});
+  const auto work = a.GetWork();
+  ASSERT_TRUE(work);
+  EXPECT_EQ(work->order.kind, WorkKind::kEvaluate);
+  ASSERT_TRUE(a.Report(*work, 1, 0.5, 10));
+  a.CheckIn(absl::Seconds(20));
+  EXPECT_TRUE(a.answer) << "and then they are sent away";
+}
+
+TEST_F(LiveHostTest, AnOpeningWindowIsSpreadWithTheFleet) {
+  const nlohmann::json windows = {{{"from", "14:00"}, {"to", "15:00"}}};
+  fixture_.Submit("demo", 1, 5, {0, 0, 0, 0}, {{"participation", {{"windows", windows}}}});
+  FakeClient a = Client("a");
+  for (int i = 0; i < 999; ++i) Client(absl::StrCat("c", i));
+  a.CheckIn(absl::Seconds(20));
+  ASSERT_TRUE(a.answer);
+  const auto& retry = std::get<RetryWindow>(**a.answer);
+  EXPECT_EQ(retry.max_delay - retry.min_delay, absl::Seconds(5.2))  // 1000 at 200 a second
+      << retry.max_delay;
 }
 
 }  // namespace

@@ -1,5 +1,13 @@
 // kill -9 at any moment: the host is dropped after n tasks, for every n, and opened again on
 // what is on disk. Nothing that was acknowledged may be lost or counted twice.
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "server/coordinator/run_record.h"
+#include "server/store/durable_file.h"
 #include "tests/server/live/live_fixture.h"
 
 namespace tributary::test {
@@ -43,8 +51,34 @@ class Agent {
   int64_t refused_ = 0;
 };
 
+// The record of a job with two clients that agrees with itself, and with what was kept.
+void ExpectWholeRecord(LiveFixture& fixture, const JobId& job, Version versions) {
+  fixture.Crash();
+  fixture.Start();
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobExport made, fixture.Export(job));
+  EXPECT_EQ(made.version, versions);
+  EXPECT_THAT(made.events, HasSoundDigests());
+  std::set<std::string> kept;
+  for (const JobExport::KeptFile& file : made.kept) kept.insert(file.name);
+  EXPECT_TRUE(kept.contains(kFirstModelFile));
+  int64_t updates = 0;
+  for (const std::string& line : std::vector<std::string>(absl::StrSplit(made.events, '\n'))) {
+    const auto json = nlohmann::json::parse(line, nullptr, false);
+    if (!json.is_object() || json.value("event", "") != "update_arrived") continue;
+    ++updates;
+    const std::string name = UpdateFile(json.at("work_order"));
+    ASSERT_TRUE(kept.contains(name)) << name;
+    Xxh3Stream checksum;
+    checksum.Update(
+        *ReadWholeFile(absl::StrCat(fixture.data_dir(), "/updates/", job.value(), "/", name)));
+    EXPECT_EQ(json.at("xxh128"), checksum.Value().ToHex()) << name;
+  }
+  EXPECT_EQ(updates, 2 * versions);
+}
+
 // Runs a job to its end, with a crash after `crash_after` tasks. Returns the tasks run.
-int64_t RunJob(int64_t crash_after, Version versions, bool initial_from_file) {
+int64_t RunJob(int64_t crash_after, Version versions, bool initial_from_file,
+               bool keep_updates = false) {
   LiveFixture fixture;
   fixture.Start(crash_after);
   Agent a(&fixture, "a", 1), b(&fixture, "b", 3);
@@ -58,7 +92,7 @@ int64_t RunJob(int64_t crash_after, Version versions, bool initial_from_file) {
       fixture.Start();
     }
     if (job.empty()) {
-      job = fixture.Submit("demo", 2, versions, initial);
+      job = fixture.Submit("demo", 2, versions, initial, {{"keep_updates", keep_updates}});
     } else {
       a.Step();
       b.Step();
@@ -74,6 +108,7 @@ int64_t RunJob(int64_t crash_after, Version versions, bool initial_from_file) {
   EXPECT_EQ(fixture.store().GetJob(job)->state, "done");
   const auto mean = static_cast<float>(2 * versions);
   EXPECT_THAT(*fixture.store().LoadModel(job, versions), ParamsNear({mean, mean, mean, 2}, 0));
+  if (keep_updates) ExpectWholeRecord(fixture, job, versions);
   return fixture.tasks_run();
 }
 
@@ -92,6 +127,16 @@ TEST(RecoveryTest, AFirstModelFromAClientIsNotLostEither) {
   for (int64_t n = 0; n <= tasks; ++n) {
     SCOPED_TRACE(n);
     RunJob(n, 1, false);
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(RecoveryTest, KeptUpdatesAndTheRecordSurviveToo) {
+  const int64_t tasks =
+      RunJob(std::numeric_limits<int64_t>::max(), 1, false, /*keep_updates=*/true);
+  for (int64_t n = 0; n <= tasks; ++n) {
+    SCOPED_TRACE(n);
+    RunJob(n, 1, false, /*keep_updates=*/true);
     if (::testing::Test::HasFailure()) return;
   }
 }

@@ -245,6 +245,30 @@ TEST_F(SpoolTest, RemoveJobLeavesTheOthers) {
   EXPECT_EQ(Files(), (std::set<std::string>{"b", "b/1.header", "b/1.update"}));
 }
 
+TEST_F(SpoolTest, AKeptPayloadLeavesTheSpool) {
+  const test::TempDir kept;
+  Upload(kJob, 1, "payload");
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto partial, spool_->Begin(kJob, 2, 10, "h"));
+  EXPECT_THAT(spool_->Keep(kJob, 1, kept.File("1.update")), IsOk());
+  EXPECT_EQ(test::ReadFile(kept.File("1.update")), "payload");
+  EXPECT_THAT(spool_->ReadPayload(kJob, 1), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_EQ(spool_->reserved_bytes(), 10U);
+  EXPECT_EQ(Files(), (std::set<std::string>{"mnist", "mnist/2.header", "mnist/2.upload"}));
+  // Again, one that is not complete, and one that never was: nothing to keep.
+  for (const WorkOrderId id : {1, 2, 3}) {
+    EXPECT_THAT(spool_->Keep(kJob, id, kept.File("other")), IsOk());
+  }
+  EXPECT_FALSE(std::filesystem::exists(kept.File("other")));
+  EXPECT_THAT(partial->Append(0, "x"), IsOk());
+}
+
+TEST_F(SpoolTest, APayloadThatCannotBeKeptStays) {
+  Upload(kJob, 1, "payload");
+  EXPECT_THAT(spool_->Keep(kJob, 1, "/no/such/folder/1.update"),
+              StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(spool_->ReadPayload(kJob, 1), IsOkAndHolds("payload"));
+}
+
 TEST_F(SpoolTest, RefusesNamesThatAreNotIds) {
   for (const char* name : {"", "..", ".", "a/b", "../../etc", ".hidden"}) {
     EXPECT_THAT(spool_->Begin(JobId(name), 1, 1, "h"),

@@ -2,11 +2,14 @@
 
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "common/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/testing/status_matchers.h"
+#include "server/operator/report_command.h"
+#include "simulator/report/page.h"
+#include "tests/simulator/report/recorded_run.h"
 #include "tests/testing/temp_dir.h"
 
 namespace tributary::op {
@@ -14,87 +17,98 @@ namespace {
 
 using cli::ExitCode;
 using ::nlohmann::json;
-using test::TempDir;
+using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
 
-constexpr char kSlow[] = R"({"name": "fedavg", "versions": 40, "updates": 400,
-  "virtual_seconds": 100.0, "wall_seconds": 7.0, "uplink_bytes": 4000000, "downlink_bytes": 10,
-  "final": {"loss": 0.5, "accuracy": 0.80}, "best": {"accuracy": 0.81, "version": 39},
-  "targets": [{"accuracy": 0.75, "version": 20, "updates": 200, "virtual_seconds": 50.0,
-               "uplink_bytes": 2000000},
-              {"accuracy": 0.90, "version": null, "updates": null, "virtual_seconds": null,
-               "uplink_bytes": null}]})";
-constexpr char kFast[] = R"({"name": "compass", "versions": 60, "updates": 400,
-  "virtual_seconds": 25.0, "wall_seconds": 7.5, "uplink_bytes": 1000000, "downlink_bytes": 10,
-  "final": {"loss": 0.4, "accuracy": 0.85}, "best": {"accuracy": 0.85, "version": 60},
-  "targets": [{"accuracy": 0.75, "version": 30, "updates": 200, "virtual_seconds": 10.0,
-               "uplink_bytes": 500000}]})";
-constexpr char kLive[] = R"({"versions": 20, "wall_seconds": 50.0,
-  "final": {"loss": 0.4, "accuracy": 0.82}})";
+bool HasPages() { return report::PageTemplate().ok(); }
 
-class CompareTest : public ::testing::Test {
+// Runs of 60 virtual seconds times their slowness; accuracy 0.5 is reached half-way.
+class CompareRunsTest : public ::testing::Test {
  protected:
-  std::string Add(const std::string& name, const std::string& summary) {
-    dir_.Write(name + "/summary.json", summary);
-    return dir_.File(name);
+  std::string Add(const std::string& folder, const test::RecordedRun& run) {
+    return test::WriteRecordedRun(dir_, folder, run);
   }
-  TempDir dir_;
+
+  const test::TempDir dir_;
+  std::ostringstream out_, err_;
+  SimulatedClock clock_;
+  Console console_{out_, err_, clock_};
 };
 
-TEST_F(CompareTest, RatiosAreToTheFirstDirectory) {
-  TRIB_ASSERT_OK_AND_ASSIGN(const json both, Compare({Add("a", kSlow), Add("b", kFast)}));
-  const json& runs = both["runs"];
-  EXPECT_EQ(runs[0]["seconds_ratio"], 1.0);
-  EXPECT_EQ(runs[1]["seconds"], 25.0);
-  EXPECT_EQ(runs[1]["seconds_ratio"], 0.25);
-  EXPECT_EQ(runs[1]["uplink_bytes_ratio"], 0.25);
-  EXPECT_EQ(runs[1]["versions_ratio"], 1.5);
-  EXPECT_NEAR(runs[1]["accuracy_difference"].get<double>(), 0.05, 1e-12);
+TEST_F(CompareRunsTest, TablesForPeople) {
+  const std::string a = Add("a", {.name = "a"});
+  const std::string b = Add("b", {.name = "b", .slowness = 0.25});
+  EXPECT_EQ(CompareRuns(console_, {a, b}, ""), ExitCode::kDone);
+  EXPECT_THAT(out_.str(),
+              AllOf(StartsWith("RUN "), HasSubstr("15.0 (x0.25)"), HasSubstr("7.5 (x0.25)"),
+                    HasSubstr("TO 50.0 %"), HasSubstr("6 (x1.00)"), HasSubstr("never")));
+  EXPECT_THAT(out_.str(), Not(HasSubstr("MEDIAN"))) << "no group has two runs";
+  EXPECT_THAT(err_.str(), IsEmpty());
 }
 
-TEST_F(CompareTest, TargetsAreTheUnionAndNeverReachedIsNull) {
-  TRIB_ASSERT_OK_AND_ASSIGN(const json both, Compare({Add("a", kSlow), Add("b", kFast)}));
-  const json& targets = both["targets"];
-  ASSERT_EQ(targets.size(), 2U);
-  EXPECT_EQ(targets[0]["accuracy"], 0.75);
-  EXPECT_EQ(targets[0]["runs"][1]["seconds_ratio"], 0.2);
-  EXPECT_EQ(targets[0]["runs"][1]["uplink_bytes_ratio"], 0.25);
-  EXPECT_EQ(targets[1]["accuracy"], 0.90);
-  EXPECT_EQ(targets[1]["runs"][0]["version"], json());
-  EXPECT_EQ(targets[1]["runs"][1]["seconds_ratio"], json());
+TEST_F(CompareRunsTest, SeedsAreGroupedAsMedianAndRange) {
+  std::vector<std::string> dirs;
+  for (const double slowness : {1.0, 3.0, 2.0}) {
+    const int seed = static_cast<int>(dirs.size()) + 1;
+    dirs.push_back(
+        Add("a" + std::to_string(seed), {.name = "avg", .seed = seed, .slowness = slowness}));
+  }
+  dirs.push_back(Add("b", {.name = "compass", .slowness = 0.5}));
+  EXPECT_EQ(CompareRuns(console_, dirs, ""), ExitCode::kDone);
+  EXPECT_THAT(out_.str(), ContainsRegex("\nMEDIAN \\(RANGE\\) +RUNS"));
+  EXPECT_THAT(out_.str(), ContainsRegex("\navg +3 .*120.0 \\(60.0\\.\\.180.0\\) \\(x1.00\\)"));
+  EXPECT_THAT(out_.str(), ContainsRegex("\ncompass +1 .*30.0 \\(x0.25\\)"));
+  EXPECT_THAT(out_.str(), ContainsRegex("\navg +3 of 3 .*60.0 \\(30.0\\.\\.90.0\\) \\(x1.00\\)"));
+  EXPECT_THAT(out_.str(), ContainsRegex("\navg +0 of 3 +never"));
 }
 
-TEST_F(CompareTest, ALiveRunHasWallSecondsAndFewerFigures) {
-  TRIB_ASSERT_OK_AND_ASSIGN(const json both, Compare({Add("a", kLive), Add("b", kFast)}));
-  EXPECT_EQ(both["runs"][0]["seconds"], 50.0);
-  EXPECT_EQ(both["runs"][0]["uplink_bytes"], json());
-  EXPECT_EQ(both["runs"][1]["uplink_bytes_ratio"], json());
+TEST_F(CompareRunsTest, JsonHasTheGroupsToo) {
+  console_.json = true;
+  EXPECT_EQ(CompareRuns(console_, {Add("a", {})}, ""), ExitCode::kDone);
+  const json figures = json::parse(out_.str());
+  EXPECT_EQ(figures["runs"].size(), 1U);
+  EXPECT_EQ(figures["groups"][0]["label"], "six-clients");
+  EXPECT_EQ(figures["targets"][0]["groups"][0]["reached"], 1);
 }
 
-TEST_F(CompareTest, BadDirectoriesAreNamed) {
-  EXPECT_THAT(Compare({dir_.File("none")}).status(),
-              test::StatusIs(absl::StatusCode::kNotFound, HasSubstr("none/summary.json")));
-  EXPECT_THAT(Compare({Add("list", "[]")}).status(),
-              test::StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("not a JSON object")));
-  EXPECT_THAT(Compare({Add("cut", R"({"versions": 1)")}).status(),
-              test::StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(Compare({Add("other", R"({"versions": "3"})")}).status(),
-              test::StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("/versions")));
-  EXPECT_THAT(Compare({Add("bare", R"({"versions": 3})")}).status(),
-              test::StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("/final/accuracy")));
+TEST_F(CompareRunsTest, BadDirectoriesAreNamed) {
+  EXPECT_EQ(CompareRuns(console_, {Add("a", {}), dir_.File("none")}, ""), ExitCode::kFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("none/summary.json"));
+  EXPECT_THAT(out_.str(), IsEmpty());
 }
 
-TEST_F(CompareTest, TablesForPeople) {
-  std::ostringstream out, err;
-  SimulatedClock clock;
-  const std::string a = Add("a", kSlow), b = Add("b", kFast);
-  EXPECT_EQ(CompareRuns({out, err, clock}, {a, b}), ExitCode::kDone);
-  EXPECT_THAT(out.str(), HasSubstr("25.0 (x0.25)"));
-  EXPECT_THAT(out.str(), HasSubstr("TO 75.0 %"));
-  EXPECT_THAT(out.str(), HasSubstr("30 (x1.50)"));
-  EXPECT_THAT(out.str(), HasSubstr("never"));
-  EXPECT_EQ(CompareRuns({out, err, clock}, {a, dir_.File("none")}), ExitCode::kFailed);
-  EXPECT_THAT(err.str(), HasSubstr("none/summary.json"));
+TEST_F(CompareRunsTest, WritesAPage) {
+  if (!HasPages()) GTEST_SKIP() << "this build has no pages";
+  const std::string page = dir_.File("page.html");
+  EXPECT_EQ(CompareRuns(console_, {Add("a", {})}, page), ExitCode::kDone);
+  EXPECT_THAT(out_.str(), HasSubstr("page: " + page));
+  EXPECT_THAT(test::ReadFile(page), HasSubstr("<title>Comparison of 1 run</title>"));
+  EXPECT_EQ(CompareRuns(console_, {Add("a", {})}, dir_.File("none/page.html")), ExitCode::kFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("none/page.html"));
+}
+
+TEST_F(CompareRunsTest, ReportGoesBesideTheRunUnlessTold) {
+  if (!HasPages()) GTEST_SKIP() << "this build has no pages";
+  const std::string run = Add("a", {});
+  EXPECT_EQ(ReportRun(console_, run, ""), ExitCode::kDone);
+  EXPECT_EQ(out_.str(), run + "/report.html\n");
+  EXPECT_THAT(test::ReadFile(run + "/report.html"),
+              HasSubstr("<title>six-clients: run report</title>"));
+  console_.json = true;
+  EXPECT_EQ(ReportRun(console_, run, dir_.File("other.html")), ExitCode::kDone);
+  EXPECT_EQ(test::ReadFile(dir_.File("other.html")), test::ReadFile(run + "/report.html"));
+  EXPECT_EQ(ReportRun(console_, dir_.File("none"), ""), ExitCode::kFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("none/summary.json"));
+}
+
+TEST_F(CompareRunsTest, ABuildWithoutPagesSaysSo) {
+  if (HasPages()) GTEST_SKIP() << "this build has pages";
+  EXPECT_EQ(ReportRun(console_, Add("a", {}), ""), ExitCode::kFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("-DTRIBUTARY_WITH_PAGES=ON"));
 }
 
 }  // namespace

@@ -35,6 +35,10 @@ std::vector<v1::ExportModelRequest> FakeOperator::exported() const {
   MutexLock lock(mu_);
   return exported_;
 }
+std::vector<v1::ExportJobRequest> FakeOperator::exported_jobs() const {
+  MutexLock lock(mu_);
+  return exported_jobs_;
+}
 std::vector<std::string> FakeOperator::verbs() const {
   MutexLock lock(mu_);
   return verbs_;
@@ -125,6 +129,7 @@ grpc::Status FakeOperator::ExportModel(Context*, const v1::ExportModelRequest* r
     exported_.push_back(*request);
     first = exported_.size() == 1;
   }
+  if (first && forgets_model_once) return {grpc::StatusCode::NOT_FOUND, "no longer kept"};
   const absl::Span<const float> values = model.values();
   const absl::string_view bytes(reinterpret_cast<const char*>(values.data()), values.size() * 4);
 
@@ -153,6 +158,41 @@ grpc::Status FakeOperator::ExportModel(Context*, const v1::ExportModelRequest* r
     chunk->set_data(std::string(bytes.substr(offset, kChunkBytes)));
     chunk->set_xxh3(Xxh3(chunk->data()));
     writer->Write(response);
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeOperator::ExportJob(Context*, const v1::ExportJobRequest* request,
+                                     Reader<v1::ExportJobResponse>* writer) {
+  v1::Job job;
+  const grpc::Status found = Find(request->job_id(), &job);
+  if (!found.ok()) return found;
+  bool first = false;
+  {
+    MutexLock lock(mu_);
+    exported_jobs_.push_back(*request);
+    first = exported_jobs_.size() == 1;
+  }
+  v1::ExportJobResponse response;
+  response.mutable_header()->set_job_id("j-1");
+  response.mutable_header()->set_version(model.empty() ? -1 : 3);
+  writer->Write(response);
+  for (const auto& [name, content] : job_files) {
+    const auto& have = request->have();
+    if (std::find(have.begin(), have.end(), name) != have.end()) continue;
+    response.mutable_file()->set_name(name);
+    response.mutable_file()->set_total_bytes(content.size());
+    writer->Write(response);
+    for (uint64_t offset = 0; offset < content.size(); offset += kChunkBytes) {
+      if (first && breaks_at && offset >= *breaks_at) {
+        return {grpc::StatusCode::UNAVAILABLE, "connection reset"};
+      }
+      v1::Chunk* chunk = response.mutable_chunk();
+      chunk->set_offset(offset);
+      chunk->set_data(content.substr(offset, kChunkBytes));
+      chunk->set_xxh3(Xxh3(chunk->data()));
+      writer->Write(response);
+    }
   }
   return grpc::Status::OK;
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/mutex.h"
@@ -28,12 +29,16 @@ class FakeOperator final : public v1::Operator::Service {
   std::vector<v1::Client> clients;
   ParamVector model;                  // version 3 of j-1
   std::optional<uint64_t> breaks_at;  // the first export ends there with UNAVAILABLE
-  bool lies_about_digest = false;     // in ModelHeader
+  // What j-1 left, by name and content; `breaks_at` then counts from the start of each file.
+  std::vector<std::pair<std::string, std::string>> job_files;
+  bool forgets_model_once = false;  // the first ExportModel is NOT_FOUND
+  bool lies_about_digest = false;   // in ModelHeader
   std::optional<grpc::Status> refuse_all;
 
   // What was asked.
   std::vector<v1::SubmitJobRequest> submitted() const;
   std::vector<v1::ExportModelRequest> exported() const;
+  std::vector<v1::ExportJobRequest> exported_jobs() const;
   std::vector<std::string> verbs() const;  // "pause j-1"
   void AwaitWatchers(int count) const;     // WatchJob has been called so often
 
@@ -53,6 +58,8 @@ class FakeOperator final : public v1::Operator::Service {
                             v1::ListVersionsResponse*) override;
   grpc::Status ExportModel(Context*, const v1::ExportModelRequest*,
                            Reader<v1::ExportModelResponse>*) override;
+  grpc::Status ExportJob(Context*, const v1::ExportJobRequest*,
+                         Reader<v1::ExportJobResponse>*) override;
   grpc::Status ListClients(Context*, const v1::ListClientsRequest*,
                            v1::ListClientsResponse*) override;
   grpc::Status GetClient(Context*, const v1::GetClientRequest*, v1::Client*) override;
@@ -64,6 +71,7 @@ class FakeOperator final : public v1::Operator::Service {
   mutable CondVar changed_;
   std::vector<v1::SubmitJobRequest> submitted_ ABSL_GUARDED_BY(mu_);
   std::vector<v1::ExportModelRequest> exported_ ABSL_GUARDED_BY(mu_);
+  std::vector<v1::ExportJobRequest> exported_jobs_ ABSL_GUARDED_BY(mu_);
   std::vector<std::string> verbs_ ABSL_GUARDED_BY(mu_);
   int watchers_ ABSL_GUARDED_BY(mu_) = 0;
   std::string address_;

@@ -367,6 +367,97 @@ TEST_F(ExportTest, RefusesAFileThatItCannotWrite) {
   EXPECT_THAT(service_.exported(), IsEmpty());
 }
 
+class JobExportTest : public ToolTest {
+ protected:
+  JobExportTest() {
+    service_.states = {JobAt(3, v1::JOB_STATE_DONE)};
+    service_.model = RandomParams(TinyLayout(), 1);
+    service_.job_files = {{"events.jsonl", "{}\n"},
+                          {"metrics.csv", ""},
+                          {"updates/1.update", "one"},
+                          {"updates/2.update", std::string(40, '2')},
+                          {"summary.json", "{\"name\": 1}\n"}};
+  }
+  std::string Out(const std::string& name = "") const {
+    return dir_.File("runs/j-1") + (name.empty() ? "" : "/" + name);
+  }
+  ToolResult Export() { return Run({"job", "export", "j-1", "--out", Out()}); }
+  void ExpectWhole() const {
+    for (const auto& [name, content] : service_.job_files) {
+      EXPECT_EQ(ReadFile(Out(name)), content) << name;
+    }
+    TRIB_ASSERT_OK_AND_ASSIGN(ParamVector read, ReadSafetensors(Out("model.safetensors")));
+    EXPECT_THAT(read, ParamsNear(service_.model, 0));
+  }
+};
+
+TEST_F(JobExportTest, WritesEveryFile) {
+  const ToolResult result = Run({"--json", "job", "export", "j-1", "--out", Out()});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  ExpectWhole();
+  const json said = json::parse(result.out);
+  EXPECT_EQ(said["version"], 3);
+  EXPECT_EQ(said["kept_files"], 2);
+  EXPECT_EQ(said["bytes"], 3 + 3 + 40 + 12);
+  EXPECT_EQ(service_.exported().at(0).version(), 3);
+  EXPECT_THAT(Export().out, HasSubstr("j-1 at version 3 -> "));
+}
+
+TEST_F(JobExportTest, GoesOnWithTheFileInWhichTheStreamBroke) {
+  service_.breaks_at = 16;
+  const ToolResult result = Export();
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  ExpectWhole();
+  EXPECT_THAT(result.err, HasSubstr("updates/2.update"));
+  ASSERT_EQ(service_.exported_jobs().size(), 2U);
+  EXPECT_THAT(service_.exported_jobs()[1].have(), ElementsAre("updates/1.update"));
+}
+
+TEST_F(JobExportTest, AJobWithoutAVersionHasNoModel) {
+  service_.model = ParamVector();
+  ASSERT_EQ(Export().exit_code, 0);
+  EXPECT_FALSE(std::filesystem::exists(Out("model.safetensors")));
+  EXPECT_TRUE(std::filesystem::exists(Out("summary.json")));
+}
+
+TEST_F(JobExportTest, StartsAgainWhenTheModelIsGoneMeanwhile) {
+  service_.forgets_model_once = true;
+  ASSERT_EQ(Export().exit_code, 0);
+  ExpectWhole();
+  EXPECT_EQ(service_.exported_jobs().size(), 2U);
+}
+
+TEST_F(JobExportTest, AnEarlierExportLeavesNothing) {
+  ASSERT_EQ(Export().exit_code, 0);
+  service_.job_files = {{"events.jsonl", "other\n"}, {"../out/of/place", "x"}};
+  EXPECT_EQ(Export().exit_code, 1);
+  EXPECT_FALSE(std::filesystem::exists(Out("summary.json")));
+  EXPECT_FALSE(std::filesystem::exists(Out("updates/1.update")));
+  EXPECT_EQ(ReadFile(Out("events.jsonl")), "other\n");
+}
+
+TEST_F(JobExportTest, GivesUpWhenItGetsNoFurther) {
+  service_.job_files.pop_back();  // every stream ends without the summary
+  const ToolResult result = Export();
+  EXPECT_EQ(result.exit_code, 4);
+  EXPECT_THAT(result.err, HasSubstr("the stream ended early"));
+  EXPECT_FALSE(std::filesystem::exists(Out("summary.json")));
+}
+
+TEST_F(JobExportTest, NoFileLeavesTheFolder) {
+  for (const char* name : {"../escaped", "/tmp/escaped", "updates/../../escaped", "a/b/c", ""}) {
+    service_.job_files = {{name, "x"}, {"summary.json", "{}"}};
+    const ToolResult result = Export();
+    EXPECT_EQ(result.exit_code, 1) << name;
+    EXPECT_THAT(result.err, HasSubstr("out of place"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(dir_.File("runs/escaped")));
+}
+
+TEST_F(JobExportTest, AnUnknownJobIsRefused) {
+  EXPECT_NE(Run({"job", "export", "j-9", "--out", Out()}).exit_code, 0);
+}
+
 TEST_F(ToolTest, DoctorChecksTheMachine) {
   const ToolResult result = Run({"doctor", "--json"});
   EXPECT_EQ(result.exit_code, 0);

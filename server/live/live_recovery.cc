@@ -1,0 +1,117 @@
+// What a crash or a shutdown left: jobs as their journals say, and what was under way.
+#include <algorithm>
+#include <utility>
+
+#include "common/log.h"
+#include "common/status_macros.h"
+#include "server/live/live_host.h"
+
+namespace tributary {
+
+absl::Status LiveHost::Recover() {
+  TRIB_ASSIGN_OR_RETURN(const auto clients, deps_.store->ListClients());
+  for (const ClientRecord& client : clients) clients_[client.id].record = client;
+  TRIB_ASSIGN_OR_RETURN(const auto jobs, deps_.store->ListJobs());
+  for (const JobRecord& record : jobs) {
+    auto job = std::make_unique<LiveJob>();
+    job->record = record;
+    if (!record.request_id.empty()) submissions_[record.request_id] = record.id;
+    const absl::Status recovered = RecoverJob(*job);
+    LiveJob& kept = *(jobs_[record.id] = std::move(job));
+    if (recovered.ok()) continue;
+    log::Error("job not recovered", {{"job", record.id.value()}, {"error", recovered}});
+    kept.controller = nullptr;
+    kept.orders.clear();
+    kept.record.state = std::string(JobStateName(JobState::kFailed));
+    kept.record.reason = std::string(recovered.message());
+    TRIB_RETURN_IF_ERROR(deps_.store->PutJob(kept.record));
+  }
+  for (const JobRecord& record : jobs) Rejoin(*jobs_.at(record.id));
+  return CleanSpool();
+}
+
+absl::Status LiveHost::RecoverJob(LiveJob& job) {
+  TRIB_ASSIGN_OR_RETURN(const auto journal, deps_.store->ReadJournal(job.id()));
+  TRIB_ASSIGN_OR_RETURN(Replayed replayed, Replay(job.record, journal));
+  job.controller = std::move(replayed.controller);
+  job.digest = std::move(replayed.digest);
+  job.answered = std::move(replayed.answered);
+  job.unused_updates = std::move(replayed.unused_updates);
+  job.FillSections();
+  TRIB_ASSIGN_OR_RETURN(const auto versions, deps_.store->ListVersions(job.id()));
+  for (const VersionRecord& version : versions) {
+    const auto evaluation = replayed.evaluations.find(version.version);
+    if (version.evaluation || evaluation == replayed.evaluations.end()) continue;
+    TRIB_RETURN_IF_ERROR(deps_.store->PutEvaluation(job.id(), evaluation->second));
+  }
+  if (!versions.empty()) {
+    TRIB_ASSIGN_OR_RETURN(const auto newest,
+                          deps_.store->OpenModel(job.id(), versions.back().version));
+    job.layout = newest->layout();
+    job.uplink_bytes_dense = static_cast<uint64_t>(replayed.updates * 4 * job.layout->size());
+  }
+  const JobProgress& progress = job.controller->progress();
+  if (const std::string state(JobStateName(progress.state)); state != job.record.state) {
+    job.record.state = state;
+    job.record.reason = progress.reason;
+    if (job.ended()) job.record.ended_at = replayed.last_event;
+    TRIB_RETURN_IF_ERROR(deps_.store->PutJob(job.record));
+  }
+  if (job.ended()) return absl::OkStatus();
+  TRIB_RETURN_IF_ERROR(MakeExecutor(job));
+  TRIB_RETURN_IF_ERROR(job.executor->Restore());
+  job.presence = std::move(replayed.presence);
+  for (auto& [id, order] : replayed.orders) job.orders[id].order = std::move(order);
+  job.publication = std::move(replayed.publication);
+  job.wake_at = replayed.wake_at;
+  log::Info("job recovered", {{"job", job.id().value()},
+                              {"version", progress.version},
+                              {"events", journal.size()},
+                              {"orders", job.orders.size()}});
+  return absl::OkStatus();
+}
+
+// Takes up what was under way: orders stay valid, timers are set again, a publication that
+// was not answered is made again (or found made).
+void LiveHost::Rejoin(LiveJob& job) {
+  if (job.ended()) return;
+  const absl::Duration liveness = job.controller->spec().liveness_seconds;
+  std::vector<WorkOrderId> doubled;
+  for (auto& [id, order] : job.orders) {
+    order.durable = true;
+    Client& client = clients_[order.order.client];
+    client.record.id = order.order.client;
+    if (!client.orders.empty()) doubled.push_back(id);
+    client.orders.emplace_back(job.id(), id);
+    ExpectSign(job.id(), order, std::max(liveness, options_.grace));
+  }
+  for (const WorkOrderId id : doubled) {
+    Fail(job, id, LossCause::kAbandoned, "the client works for another job");
+  }
+  for (const auto& [client_id, idle] : job.presence) {
+    Client& client = clients_[client_id];
+    client.record.id = client_id;
+    ArmGrace(client, Pace().max_delay + options_.grace);
+  }
+  if (job.wake_at != absl::InfiniteFuture()) On(job, action::WakeAt{job.wake_at});
+  std::visit([&](const auto& publication) { On(job, publication); }, job.publication);
+}
+
+absl::Status LiveHost::CleanSpool() {
+  TRIB_ASSIGN_OR_RETURN(const auto spooled, deps_.spool->List());
+  for (const Spool::Entry& entry : spooled) {
+    const LiveJob* const job = FindJob(entry.job);
+    const bool wanted =
+        job != nullptr && !job->ended() &&
+        (job->unused_updates.contains(entry.work_order) || job->orders.contains(entry.work_order));
+    if (wanted) continue;
+    const bool accepted = job != nullptr && job->answered.contains(entry.work_order);
+    TRIB_RETURN_IF_ERROR(
+        accepted && job->keeps_updates()
+            ? deps_.spool->Keep(entry.job, entry.work_order, KeptPath(*job, entry.work_order))
+            : deps_.spool->Remove(entry.job, entry.work_order));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace tributary

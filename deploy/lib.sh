@@ -29,6 +29,9 @@ missing_packages() {
   for name in $(packages); do
     is_installed "$name" || echo "$name"
   done
+  # By command, not by package: another vendor's nodejs has npm in it.
+  command -v node >/dev/null || echo nodejs
+  command -v npm >/dev/null || echo npm
 }
 
 # Installs what is missing: as root directly, else with sudo, else by telling the line to run.

@@ -23,6 +23,7 @@
 #include "schedulers/scheduler_registry.h"
 #include "simulator/experiment.h"
 #include "simulator/replay.h"
+#include "simulator/report/report.h"
 #include "simulator/simulation_spec.h"
 
 namespace tributary {
@@ -74,6 +75,14 @@ void PrintResult(const nlohmann::json& s, const std::string& dir) {
   });
 }
 
+// A run without its page is a run all the same.
+void WriteReport(const std::string& dir, bool quiet) {
+  const auto html = report::RunReport(dir);
+  const absl::Status status =
+      html.ok() ? report::WritePage(*html, absl::StrCat(dir, "/report.html")) : html.status();
+  if (!status.ok() && !quiet) std::cerr << "note: no report.html: " << status.message() << "\n";
+}
+
 struct RunFlags {
   std::string file;
   std::string out;
@@ -108,6 +117,7 @@ ExitCode Run(const RunFlags& flags) {
   const RunSummary summary = (*experiment)->Summary();
   if (auto written = (*log)->Finish(summary, (*experiment)->metrics(), *model); !written.ok())
     return Fail(written);
+  WriteReport(flags.out, flags.quiet);
   const nlohmann::json json = SummaryJson(summary, (*experiment)->metrics());
   if (flags.json) {
     std::cout << json.dump(2) << "\n";
@@ -128,11 +138,15 @@ ExitCode Validate(const RunFlags& flags) {
   return ExitCode::kDone;
 }
 
-ExitCode ReplayFile(const std::string& path) {
-  const auto result = Replay(path);
+ExitCode ReplayRun(const std::string& path, const std::string& updates) {
+  const auto result = Replay(path, updates);
   if (!result.ok()) return Fail(result.status());
   std::cout << path << ": " << result->events << " events, " << result->actions << " decisions, "
             << result->versions << " versions: the same decisions again\n";
+  if (result->model_digest) {
+    std::cout << "the same models again; the last one's digest is " << result->model_digest->ToHex()
+              << "\n";
+  }
   return ExitCode::kDone;
 }
 
@@ -181,8 +195,9 @@ ExitCode Main(int argc, char** argv) {
   };
   CLI::App* run = app.add_subcommand("run", "run a simulation to its end");
   add_file(run);
-  run->add_option("--out", flags.out,
-                  "folder for summary.json, metrics.csv, events.jsonl, model.safetensors")
+  run->add_option(
+         "--out", flags.out,
+         "folder for summary.json, metrics.csv, events.jsonl, model.safetensors, report.html")
       ->required();
   run->add_option("--threads", flags.threads, "real threads that train; changes no result")
       ->check(CLI::Range(1, 1024))
@@ -201,12 +216,18 @@ ExitCode Main(int argc, char** argv) {
   validate->footer("Example:\n  tributary-sim validate examples/fashion_mnist/fedavg.yaml\n");
   validate->callback([&] { code = Validate(flags); });
 
-  std::string journal;
+  std::string recorded, updates;
   CLI::App* replay =
       app.add_subcommand("replay", "decide a recorded run again and compare the decisions");
-  replay->add_option("JOURNAL", journal, "an events.jsonl")->required();
-  replay->footer("Example:\n  tributary-sim replay build/runs/fedavg/events.jsonl\n");
-  replay->callback([&] { code = ReplayFile(journal); });
+  replay
+      ->add_option("RUN", recorded,
+                   "a run's folder (of `run`, or of `tributary job export`), or its events.jsonl")
+      ->required();
+  replay->add_option("--updates", updates,
+                     "folder of the updates that the run kept: its models are made again and "
+                     "compared, too; RUN/updates unless told");
+  replay->footer("Example:\n  tributary-sim replay build/runs/fedavg\n");
+  replay->callback([&] { code = ReplayRun(recorded, updates); });
 
   std::string what;
   bool list_json = false;

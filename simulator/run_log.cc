@@ -6,44 +6,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/params/safetensors.h"
 #include "common/status_macros.h"
+#include "server/coordinator/run_record.h"
 
 namespace tributary {
 namespace {
-
-using Json = nlohmann::json;
-
-std::string Number(double v) { return Json(v).dump(); }
-std::string Number(const std::optional<double>& v) { return v ? Number(*v) : ""; }
-
-std::string MetricsCsv(const std::vector<VersionMetrics>& metrics) {
-  std::string csv =
-      "version,virtual_seconds,updates,loss,accuracy,uplink_bytes,downlink_bytes,client_steps,"
-      "server_rate,mean_staleness\n";
-  for (const VersionMetrics& m : metrics) {
-    absl::StrAppend(&csv, m.version, ",", Number(m.virtual_seconds), ",", m.updates, ",",
-                    Number(m.loss), ",", Number(m.accuracy), ",", m.uplink_bytes, ",",
-                    m.downlink_bytes, ",");
-    absl::StrAppend(&csv, m.client_steps, ",", Number(m.server_rate), ",", Number(m.mean_staleness),
-                    "\n");
-  }
-  return csv;
-}
-
-Json TargetJson(double accuracy, const std::vector<VersionMetrics>& metrics) {
-  for (const VersionMetrics& m : metrics) {
-    if (!m.accuracy || *m.accuracy < accuracy) continue;
-    return {{"accuracy", accuracy},
-            {"version", m.version},
-            {"updates", m.updates},
-            {"virtual_seconds", m.virtual_seconds},
-            {"uplink_bytes", m.uplink_bytes}};
-  }
-  return {{"accuracy", accuracy},
-          {"version", nullptr},
-          {"updates", nullptr},
-          {"virtual_seconds", nullptr},
-          {"uplink_bytes", nullptr}};
-}
 
 absl::Status WriteText(const std::string& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
@@ -55,64 +21,36 @@ absl::Status WriteText(const std::string& path, const std::string& text) {
 
 }  // namespace
 
-nlohmann::json SummaryJson(const RunSummary& s, const std::vector<VersionMetrics>& metrics) {
-  const JobProgress& p = s.progress;
-  Json targets = Json::array();
-  for (const double accuracy : s.targets) targets.push_back(TargetJson(accuracy, metrics));
-  int64_t lost = 0;
-  for (const auto& [cause, count] : p.lost) lost += count;
-  const bool evaluated = p.evaluation.version >= 0;
-  return {
-      {"name", s.name},
-      {"seed", s.seed},
-      {"config_digest", s.config_digest},
-      {"model_digest", p.model_digest.ToHex()},
-      {"versions", p.version},
-      {"updates", p.updates},
-      {"client_steps", p.client_steps},
-      {"virtual_seconds", s.virtual_seconds},
-      {"wall_seconds", s.wall_seconds},
-      {"peak_rss_bytes", s.peak_rss_bytes},
-      {"uplink_bytes", p.uplink_bytes},
-      {"downlink_bytes", s.downlink_bytes},
-      {"uplink_bytes_dense", s.uplink_bytes_dense},
-      {"train_flops", s.train_flops},
-      {"train_flops_dense", s.train_flops_dense},
-      {"final",
-       {{"loss", evaluated ? Json(p.evaluation.loss) : Json()},
-        {"accuracy", evaluated ? Json(p.evaluation.accuracy) : Json()}}},
-      {"best",
-       {{"accuracy", evaluated ? Json(p.best.accuracy) : Json()},
-        {"version", evaluated ? Json(p.best.version) : Json()}}},
-      {"targets", std::move(targets)},
-      {"staleness",
-       {{"mean", p.updates > 0 ? p.staleness_sum / static_cast<double>(p.updates) : 0.0},
-        {"max", p.staleness_max}}},
-      {"clients", {{"count", s.clients}, {"lost", lost}, {"late_updates", p.late_updates}}},
-      {"lost", p.lost},
-      {"scheduler", s.scheduler},
-  };
-}
-
 absl::StatusOr<std::unique_ptr<RunLog>> RunLog::Create(const std::string& dir, const JobSpec& job) {
   std::error_code error;
-  std::filesystem::create_directories(dir, error);
+  std::filesystem::create_directories(job.keep_updates ? dir + "/updates" : dir, error);
   // An earlier run's must not stand beside this one's events.
   std::filesystem::remove(absl::StrCat(dir, "/summary.json"), error);
   const std::string path = absl::StrCat(dir, "/events.jsonl");
   std::ofstream events(path, std::ios::binary | std::ios::trunc);
   if (error || !events) return absl::PermissionDeniedError(absl::StrCat("cannot write ", path));
-  events << Json{{"job", Json::parse(CanonicalJson(job))},
-                 {"initial_model", job.model.initial.has_value()}}
-                .dump()
-         << '\n';
-  return std::unique_ptr<RunLog>(new RunLog(dir, std::move(events)));
+  events << ToLine(FirstLine(job, absl::UnixEpoch())) << '\n';
+  return std::unique_ptr<RunLog>(new RunLog(dir, job.keep_updates, std::move(events)));
+}
+
+absl::Status RunLog::WriteFleet(const nlohmann::json& fleet) {
+  return WriteText(absl::StrCat(dir_, "/fleet.json"), fleet.dump() + "\n");
 }
 
 void RunLog::Record(const JobEvent& event) { events_ << ToJson(event).dump() << '\n'; }
 
 void RunLog::Record(const JobAction& action, absl::Time at) {
   events_ << ToJson(action, at).dump() << '\n';
+}
+
+absl::Status RunLog::KeepFirstModel(const ParamVector& model) {
+  if (!keep_updates_) return absl::OkStatus();
+  return WriteSafetensors(model, absl::StrCat(dir_, "/updates/", kFirstModelFile));
+}
+
+absl::Status RunLog::KeepUpdate(WorkOrderId work_order, const std::string& payload) {
+  if (!keep_updates_) return absl::OkStatus();
+  return WriteText(absl::StrCat(dir_, "/updates/", UpdateFile(work_order)), payload);
 }
 
 absl::Status RunLog::Finish(const RunSummary& summary, const std::vector<VersionMetrics>& metrics,

@@ -8,6 +8,7 @@
 #include "common/config/yaml.h"
 #include "common/status_macros.h"
 #include "server/coordinator/job_file.h"
+#include "simulator/online.h"
 #include "simulator/speed.h"
 
 namespace tributary {
@@ -58,6 +59,11 @@ void MakeRelativeTo(const std::filesystem::path& folder, std::optional<std::stri
   if (path) path = (folder / *path).string();  // an absolute path stays as it is
 }
 
+void MakeRelativeTo(const std::filesystem::path& folder, config::Choice& choice) {
+  const auto path = choice.options.find("path");
+  if (path != choice.options.end()) *path = (folder / path->get<std::string>()).string();
+}
+
 }  // namespace
 
 void NetworkSpec::Describe(config::Fields<NetworkSpec>& fields) {
@@ -67,6 +73,59 @@ void NetworkSpec::Describe(config::Fields<NetworkSpec>& fields) {
       .GreaterThan(0);
   fields.Add("latency_ms", &NetworkSpec::latency_ms, "added to every transfer, milliseconds")
       .Min(0);
+  fields
+      .Add("spread", &NetworkSpec::spread,
+           "standard deviation of the logarithm of a client's factor on both rates, drawn once; "
+           "the median client has the rates above")
+      .Min(0)
+      .Max(3);
+  fields.Add("trace", &NetworkSpec::trace,
+             "instead of these: CSV file with the columns uplink_mbps, downlink_mbps, latency_ms");
+}
+
+absl::Status NetworkSpec::Validate() const {
+  if (!trace || spread == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("found trace and spread ", spread, "; allowed: one of the two"));
+}
+
+void ShareSpec::Describe(config::Fields<ShareSpec>& fields) {
+  fields.Add("share", &ShareSpec::share, "of the clients; which ones is drawn")
+      .Required()
+      .Min(0)
+      .Max(1);
+  fields
+      .Add("by_seconds", &ShareSpec::by_seconds,
+           "virtual time up to which their times are drawn, uniformly from 0")
+      .Required()
+      .Max(1e9);
+}
+
+void AvailabilitySpec::Describe(config::Fields<AvailabilitySpec>& fields) {
+  fields
+      .Add("dropout", &AvailabilitySpec::dropout,
+           "probability that a client abandons a training order, at a point drawn uniformly from "
+           "its download and training; it checks in again at once")
+      .Min(0)
+      .LessThan(1);
+  fields
+      .Add("online", &AvailabilitySpec::online,
+           "when a client is there; going offline, it abandons its work")
+      .Alternatives(OnlineRegistry().Alternatives());
+  fields.Add("vanishing", &AvailabilitySpec::vanishing,
+             "clients that are gone for good at some time, without a word");
+  fields.Add("late_joiners", &AvailabilitySpec::late_joiners,
+             "clients that check in first at some time; the others do at the start");
+}
+
+void SpeedChangeSpec::Describe(config::Fields<SpeedChangeSpec>& fields) {
+  fields.Add("at_seconds", &SpeedChangeSpec::at_seconds, "virtual time from which it holds")
+      .Required();
+  fields.Add("share", &SpeedChangeSpec::share, "of the clients; which ones is drawn").Min(0).Max(1);
+  fields.Add("factor", &SpeedChangeSpec::factor, "on their time per step; above 1 is slower")
+      .Required()
+      .GreaterThan(0)
+      .Max(1e6);
 }
 
 config::Choice SimulationSpec::DefaultSpeed() {
@@ -80,7 +139,11 @@ void SimulationSpec::Describe(config::Fields<SimulationSpec>& fields) {
   fields.Add("data", &SimulationSpec::data, "the data set and how it is dealt out").Required();
   fields.Add("speed", &SimulationSpec::speed, "how fast the clients compute")
       .Alternatives(SpeedRegistry().Alternatives());
+  fields.Add("speed_changes", &SimulationSpec::speed_changes,
+             "changes of that at given times; of several for a client, the factors multiply");
   fields.Add("network", &SimulationSpec::network, "transfer rates; absent: transfers take no time");
+  fields.Add("availability", &SimulationSpec::availability,
+             "when clients are there, and what they lose");
   fields.Add("targets", &SimulationSpec::targets, "accuracies whose first time is reported")
       .GreaterThan(0)
       .Max(1);
@@ -101,10 +164,15 @@ absl::StatusOr<SimulationFile> ReadSimulationFile(const std::string& path,
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   TRIB_RETURN_IF_ERROR(WithContext(CheckFiles(whole.job, folder.string()),
                                    config::PositionAt(root, "job.model.initial").ToString()));
-  DatasetSpec& data = whole.simulation.data;
+  SimulationSpec& simulation = whole.simulation;
+  DatasetSpec& data = simulation.data;
   for (auto* file : {&whole.job.model.initial, &data.path, &data.test_path, &data.labels_path,
                      &data.test_labels_path}) {
     MakeRelativeTo(folder, *file);
+  }
+  if (simulation.network) MakeRelativeTo(folder, simulation.network->trace);
+  for (auto* choice : {&simulation.speed, &simulation.availability.online}) {
+    MakeRelativeTo(folder, *choice);
   }
   SimulationFile file{std::move(whole.job), std::move(whole.simulation), std::move(root)};
   TRIB_RETURN_IF_ERROR(CheckRoundSize(file));

@@ -21,7 +21,35 @@ struct NetworkSpec {
   double uplink_mbps = 10;    // 10^6 bits a second, client to server
   double downlink_mbps = 50;  // and back
   double latency_ms = 40;     // added to every transfer
+  // Both of a client's rates are multiplied by e^(spread · z), z ~ N(0, 1) drawn once: the rates
+  // above are the median's.
+  double spread = 0;
+  std::optional<std::string> trace;  // a file with each client's three figures instead
   static void Describe(config::Fields<NetworkSpec>& fields);
+  absl::Status Validate() const;  // not both spread and trace
+};
+
+// A share of the clients, drawn; each at a time drawn uniformly from 0 to by_seconds.
+struct ShareSpec {
+  double share = 0;
+  absl::Duration by_seconds;
+  static void Describe(config::Fields<ShareSpec>& fields);
+};
+
+struct AvailabilitySpec {
+  double dropout = 0;                          // probability that a training order is lost
+  config::Choice online = {.name = "always"};  // online.h
+  std::optional<ShareSpec> vanishing;          // gone for good, without a word
+  std::optional<ShareSpec> late_joiners;       // first check-in then and not at the start
+  static void Describe(config::Fields<AvailabilitySpec>& fields);
+};
+
+// From a time on, the step time of a share of the clients, drawn, is multiplied by a factor.
+struct SpeedChangeSpec {
+  absl::Duration at_seconds;
+  double share = 1;
+  double factor = 1;
+  static void Describe(config::Fields<SpeedChangeSpec>& fields);
 };
 
 struct SimulationSpec {
@@ -29,7 +57,9 @@ struct SimulationSpec {
   int64_t clients = 10;
   DatasetSpec data;
   config::Choice speed = DefaultSpeed();
+  std::vector<SpeedChangeSpec> speed_changes;
   std::optional<NetworkSpec> network;
+  AvailabilitySpec availability;
   std::vector<double> targets;  // accuracies whose first time is reported
 
   static config::Choice DefaultSpeed();

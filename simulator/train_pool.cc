@@ -20,17 +20,13 @@ TrainPool::~TrainPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-std::future<void> TrainPool::Start(absl::Time needed_at, std::function<void(TorchWorker&)> body) {
-  Task task{needed_at, 0, std::packaged_task<void(TorchWorker&)>(std::move(body))};
-  std::future<void> done = task.body.get_future();
+void TrainPool::Enqueue(absl::Time needed_at, std::function<void(TorchWorker&)> body) {
   {
     MutexLock lock(mu_);
-    task.sequence = next_sequence_++;
-    waiting_.push_back(std::move(task));
+    waiting_.push_back({needed_at, next_sequence_++, std::move(body)});
     std::push_heap(waiting_.begin(), waiting_.end(), Later);
   }
   changed_.NotifyOne();
-  return done;
 }
 
 absl::Duration TrainPool::busy() const {

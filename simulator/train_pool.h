@@ -6,8 +6,11 @@
 #include <cstdint>
 #include <functional>
 #include <future>
-#include <queue>
+#include <memory>
 #include <thread>
+#include <tuple>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -25,9 +28,16 @@ class TrainPool {
   TrainPool(const TrainPool&) = delete;
   TrainPool& operator=(const TrainPool&) = delete;
 
-  // Starts `body` on a free thread; of those that wait, the one needed first goes first.
-  // The future is ready when it has run.
-  std::future<void> Start(absl::Time needed_at, std::function<void(TorchWorker&)> body);
+  // Starts `body`, which takes a TorchWorker&, on a free thread; of those that wait, the one
+  // needed first goes first. The future has what it returned.
+  template <typename Body>
+  std::future<std::invoke_result_t<Body&, TorchWorker&>> Start(absl::Time needed_at, Body body) {
+    using Result = std::invoke_result_t<Body&, TorchWorker&>;
+    auto task = std::make_shared<std::packaged_task<Result(TorchWorker&)>>(std::move(body));
+    std::future<Result> done = task->get_future();
+    Enqueue(needed_at, [task = std::move(task)](TorchWorker& worker) { (*task)(worker); });
+    return done;
+  }
 
   // CPU time spent inside bodies so far, over all threads.
   absl::Duration busy() const;
@@ -36,11 +46,12 @@ class TrainPool {
   struct Task {
     absl::Time needed_at;
     uint64_t sequence;
-    std::packaged_task<void(TorchWorker&)> body;
+    std::function<void(TorchWorker&)> body;
   };
   static bool Later(const Task& a, const Task& b) {
     return std::tie(a.needed_at, a.sequence) > std::tie(b.needed_at, b.sequence);
   }
+  void Enqueue(absl::Time needed_at, std::function<void(TorchWorker&)> body);
   void Work();
 
   mutable Mutex mu_;

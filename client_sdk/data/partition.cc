@@ -15,8 +15,12 @@ const Registry<Partitioner>& PartitionerRegistry() {
             {
                 R::Of<IidPartitioner>("iid", "even and alike"),
                 R::Of<DirichletPartitioner>("dirichlet", "label skew, set by a concentration"),
+                R::Of<DualDirichletPartitioner>("dual_dirichlet",
+                                                "sizes and labels skewed, each by a concentration"),
                 R::Of<ShardsPartitioner>("shards", "a few shards of the examples sorted by label"),
                 R::Of<ClassesPartitioner>("classes", "a fixed number of classes a client"),
+                R::Of<CompassClassesPartitioner>("compass_classes",
+                                                 "some classes a client, in unequal parts"),
                 R::Of<QuantityPartitioner>("quantity", "alike in labels, uneven in size"),
                 R::Of<NaturalPartitioner>("natural", "by the dataset's own owners"),
             });

@@ -29,7 +29,7 @@ class Partitioner {
   virtual absl::StatusOr<Partition> Deal(const Dataset& data, int64_t clients, Rng rng) const = 0;
 };
 
-// iid | dirichlet | shards | classes | quantity | natural
+// iid | dirichlet | dual_dirichlet | shards | classes | compass_classes | quantity | natural
 const Registry<Partitioner>& PartitionerRegistry();
 
 // Deals with the generator Rng(seed).Split("partition") and checks arguments and result.

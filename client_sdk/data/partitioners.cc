@@ -7,70 +7,10 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "client_sdk/data/partition_deal.h"
 
 namespace tributary {
 namespace {
-
-constexpr int kMaxDraws = 1000;
-
-using Indices = std::vector<int32_t>;
-
-Indices Shuffled(int64_t size, Rng rng) {
-  Indices indices(static_cast<size_t>(size));
-  std::iota(indices.begin(), indices.end(), 0);
-  rng.Shuffle(absl::MakeSpan(indices));
-  return indices;
-}
-
-// The examples of each class, shuffled; [num_classes].
-std::vector<Indices> ShuffledByClass(const Dataset& data, const Rng& rng) {
-  std::vector<Indices> by_class(static_cast<size_t>(data.num_classes));
-  for (const int32_t i : Shuffled(data.size(), rng.Split("shuffle"))) {
-    by_class[static_cast<size_t>(data.labels[static_cast<size_t>(i)])].push_back(i);
-  }
-  return by_class;
-}
-
-// Sizes of `parts` even pieces of `total`: the first total % parts have one more.
-std::vector<int64_t> EvenSizes(int64_t total, int64_t parts) {
-  std::vector<int64_t> sizes(static_cast<size_t>(parts), total / parts);
-  for (int64_t i = 0; i < total % parts; ++i) ++sizes[static_cast<size_t>(i)];
-  return sizes;
-}
-
-// Sizes in proportion to `shares` (which sum to 1) by rounding their running sum.
-std::vector<int64_t> ProportionalSizes(int64_t total, const std::vector<double>& shares) {
-  std::vector<int64_t> sizes(shares.size());
-  double sum = 0;
-  int64_t given = 0;
-  for (size_t i = 0; i < shares.size(); ++i) {
-    sum += shares[i];
-    const auto end =
-        i + 1 == shares.size()
-            ? total
-            : std::clamp<int64_t>(std::llround(sum * static_cast<double>(total)), given, total);
-    sizes[i] = end - given;
-    given = end;
-  }
-  return sizes;
-}
-
-// Appends consecutive pieces of `items`, of the given sizes, to the parts in order.
-void DealOut(const Indices& items, const std::vector<int64_t>& sizes,
-             const std::vector<size_t>& owners, Partition& parts) {
-  auto next = items.begin();
-  for (size_t i = 0; i < sizes.size(); ++i) {
-    Indices& part = parts[owners[i]];
-    part.insert(part.end(), next, next + sizes[i]);
-    next += sizes[i];
-  }
-}
-
-std::vector<size_t> Everyone(int64_t clients) {
-  std::vector<size_t> owners(static_cast<size_t>(clients));
-  std::iota(owners.begin(), owners.end(), 0);
-  return owners;
-}
 
 absl::Status EnoughFor(int64_t clients, int64_t min_examples, const Dataset& data) {
   if (min_examples <= data.size() / clients) return absl::OkStatus();
@@ -182,8 +122,7 @@ absl::StatusOr<std::unique_ptr<ClassesPartitioner>> ClassesPartitioner::Create(
 
 absl::StatusOr<Partition> ClassesPartitioner::Deal(const Dataset& data, int64_t clients,
                                                    Rng rng) const {
-  std::vector<Indices> by_class = ShuffledByClass(data, rng);
-  std::erase_if(by_class, [](const Indices& examples) { return examples.empty(); });
+  const std::vector<Indices> by_class = ShuffledByHeldClass(data, rng);
   const auto classes = static_cast<int64_t>(by_class.size());
   const int64_t held = options_.classes_per_client;
   if (held > classes || clients < (classes + held - 1) / held) {

@@ -64,6 +64,17 @@ TEST(Xxh3Test, MatchesThePublishedValueOfNothing) {
   EXPECT_EQ(Xxh3Stream().Value(), (Xxh128{.low = 0x6001c324468d497f, .high = 0x99aa06d3014798d8}));
 }
 
+TEST(Xxh128Test, HexRoundTripsAndOtherTextIsRefused) {
+  const Xxh128 value{.low = 0xfedcba9876543210, .high = 1};
+  EXPECT_EQ(value.ToHex(), "0000000000000001fedcba9876543210");
+  EXPECT_TRUE(Xxh128::FromHex(value.ToHex()).value() == value);
+  for (const char* bad :
+       {"", "1", "0000000000000001fedcba987654321", "0000000000000001fedcba98765432100",
+        "000000000000000xfedcba9876543210", "0x00000000000001fedcba9876543210"}) {
+    EXPECT_EQ(Xxh128::FromHex(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;
+  }
+}
+
 TEST(Xxh3StreamTest, PiecesHashAsTheWholeAndValueMayBeAskedInBetween) {
   std::string data;
   for (int i = 0; i < 5000; ++i) data.push_back(static_cast<char>(i * 7));

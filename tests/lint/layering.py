@@ -54,7 +54,7 @@ ROOMS = {
     "server/rpc": (CORE + ("server/live", "server/rpc"), GROUND + ("proto", "grpc")),
     "server/dashboard": (CORE + ("server/live", "server/dashboard"), GROUND + ("http",)),
     "server/operator": (("common", "server/coordinator/job_spec.h", "server/coordinator/job_file.h",
-                         "server/operator"), GROUND + ("proto", "grpc", "cli")),
+                         "server/operator", "simulator/report"), GROUND + ("proto", "grpc", "cli")),
     "server/main.": (("common", "server"), GROUND + ("cli",)),
     "server/server.": (("common", "server"), GROUND + ("grpc",)),
     "server/config.": (("common", "server"), GROUND),
@@ -66,6 +66,7 @@ ROOMS = {
     "client_sdk/app": (("common", "client_sdk"), GROUND + ("cli",)),
     "simulator": (CORE + ("client_sdk/trainer.h", "client_sdk/data", "client_sdk/torch",
                           "simulator"), GROUND + ("cli",)),
+    "simulator/report": (("common", "simulator/report"), ("absl", "json", "io")),
     "examples": (source_tree.FOLDERS, GROUND + ("cli", "torch")),
     "tests": (source_tree.FOLDERS, tuple(GROUPS)),
 }

@@ -86,6 +86,32 @@ TEST(Experiment, TheModelDependsOnTheFileAndTheSeedAlone) {
   EXPECT_NE(once.digest, RunWorld(SmallWorld(dir, set, /*seed=*/4)).digest);
 }
 
+TEST(Experiment, WithEveryKindOfHeterogeneityTheThreadsStillChangeNothing) {
+  const TempDir dir;
+  const std::vector<std::string> set = {
+      "job.scheduler={sync_round: {clients_per_round: 5, min_reports: 1, min_available: 1, "
+      "deadline_seconds: 30, on_loss: close}}",
+      "job.stop.versions=40",
+      "job.liveness_seconds=15",
+      "simulation.speed={exponential: {mean_seconds_per_step: 0.5, jitter: 0.1}}",
+      "simulation.speed_changes=[{at_seconds: 20, share: 0.5, factor: 2}]",
+      "simulation.network={uplink_mbps: 0.001, downlink_mbps: 0.002, spread: 0.5}",
+      "simulation.availability={dropout: 0.1, online: {markov: {mean_online_seconds: 20, "
+      "mean_offline_seconds: 5}}, vanishing: {share: 0.25, by_seconds: 60}, "
+      "late_joiners: {share: 0.25, by_seconds: 30}}"};
+  const Outcome once = RunWorld(SmallWorld(dir, set));
+  EXPECT_GT(once.summary.progress.lost.at("abandoned"), 0);
+  EXPECT_GT(once.summary.progress.lost.at("timed_out"), 0);
+  for (const int threads : {2, 5}) {
+    const Outcome again = RunWorld(SmallWorld(dir, set), threads);
+    EXPECT_EQ(once.digest, again.digest);
+    EXPECT_EQ(once.summary.virtual_seconds, again.summary.virtual_seconds);
+    EXPECT_EQ(once.summary.progress.lost, again.summary.progress.lost);
+    EXPECT_EQ(once.summary.utilisation, again.summary.utilisation);
+  }
+  EXPECT_NE(once.digest, RunWorld(SmallWorld(dir, set, /*seed=*/4)).digest);
+}
+
 TEST(Experiment, TransfersTakeTheirTime) {
   const TempDir dir;
   const Outcome run = RunWorld(SmallWorld(
@@ -258,6 +284,13 @@ TEST(RunLogTest, LeavesTheFilesThatOthersRelyOn) {
                           "scheduler"}) {
     EXPECT_TRUE(json.contains(key)) << key;
   }
+  // Four of eight clients work, all the time.
+  EXPECT_DOUBLE_EQ(json["clients"]["utilisation"], 0.5);
+  const nlohmann::json fleet = nlohmann::json::parse(test::ReadFile(out + "/fleet.json"));
+  ASSERT_EQ(fleet["clients"].size(), 8u);
+  int64_t examples = 0;
+  for (const auto& client : fleet["clients"]) examples += client["examples"].get<int64_t>();
+  EXPECT_EQ(examples, 800);
   const auto read = ReadSafetensors(out + "/model.safetensors");
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->ComputeDigest().ToHex(), json["model_digest"]);

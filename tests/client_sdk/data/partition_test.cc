@@ -1,9 +1,11 @@
 #include "client_sdk/data/partition.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -130,7 +132,8 @@ INSTANTIATE_TEST_SUITE_P(Registry, EveryPartitionerTest, ::testing::ValuesIn(Nam
                          [](const auto& row) { return row.param; });
 
 TEST(PartitionerRegistryTest, HasTheNamesOfTheDocumentation) {
-  EXPECT_THAT(Names(), ElementsAre("iid", "dirichlet", "shards", "classes", "quantity", "natural"));
+  EXPECT_THAT(Names(), ElementsAre("iid", "dirichlet", "dual_dirichlet", "shards", "classes",
+                                   "compass_classes", "quantity", "natural"));
 }
 
 TEST(PartitionTest, UnknownNameIsSuggested) {
@@ -201,6 +204,122 @@ TEST(DirichletTest, SaysWhichClientStaysEmpty) {
 TEST(DirichletTest, MinExamplesThatCannotBe) {
   EXPECT_THAT(PartitionDataset(Balanced(100), Choose("dirichlet", {{"min_examples", 11}}), 10, 1),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("allow up to 10")));
+}
+
+// The counts follow from W and C, which are drawn here once more from the same streams.
+TEST(DualDirichletTest, CountsAreThoseOfTheFormula) {
+  constexpr size_t kClients = 20;
+  Dataset data = Balanced(60000, 8);
+  for (int64_t& label : data.labels) label = label == 3 ? 0 : label;  // uneven, one class absent
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const Partition parts,
+      PartitionDataset(
+          data, Choose("dual_dirichlet", {{"size_concentration", 60}, {"class_concentration", 4}}),
+          kClients, 7));
+  const Rng rng = Rng(7).Split("partition");
+  const std::vector<double> w = rng.Split("sizes").Dirichlet(60.0 / kClients, kClients);
+  const std::vector<int64_t> class_of = {0, 1, 2, 4, 5, 6, 7};
+  const std::vector<double> total = {15000, 7500, 7500, 7500, 7500, 7500, 7500};
+  std::vector<double> alpha;
+  for (const double examples : total) alpha.push_back(4 * examples / 60000);
+  std::vector<std::vector<double>> c;
+  for (size_t i = 0; i < kClients; ++i) c.push_back(rng.Split("classes").Split(i).Dirichlet(alpha));
+  for (size_t j = 0; j < total.size(); ++j) {
+    double sum = 0, given = 0;
+    for (size_t i = 0; i < kClients; ++i) sum += w[i] * c[i][j];
+    for (size_t i = 0; i < kClients; ++i) {
+      const double expected =
+          i + 1 < kClients ? std::floor(w[i] * c[i][j] / sum * total[j]) : total[j] - given;
+      EXPECT_EQ(LabelCounts(data, parts[i])[static_cast<size_t>(class_of[j])], expected) << i;
+      given += expected;
+    }
+  }
+}
+
+TEST(DualDirichletTest, ConcentrationsSetTheSkewOfSizesAndOfClasses) {
+  const Dataset data = Balanced(50000);
+  const auto deal = [&data](double sizes, double classes) {
+    auto parts = PartitionDataset(
+        data,
+        Choose("dual_dirichlet", {{"size_concentration", sizes}, {"class_concentration", classes}}),
+        20, 3);
+    EXPECT_THAT(parts, IsOk());
+    return *std::move(parts);
+  };
+  const auto largest = [](const Partition& parts) {
+    const std::vector<size_t> sizes = Sizes(parts);
+    return *std::max_element(sizes.begin(), sizes.end());
+  };
+  EXPECT_NEAR(static_cast<double>(largest(deal(1e5, 1e5))), 2500, 250);
+  EXPECT_GT(largest(deal(5, 1e5)), 5000U);
+  EXPECT_NEAR(Skew(data, deal(1e5, 1e5)), 0.1, 0.02);
+  EXPECT_GT(Skew(data, deal(1e5, 0.5)), 0.6);
+}
+
+TEST(DualDirichletTest, WithoutASizeConcentrationItIsTheNumberOfClients) {
+  const Dataset data = Balanced(3000);
+  EXPECT_EQ(*PartitionDataset(data, Choose("dual_dirichlet"), 20, 1),
+            *PartitionDataset(data, Choose("dual_dirichlet", {{"size_concentration", 20}}), 20, 1));
+}
+
+TEST(DualDirichletTest, NobodyIsLeftEmpty) {
+  // Nearly everything to one client, as many clients as examples.
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const Partition parts,
+      PartitionDataset(
+          Balanced(100),
+          Choose("dual_dirichlet", {{"size_concentration", 0.01}, {"class_concentration", 0.01}}),
+          100, 1));
+  for (const auto& part : parts) EXPECT_EQ(part.size(), 1U);
+}
+
+TEST(CompassClassesTest, TheTableSaysHowManyClasses) {
+  const Dataset data = Balanced(20000);
+  const std::vector<std::pair<int64_t, int64_t>> table = {{10, 10}, {7, 8}, {6, 8}, {5, 7}, {5, 6},
+                                                          {4, 6},   {4, 5}, {3, 5}, {3, 5}};
+  for (size_t m = 1; m <= table.size(); ++m) {
+    std::set<int64_t> seen;
+    for (uint64_t seed = 0; seed < 30; ++seed) {
+      TRIB_ASSERT_OK_AND_ASSIGN(
+          const Partition parts,
+          PartitionDataset(data, Choose("compass_classes"), static_cast<int64_t>(m), seed));
+      for (const auto& part : parts) seen.insert(ClassesIn(data, part));
+    }
+    EXPECT_EQ(*seen.begin(), table[m - 1].first) << m;
+    EXPECT_EQ(*seen.rbegin(), table[m - 1].second) << m;
+  }
+}
+
+TEST(CompassClassesTest, AClassIsSplitInProportionToNormalDraws) {
+  const Dataset data = Balanced(200000);
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const Partition parts,
+      PartitionDataset(data, Choose("compass_classes", {{"min_classes", 10}, {"max_classes", 10}}),
+                       20, 5));
+  // 200 shares |N(10, 3²)| / Σ: mean 1/20, and nearly 0.3 of that as standard deviation.
+  double sum = 0;
+  for (const auto& part : parts) {
+    for (const double count : LabelCounts(data, part)) {
+      sum += (count / 1000 - 1) * (count / 1000 - 1);
+    }
+  }
+  EXPECT_NEAR(std::sqrt(sum / 200), 0.3, 0.05);
+}
+
+TEST(CompassClassesTest, WhatCannotBe) {
+  const auto deal = [](nlohmann::json options, int64_t clients) {
+    return PartitionDataset(Balanced(1000), Choose("compass_classes", std::move(options)), clients,
+                            1);
+  };
+  EXPECT_THAT(deal({{"min_classes", 11}, {"max_classes", 12}}, 20),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("11 to 12 classes a client; allowed: 1 to 10")));
+  EXPECT_THAT(deal({{"min_classes", 4}, {"max_classes", 3}}, 20),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("min_classes no more than max_classes")));
+  EXPECT_THAT(deal({{"min_classes", 1}, {"max_classes", 2}}, 4),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("did not hold all 10 in any of 1000 draws")));
 }
 
 // A shard no longer than a class touches at most two of them.

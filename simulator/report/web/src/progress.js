@@ -1,0 +1,114 @@
+// How far a run got: accuracy and loss, and its targets.
+
+import { curveChart, MEASURES, points } from "./curves.js";
+import { card, choice, columns, section, table } from "./elements.js";
+import { bytes, decimal, integer, percent, seconds, share, words } from "./format.js";
+
+// Dashed lines at the targets, and a mark where each was first reached.
+function targetMarks(targets, x, colours) {
+  // The highest is named above its line, so that two that are close can be read.
+  const highest = Math.max(...targets.map((target) => target.accuracy));
+  const side = (target) => (target.accuracy === highest ? "insideStartTop" : "insideStartBottom");
+  return {
+    markLine: {
+      silent: true,
+      symbol: "none",
+      lineStyle: { color: colours.muted, type: "dashed", width: 1 },
+      label: { color: colours.muted, formatter: ({ value }) => share(value) },
+      data: targets.map((t) => ({ yAxis: t.accuracy, label: { position: side(t) } })),
+    },
+    markPoint: {
+      silent: true,
+      symbol: "circle",
+      symbolSize: 9,
+      itemStyle: { color: colours.surface, borderColor: colours.accent, borderWidth: 2 },
+      label: { show: false },
+      data: targets
+        .filter((target) => target.version !== null)
+        .map((target) => ({ coord: [target[x], target.accuracy] })),
+    },
+  };
+}
+
+export function progress({ metrics, summary }) {
+  let key = MEASURES[0].key;
+  const current = () => key;
+  const targets = summary.targets ?? [];
+  const tasks = metrics.columns.filter((column) => /^accuracy_task_\d+$/.test(column));
+  const [accuracies, losses] = ["accuracy", "loss"].map((y) => points(metrics, "version", y));
+  const last = (list) => list[list.length - 1]?.[1];
+
+  const accuracy = curveChart({
+    title: "Accuracy",
+    about:
+      targets.length > 0
+        ? "On the test set. Dashed: targets, with a mark where each was first reached."
+        : "On the test set.",
+    alt: `Accuracy of ${integer(accuracies.length)} versions; the last: ${percent(last(accuracies))}.`,
+    empty: accuracies.length > 0 ? "" : "No version was evaluated.",
+    figure: "accuracy",
+    legend: tasks.length > 0,
+    highest: Math.max(...targets.map((target) => target.accuracy)),
+    current,
+    lines: (x, colours) => [
+      {
+        name: "accuracy",
+        data: points(metrics, x, "accuracy"),
+        color: colours.accent,
+        lineStyle: { width: 2 },
+        ...targetMarks(targets, x, colours),
+      },
+      ...tasks.map((task, i) => ({
+        name: words(task.replace("accuracy_", "")),
+        data: points(metrics, x, task),
+        color: colours.series(i + 1),
+        lineStyle: { width: 1.2 },
+      })),
+    ],
+  });
+  const loss = curveChart({
+    title: "Loss",
+    about: "On the test set.",
+    alt: `Loss of ${integer(losses.length)} versions; the last: ${decimal(last(losses))}.`,
+    empty: losses.length > 0 ? "" : "No version was evaluated.",
+    figure: "loss",
+    legend: false,
+    current,
+    lines: (x, colours) => [
+      {
+        name: "loss",
+        data: points(metrics, x, "loss"),
+        color: colours.accent,
+        lineStyle: { width: 2 },
+      },
+    ],
+  });
+  const node = section("Progress", columns(accuracy.node, loss.node));
+  node.heading.append(
+    choice("Horizontal axis", MEASURES, (chosen) => {
+      key = chosen;
+      accuracy.draw();
+      loss.draw();
+    }),
+  );
+  if (targets.length > 0) node.append(card("", targetTable(targets)));
+  return node;
+}
+
+function targetTable(targets) {
+  return table(
+    "First time at each target accuracy",
+    [
+      { name: "Target", text: (t) => percent(t.accuracy) },
+      {
+        name: "Version",
+        number: true,
+        text: (t) => (t.version === null ? "never" : integer(t.version)),
+      },
+      { name: "Updates", number: true, text: (t) => integer(t.updates) },
+      { name: "Virtual time", number: true, text: (t) => seconds(t.virtual_seconds) },
+      { name: "Uplink", number: true, text: (t) => bytes(t.uplink_bytes) },
+    ],
+    targets,
+  );
+}

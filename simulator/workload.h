@@ -1,0 +1,56 @@
+// Workload: does the real work behind the virtual clients' work orders: makes the first model,
+// trains, evaluates. What happens when is not its business: that is virtual time's.
+#ifndef TRIBUTARY_SIMULATOR_WORKLOAD_H_
+#define TRIBUTARY_SIMULATOR_WORKLOAD_H_
+
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <stop_token>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client_sdk/trainer.h"
+#include "common/params/param_vector.h"
+#include "server/coordinator/events.h"
+
+namespace tributary {
+
+struct WorkloadTask {
+  int64_t client = 0;  // its index; the number of clients: the evaluator, with the test set
+  WorkOrder order;
+  int64_t steps = 0;                        // planned; training only
+  std::shared_ptr<const ParamVector> base;  // what is trained or evaluated; null for a first model
+  absl::Time needed_at;  // virtual: of the tasks that wait, the one needed first goes first
+  std::stop_token stop;  // the result is no longer wanted
+};
+
+struct TrainedUpdate {
+  TrainResult result;
+  std::string payload;  // trained − base, in the job's codec
+};
+
+// Thread-compatible. A result is a function of the task alone, of its client, order and base;
+// its future is ready some time after the call. Errors of a task as in TorchWorker.
+class Workload {
+ public:
+  virtual ~Workload() = default;
+
+  virtual int64_t Examples(int64_t client) const = 0;  // that it trains on
+  virtual int64_t TrainFlopsPerExample() const = 0;
+  // InvalidArgument: the job cannot start from this model.
+  virtual absl::Status CheckModel(const ParamVector& model) const = 0;
+
+  virtual std::future<absl::StatusOr<ParamVector>> MakeFirstModel(WorkloadTask task) = 0;
+  virtual std::future<absl::StatusOr<TrainedUpdate>> Train(WorkloadTask task) = 0;
+  virtual std::future<absl::StatusOr<EvalResult>> Evaluate(WorkloadTask task) = 0;
+
+  // CPU time spent on tasks so far; for measurements.
+  virtual absl::Duration cpu_time() const = 0;
+};
+
+}  // namespace tributary
+
+#endif  // TRIBUTARY_SIMULATOR_WORKLOAD_H_

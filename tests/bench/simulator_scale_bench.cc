@@ -1,0 +1,183 @@
+// How the simulator and the coordinator core scale with the number of clients: a discrete-event
+// run without training (NullWorkload), each size in a process of its own, as many updates in each.
+// Prints a table, or with --json one object; fails when an event costs more than --limit times what
+// it costs with the fewest clients.
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/check.h"
+#include "common/cli/format.h"
+#include "common/clock.h"
+#include "common/status_macros.h"
+#include "nlohmann/json.hpp"
+#include "simulator/experiment.h"
+#include "simulator/null_workload.h"
+#include "tests/testing/temp_dir.h"
+
+namespace tributary {
+namespace {
+
+constexpr char kFile[] = R"(
+job:
+  name: scale
+  model:
+    builtin: {name: logistic}
+  train:
+    batch_size: 32
+    local_steps: 20
+  scheduler:
+    sync_round: {}  # --scheduler
+  evaluate: {every_versions: 1000000000}
+  stop: {updates: 1}  # --updates
+simulation:
+  clients: 1
+  data: {dataset: synthetic}  # never read
+  speed: {exponential: {mean_seconds_per_step: 0.1, jitter: 0.05}}
+  network: {}
+)";
+
+struct Figures {
+  int64_t clients = 0, events = 0, updates = 0, versions = 0;
+  double create_seconds = 0, run_seconds = 0;  // of CPU
+  double rss_bytes_per_client = 0;             // at the peak, over the process before the run
+
+  double nanoseconds_per_event() const { return 1e9 * run_seconds / static_cast<double>(events); }
+  double events_per_second() const { return static_cast<double>(events) / run_seconds; }
+};
+
+int64_t RssBytes() {
+  int64_t pages = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> pages >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+int64_t PeakRssBytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+}
+
+absl::StatusOr<Figures> Measure(int64_t clients, int64_t updates, std::vector<std::string> set) {
+  set.push_back(absl::StrCat("simulation.clients=", clients));
+  set.push_back(absl::StrCat("job.stop.updates=", updates));
+  const test::TempDir dir;
+  TRIB_ASSIGN_OR_RETURN(SimulationFile file,
+                        ReadSimulationFile(dir.Write("job.yaml", kFile), {.set = std::move(set)}));
+  const int64_t rss = RssBytes();
+  const absl::Duration start = ThreadCpuTime();
+  TRIB_ASSIGN_OR_RETURN(auto workload, NullWorkload::Create(file.job));
+  TRIB_ASSIGN_OR_RETURN(auto experiment,
+                        Experiment::Create(std::move(file), std::move(workload), {}));
+  const absl::Duration created = ThreadCpuTime();
+  TRIB_RETURN_IF_ERROR(experiment->Run(nullptr));
+  const JobProgress progress = experiment->Summary().progress;
+  return Figures{.clients = clients,
+                 .events = experiment->events(),
+                 .updates = progress.updates,
+                 .versions = progress.version,
+                 .create_seconds = absl::ToDoubleSeconds(created - start),
+                 .run_seconds = absl::ToDoubleSeconds(ThreadCpuTime() - created),
+                 .rss_bytes_per_client =
+                     static_cast<double>(PeakRssBytes() - rss) / static_cast<double>(clients)};
+}
+
+// In a child, so that one size's memory is not another's.
+absl::StatusOr<Figures> MeasureApart(int64_t clients, int64_t updates,
+                                     const std::vector<std::string>& set) {
+  std::array<int, 2> pipe_ends{};
+  TRIB_CHECK(pipe(pipe_ends.data()) == 0);
+  const pid_t child = fork();
+  TRIB_CHECK(child >= 0);
+  if (child == 0) {
+    const auto figures = Measure(clients, updates, set);
+    if (!figures.ok()) std::cerr << figures.status().message() << "\n";
+    const bool told =
+        figures.ok() && write(pipe_ends[1], &*figures, sizeof(Figures)) == sizeof(Figures);
+    _exit(told ? 0 : 1);
+  }
+  Figures figures;
+  close(pipe_ends[1]);
+  const bool heard = read(pipe_ends[0], &figures, sizeof figures) == sizeof figures;
+  close(pipe_ends[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (heard && status == 0) return figures;
+  return absl::InternalError(absl::StrCat("the run with ", clients, " clients failed"));
+}
+
+nlohmann::json ToJson(const Figures& f, double ratio) {
+  return {{"clients", f.clients},
+          {"events", f.events},
+          {"updates", f.updates},
+          {"versions", f.versions},
+          {"create_cpu_seconds", f.create_seconds},
+          {"run_cpu_seconds", f.run_seconds},
+          {"events_per_second", f.events_per_second()},
+          {"nanoseconds_per_event", f.nanoseconds_per_event()},
+          {"ratio", ratio},
+          {"rss_bytes_per_client", f.rss_bytes_per_client}};
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app{"events per second and bytes per client of a simulation without training"};
+  std::vector<int64_t> sizes = {1'000, 10'000, 100'000};
+  int64_t updates = 200'000;
+  std::string scheduler = "{sync_round: {clients_per_round: 100}}";
+  std::vector<std::string> set;
+  double limit = 0;
+  bool json = false;
+  app.add_option("--clients", sizes, "numbers of clients, ascending")
+      ->check(CLI::Range(1, 10'000'000))
+      ->delimiter(',');
+  app.add_option("--updates", updates, "length of each run")->check(CLI::Range(1, 1'000'000'000));
+  app.add_option("--scheduler", scheduler, "as in a job file: {name: {options}}");
+  app.add_option("--set", set, "path=value, replaces a value of the file; may be repeated");
+  app.add_option("--limit", limit, "fail above this ratio of costs; 0: never");
+  app.add_flag("--json", json, "one JSON object");
+  app.footer(
+      "Example:\n  simulator_scale_bench --scheduler '{sync_round: {fraction: 0.1}}' "
+      "--set 'simulation.availability={dropout: 0.05}'\n");
+  CLI11_PARSE(app, argc, argv);
+  set.insert(set.begin(), absl::StrCat("job.scheduler=", scheduler));
+
+  std::vector<Figures> all;
+  nlohmann::json rows = nlohmann::json::array();
+  std::vector<std::vector<std::string>> table = {
+      {"clients", "events", "versions", "events/s", "ns/event", "ratio", "bytes/client"}};
+  double worst = 0;
+  for (const int64_t clients : sizes) {
+    const auto f = MeasureApart(clients, updates, set);
+    if (!f.ok()) return std::cerr << f.status().message() << "\n", 1;
+    all.push_back(*f);
+    const double ratio = f->nanoseconds_per_event() / all.front().nanoseconds_per_event();
+    worst = std::max(worst, ratio);
+    rows.push_back(ToJson(*f, ratio));
+    table.push_back({absl::StrCat(f->clients), absl::StrCat(f->events), absl::StrCat(f->versions),
+                     absl::StrFormat("%.0f", f->events_per_second()),
+                     absl::StrFormat("%.0f", f->nanoseconds_per_event()),
+                     absl::StrFormat("%.2f", ratio),
+                     absl::StrFormat("%.0f", f->rss_bytes_per_client)});
+  }
+  if (json) {
+    std::cout << nlohmann::json{{"scheduler", scheduler}, {"sizes", rows}}.dump(2) << "\n";
+  } else {
+    std::cout << cli::FormatTable(table);
+  }
+  return limit > 0 && worst > limit ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace tributary
+
+int main(int argc, char** argv) { return tributary::Main(argc, argv); }

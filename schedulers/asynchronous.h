@@ -15,8 +15,8 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 
+#include "absl/container/flat_hash_set.h"
 #include "common/config/schema.h"
 #include "common/staleness.h"
 #include "schedulers/client_set.h"
@@ -71,7 +71,7 @@ class AsyncScheduler : public Scheduler {
   struct State {
     Rng rng{0};
     ClientSet available;                    // may be given work
-    std::set<ClientId> busy;                // with a work order
+    absl::flat_hash_set<ClientId> busy;     // with a work order
     Version version = 0;                    // newest that is known to be published
     int64_t unpublished = 0;                // own closes that are not
     GroupId group = 1;                      // of the next close

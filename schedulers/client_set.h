@@ -1,15 +1,12 @@
-// ClientSet: a sorted set of clients from which some can be drawn at random, in O(log n)
-// each, so that an event costs the same with a hundred clients and with a hundred thousand.
+// ClientSet: a sorted set of clients from which some can be drawn at random, at a cost that
+// hardly grows with their number: with a hundred thousand clients it is memory that is slow, so
+// neighbours lie side by side.
 //
 // What is drawn depends on the members and on the Rng, not on the order of insertion.
 #ifndef TRIBUTARY_SCHEDULERS_CLIENT_SET_H_
 #define TRIBUTARY_SCHEDULERS_CLIENT_SET_H_
 
-#include <algorithm>
 #include <cstdint>
-#include <ext/pb_ds/assoc_container.hpp>
-#include <ext/pb_ds/tree_policy.hpp>
-#include <functional>
 #include <vector>
 
 #include "common/ids.h"
@@ -20,28 +17,23 @@ namespace tributary {
 // Thread-compatible.
 class ClientSet {
  public:
-  void Insert(const ClientId& client) { tree_.insert(client); }
-  void Erase(const ClientId& client) { tree_.erase(client); }
-  bool Contains(const ClientId& client) const { return tree_.find(client) != tree_.end(); }
-  int64_t size() const { return static_cast<int64_t>(tree_.size()); }
+  void Insert(const ClientId& client);
+  void Erase(const ClientId& client);
+  bool Contains(const ClientId& client) const;
+  int64_t size() const { return size_; }
 
-  auto begin() const { return tree_.begin(); }  // in order of id
-  auto end() const { return tree_.end(); }
+  std::vector<ClientId> Members() const;  // in order of id
 
   // `count` different members in random order, all of them when there are fewer.
-  std::vector<ClientId> Draw(int64_t count, Rng& rng) const {
-    std::vector<ClientId> drawn;
-    for (const int64_t i : rng.SampleWithoutReplacement(size(), std::min(count, size()))) {
-      drawn.push_back(*tree_.find_by_order(static_cast<size_t>(i)));
-    }
-    return drawn;
-  }
+  std::vector<ClientId> Draw(int64_t count, Rng& rng) const;
 
  private:
-  // A red-black tree whose nodes know the size below them (libstdc++'s own extension).
-  __gnu_pbds::tree<ClientId, __gnu_pbds::null_type, std::less<ClientId>, __gnu_pbds::rb_tree_tag,
-                   __gnu_pbds::tree_order_statistics_node_update>
-      tree_;
+  using Block = std::vector<ClientId>;  // sorted, never empty
+
+  size_t BlockOf(const ClientId& client) const;  // where it is or belongs; there must be blocks
+
+  std::vector<Block> blocks_;  // each before the next
+  int64_t size_ = 0;
 };
 
 }  // namespace tributary

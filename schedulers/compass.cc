@@ -72,8 +72,8 @@ void CompassScheduler::On(const WorkLost& e, absl::Time, Decision& decision) {
   ++state_.counts.lost;
   if (state_.singles.erase(e.group) == 0) {
     Group& group = state_.groups.at(e.group);
-    group.waiting.erase(e.client);
-    AddTask(group, it->second, -1);
+    --group.waiting;
+    Exit(group, it->second);
     CloseIfComplete(e.group, decision);
   }
   Move(it->second, Place::kAway, 0);
@@ -140,8 +140,8 @@ void CompassScheduler::ArriveAlone(const UpdateAccepted& e, Client& client, Deci
 void CompassScheduler::ArriveInGroup(const UpdateAccepted& e, Client& client, absl::Time now,
                                      Decision& decision) {
   Group& group = state_.groups.at(e.group);
-  group.waiting.erase(e.client);
-  AddTask(group, client, -1);
+  --group.waiting;
+  Exit(group, client);
   Learn(client, e);
   if (group.first) ++state_.counts.first;
   if (!group.timed) SetFirstDeadline(group, e);
@@ -154,7 +154,7 @@ void CompassScheduler::ArriveInGroup(const UpdateAccepted& e, Client& client, ab
     if (client.available) Assign(e.client, client, now, decision);
     return;
   }
-  AddTask(group, client, +1);
+  Enter(group, client);
   group.updates.push_back(arrival);
   group.arrived.push_back(e.client);
   Move(client, Place::kResting, e.group);
@@ -186,7 +186,7 @@ void CompassScheduler::On(const TimerFired&, absl::Time now, Decision& decision)
 
 void CompassScheduler::CloseIfComplete(GroupId id, Decision& decision) {
   const Group& group = state_.groups.at(id);
-  if (!group.waiting.empty()) return;
+  if (group.waiting > 0) return;
   if (group.open && !group.updates.empty()) return Finalize(id, decision);
   open_.erase(id);
   state_.groups.erase(id);
@@ -198,15 +198,26 @@ void CompassScheduler::Finalize(GroupId id, Decision& decision) {
   ++state_.counts.groups;
   std::vector<Arrival> batch = std::exchange(state_.late, {});
   batch.insert(batch.end(), group.updates.begin(), group.updates.end());
-  std::vector<ClientId> arrived = std::exchange(group.arrived, {});
-  std::stable_sort(arrived.begin(), arrived.end(), [this](const ClientId& a, const ClientId& b) {
-    return state_.clients[a].time.per_step() < state_.clients[b].time.per_step();
-  });
+  std::vector<ClientId> arrived = KnownBySpeed(std::exchange(group.arrived, {}));
   group.updates.clear();
   group.open = false;
   open_.erase(id);
   Apply(id, std::move(batch), std::move(arrived), decision);
-  if (group.waiting.empty()) state_.groups.erase(id);
+  if (group.waiting == 0) state_.groups.erase(id);
+}
+
+// Who has left since, and was then lost with other work, is not known any more.
+std::vector<ClientId> CompassScheduler::KnownBySpeed(const std::vector<ClientId>& ids) const {
+  std::vector<std::pair<absl::Duration, ClientId>> known;
+  for (const ClientId& id : ids) {
+    const auto it = state_.clients.find(id);
+    if (it != state_.clients.end()) known.emplace_back(it->second.time.per_step(), id);
+  }
+  std::stable_sort(known.begin(), known.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<ClientId> sorted;
+  for (auto& [pace, id] : known) sorted.push_back(std::move(id));
+  return sorted;
 }
 
 void CompassScheduler::Apply(GroupId id, std::vector<Arrival> batch,
@@ -283,8 +294,8 @@ void CompassScheduler::StartFirst(const ClientId& id, Client& client, Decision& 
   Move(client, Place::kWorking, group);
   client.available = false;
   if (options_.first_group) {
-    state_.groups.at(group).waiting.insert(id);
-    AddTask(state_.groups.at(group), client, +1);
+    ++state_.groups.at(group).waiting;
+    Enter(state_.groups.at(group), client);
   }
   decision.dispatch.push_back({.client = id, .group = group, .local_steps = options_.first_steps});
 }
@@ -334,7 +345,7 @@ void CompassScheduler::CreateGroup(const ClientId& id, Client& client, absl::Tim
   for (const GroupId other : open_) {
     const Group& group = state_.groups.at(other);
     if (group.first || now >= group.latest_at) continue;
-    const absl::Duration fastest = absl::Nanoseconds(group.full_tasks.begin()->first);
+    const absl::Duration fastest = absl::Nanoseconds(*group.full_tasks.begin());
     const int64_t steps = client.time.StepsWithin(group.latest_at + fastest - now);
     if (steps <= options_.max_steps) aim = std::max(aim.value_or(steps), steps);
   }
@@ -349,8 +360,8 @@ void CompassScheduler::CreateGroup(const ClientId& id, Client& client, absl::Tim
 void CompassScheduler::Send(const ClientId& id, Client& client, GroupId group_id, int64_t steps,
                             absl::Time now, Decision& decision) {
   Group& group = state_.groups.at(group_id);
-  group.waiting.insert(id);
-  AddTask(group, client, +1);
+  ++group.waiting;
+  Enter(group, client);
   Move(client, Place::kWorking, group_id);
   client.available = false;
   decision.dispatch.push_back({.client = id,
@@ -367,16 +378,22 @@ GroupId CompassScheduler::NewGroup(Group group) {
   return id;
 }
 
-void CompassScheduler::AddTask(Group& group, const Client& client, int64_t count) {
-  if (!client.time.known()) return;
-  const int64_t task = absl::ToInt64Nanoseconds(client.time.Predict(options_.max_steps));
-  if ((group.full_tasks[task] += count) == 0) group.full_tasks.erase(task);
+int64_t CompassScheduler::FullTask(const Client& client) const {
+  return absl::ToInt64Nanoseconds(client.time.Predict(options_.max_steps));
+}
+
+void CompassScheduler::Enter(Group& group, const Client& client) {
+  if (client.time.known()) group.full_tasks.insert(FullTask(client));
+}
+
+void CompassScheduler::Exit(Group& group, const Client& client) {
+  if (client.time.known()) group.full_tasks.erase(group.full_tasks.find(FullTask(client)));
 }
 
 int64_t CompassScheduler::MinSteps() const {
   if (!options_.auto_bounds || step_times_.empty()) return options_.min_steps;
   const int64_t within = *step_times_.begin() * options_.max_steps / *step_times_.rbegin();
-  return std::clamp<int64_t>(within, 1, options_.min_steps);
+  return std::clamp(within, options_.lowest_steps, options_.min_steps);
 }
 
 // ---- state -----------------------------------------------------------------------------
@@ -413,20 +430,26 @@ nlohmann::json CompassScheduler::Stats() const {
 absl::Status CompassScheduler::Load(const nlohmann::json& json) {
   const auto is_sound = [](const State& s) {
     int64_t present = 0, updates = 0, reporters = 0, examples = 0;
+    std::map<GroupId, int64_t> working;
     for (const auto& [id, client] : s.clients) {
       if (client.place < Place::kAway || client.place > Place::kResting) return false;
-      if (client.place == Place::kWorking && !s.singles.contains(client.group) &&
-          !s.groups.contains(client.group)) {
-        return false;
-      }
+      if (client.place == Place::kWorking) ++working[client.group];
       if (client.place == Place::kAway) continue;
       ++present;
       updates += client.updates;
       reporters += client.time.known() ? 1 : 0;
       examples += client.examples;
     }
-    return present == s.present && updates == s.updates && reporters == s.reporters &&
-           examples == s.examples;
+    for (const GroupId single : s.singles) {
+      if (working[single] != 1) return false;
+      working.erase(single);
+    }
+    for (const auto& [id, group] : s.groups) {
+      if (working[id] != group.waiting) return false;
+      working.erase(id);
+    }
+    return working.empty() && present == s.present && updates == s.updates &&
+           reporters == s.reporters && examples == s.examples;
   };
   TRIB_RETURN_IF_ERROR(LoadState(json, "compass", is_sound, state_));
   open_.clear();

@@ -33,6 +33,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "common/staleness.h"
 #include "schedulers/compass_options.h"
@@ -69,11 +71,11 @@ class CompassScheduler final : public Scheduler {
     NLOHMANN_DEFINE_TYPE_INTRUSIVE(Arrival, work_order, client, base, steps)
   };
   struct Group {
-    std::set<ClientId> waiting;     // working for it
+    int64_t waiting = 0;            // clients that work for it
     std::vector<ClientId> arrived;  // on time, in order of arrival
     std::vector<Arrival> updates;   // of those
-    // Of all these: predicted nanoseconds of a task of max_local_steps -> how many.
-    std::map<int64_t, int64_t> full_tasks;
+    // Of all these: predicted nanoseconds of a task of max_local_steps.
+    absl::btree_multiset<int64_t> full_tasks;
     bool open = true;    // else kept for its stragglers alone
     bool first = false;  // collects first updates: nobody joins it after the first arrival
     bool timed = true;   // has the two times below
@@ -99,9 +101,9 @@ class CompassScheduler final : public Scheduler {
                                    late, lost)
   };
   struct State {
-    std::map<ClientId, Client> clients;
+    absl::flat_hash_map<ClientId, Client> clients;
     std::map<GroupId, Group> groups;                      // in order of creation
-    std::set<GroupId> singles;                            // first orders, each to be applied alone
+    absl::btree_set<GroupId> singles;                     // first orders, each to be applied alone
     GroupId first_group = 0;                              // that newcomers belong to; 0: none yet
     std::map<GroupId, std::vector<ClientId>> publishing;  // closes; who is assigned then
     std::vector<Arrival> late;
@@ -143,9 +145,12 @@ class CompassScheduler final : public Scheduler {
   int64_t StepsToJoin(const Client& client, const Group& group, absl::Time now) const;
 
   GroupId NewGroup(Group group);
-  void AddTask(Group& group, const Client& client, int64_t count);
+  int64_t FullTask(const Client& client) const;
+  void Enter(Group& group, const Client& client);
+  void Exit(Group& group, const Client& client);
   void CloseIfComplete(GroupId id, Decision& decision);
   void Finalize(GroupId id, Decision& decision);
+  std::vector<ClientId> KnownBySpeed(const std::vector<ClientId>& ids) const;  // fastest first
   void Apply(GroupId id, std::vector<Arrival> batch, std::vector<ClientId> then_assign,
              Decision& decision);
   std::vector<double> Coefficients(const std::vector<Arrival>& batch) const;
@@ -159,7 +164,7 @@ class CompassScheduler final : public Scheduler {
   State state_;
   // Derived from state_: the groups that are open, the step times of the clients present.
   std::set<GroupId> open_;
-  std::multiset<absl::Duration> step_times_;
+  absl::btree_multiset<absl::Duration> step_times_;
 };
 
 }  // namespace tributary

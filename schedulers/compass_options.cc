@@ -94,11 +94,14 @@ void CompassOptions::Describe(config::Fields<CompassOptions>& fields) {
       .Min(0)
       .Max(10);
   fields
-      .Add(
-          "bounds", &O::bounds,
-          "min_local_steps as given (fixed), or down to 1 as the measured speed ratio asks (auto); "
-          "absent: by preset")
+      .Add("bounds", &O::bounds,
+           "min_local_steps as given (fixed), or as low as the measured speed ratio asks (auto); "
+           "absent: by preset")
       .OneOf({"fixed", "auto"});
+  fields
+      .Add("lowest_local_steps", &O::lowest_local_steps,
+           "with automatic bounds: below this the minimum does not go")
+      .Min(1);
   fields
       .Add("participation", &O::participation,
            "all clients count alike (uniform), or those that report more often count less "
@@ -123,6 +126,11 @@ absl::Status CompassOptions::Validate() const {
   for (const auto& [name, value] : {std::pair("min_local_steps", &min_local_steps),
                                     std::pair("initial_local_steps", &initial_local_steps)}) {
     if (*value && **value > max_local_steps) return NotAtMost(name, **value, max_local_steps);
+  }
+  if (const ResolvedCompassOptions r = Resolve(*this); r.lowest_steps > r.min_steps) {
+    return absl::InvalidArgumentError(absl::StrCat("lowest_local_steps is ", r.lowest_steps,
+                                                   "; allowed are 1 to min_local_steps, ",
+                                                   r.min_steps));
   }
   if (join_limit && *join_limit < max_local_steps) {
     return absl::InvalidArgumentError(absl::StrCat("join_limit is ", *join_limit,
@@ -151,13 +159,14 @@ ResolvedCompassOptions Resolve(const CompassOptions& o) {
   r.normalize_steps = o.normalize_steps;
   r.affine = o.time_model == "affine";
   r.admission_margin = o.admission_margin;
+  r.lowest_steps = o.lowest_local_steps;
   r.auto_bounds = o.bounds ? *o.bounds == "auto" : preset.auto_bounds;
   if (o.participation ? *o.participation == "frequency" : preset.frequency) {
     r.participation_cap = o.participation_cap.value_or(kParticipationCap);
   }
   r.first_group = o.first_round ? *o.first_round == "group" : preset.first_group;
   r.fast_idles = o.fast_join ? *o.fast_join == "idle" : preset.fast_idles;
-  r.first_steps = o.initial_local_steps.value_or(r.auto_bounds ? 1 : r.min_steps);
+  r.first_steps = o.initial_local_steps.value_or(r.auto_bounds ? r.lowest_steps : r.min_steps);
   return r;
 }
 

@@ -35,6 +35,7 @@ struct CompassOptions {
   std::string time_model = "scalar";
   double admission_margin = 0;
   std::optional<std::string> bounds;
+  int64_t lowest_local_steps = 1;
   std::optional<std::string> participation;
   std::optional<double> participation_cap;
   std::optional<std::string> first_round;
@@ -57,6 +58,7 @@ struct ResolvedCompassOptions {
   bool affine = false;
   double admission_margin = 0;
   bool auto_bounds = false;
+  int64_t lowest_steps = 0;                 // of auto_bounds
   std::optional<double> participation_cap;  // absent: every client counts alike
   bool first_group = false;
   bool fast_idles = false;

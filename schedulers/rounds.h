@@ -14,10 +14,10 @@
 #define TRIBUTARY_SCHEDULERS_ROUNDS_H_
 
 #include <cstdint>
-#include <map>
 #include <optional>
-#include <set>
 
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "common/config/schema.h"
 #include "schedulers/client_set.h"
 #include "schedulers/saved_state.h"
@@ -79,17 +79,18 @@ class RoundScheduler : public Scheduler {
 
   struct State {
     Rng rng{0};
-    ClientSet available;               // checked in, not dispatched since
-    std::map<ClientId, GroupId> busy;  // with a work order, of this round or an older one
+    ClientSet available;  // checked in, not dispatched since
+    // With a work order, of this round or an older one.
+    absl::flat_hash_map<ClientId, GroupId> busy;
     Phase phase = Phase::kIdle;
-    GroupId round = 0;                        // from 1; its number is its group
-    int64_t goal = 0;                         // updates that close the round
-    int64_t asked = 0;                        // orders that the round wants answered
-    int64_t outstanding = 0;                  // orders of this round not yet answered
-    absl::Time deadline = absl::UnixEpoch();  // of the open round
-    std::map<ClientId, int64_t> tries;        // orders that each client had in this round
-    std::set<WorkOrderId> received;           // accepted in this round
-    std::set<WorkOrderId> late;               // folded into the next close
+    GroupId round = 0;                             // from 1; its number is its group
+    int64_t goal = 0;                              // updates that close the round
+    int64_t asked = 0;                             // orders that the round wants answered
+    int64_t outstanding = 0;                       // orders of this round not yet answered
+    absl::Time deadline = absl::UnixEpoch();       // of the open round
+    absl::flat_hash_map<ClientId, int64_t> tries;  // orders that each client had in this round
+    absl::btree_set<WorkOrderId> received;         // accepted in this round
+    absl::btree_set<WorkOrderId> late;             // folded into the next close
     int64_t rounds = 0, failed_rounds = 0, replaced = 0, late_updates = 0;
     NLOHMANN_DEFINE_TYPE_INTRUSIVE(State, rng, available, busy, phase, round, goal, asked,
                                    outstanding, deadline, tries, received, late, rounds,

@@ -11,14 +11,18 @@
 //     return LoadState(json, "deadline", [](const State& s) { return s.rounds >= 0; }, state_);
 //   }
 //
-// Times are whole nanoseconds since 1970; the scheduler must not keep finer ones.
+// Times are whole nanoseconds since 1970; the scheduler must not keep finer ones. Hash containers
+// are saved as their sorted kin are, so that equal states are equal text.
 #ifndef TRIBUTARY_SCHEDULERS_SAVED_STATE_H_
 #define TRIBUTARY_SCHEDULERS_SAVED_STATE_H_
 
 #include <exception>
+#include <map>
+#include <set>
 #include <string>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -28,6 +32,16 @@
 #include "nlohmann/json.hpp"
 #include "schedulers/client_set.h"
 
+namespace tributary {
+
+template <typename C>
+concept HashMap = requires {
+  typename C::hasher;
+  typename C::mapped_type;
+};
+
+}  // namespace tributary
+
 namespace nlohmann {
 
 template <typename Tag>
@@ -35,6 +49,27 @@ struct adl_serializer<tributary::StringId<Tag>> {
   static void to_json(json& j, const tributary::StringId<Tag>& id) { j = id.value(); }
   static void from_json(const json& j, tributary::StringId<Tag>& id) {
     id = tributary::StringId<Tag>(j.get<std::string>());
+  }
+};
+
+template <tributary::HashMap Map>
+struct adl_serializer<Map> {
+  using Sorted = std::map<typename Map::key_type, typename Map::mapped_type>;
+  static void to_json(json& j, const Map& map) { j = Sorted(map.begin(), map.end()); }
+  static void from_json(const json& j, Map& map) {
+    const auto sorted = j.get<Sorted>();
+    map = Map(sorted.begin(), sorted.end());
+  }
+};
+
+template <typename T>
+struct adl_serializer<absl::flat_hash_set<T>> {
+  static void to_json(json& j, const absl::flat_hash_set<T>& set) {
+    j = std::set<T>(set.begin(), set.end());
+  }
+  static void from_json(const json& j, absl::flat_hash_set<T>& set) {
+    const auto sorted = j.get<std::set<T>>();
+    set = {sorted.begin(), sorted.end()};
   }
 };
 
@@ -54,10 +89,7 @@ struct adl_serializer<tributary::Rng> {
 
 template <>
 struct adl_serializer<tributary::ClientSet> {
-  static void to_json(json& j, const tributary::ClientSet& set) {
-    j = json::array();
-    for (const tributary::ClientId& client : set) j.push_back(client);
-  }
+  static void to_json(json& j, const tributary::ClientSet& set) { j = set.Members(); }
   static void from_json(const json& j, tributary::ClientSet& set) {
     set = {};
     for (const json& client : j) set.Insert(client.get<tributary::ClientId>());

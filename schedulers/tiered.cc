@@ -1,6 +1,7 @@
 #include "schedulers/tiered.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -139,7 +140,7 @@ void TieredScheduler::StartRound(size_t tier, absl::Time now, Decision& decision
   const bool all = tier == 0 || !options_.clients_per_tier_round;
   const GroupId group = ++state_.group;
   for (const ClientId& client :
-       all ? std::vector<ClientId>(t.available.begin(), t.available.end())
+       all ? t.available.Members()
            : t.available.Draw(*options_.clients_per_tier_round, state_.rng)) {
     t.available.Erase(client);
     state_.busy[client] = {group, tier};
@@ -191,7 +192,7 @@ void TieredScheduler::MakeTiers(std::vector<Pace> present) {
   if (HasTiers()) ++state_.retierings;
   std::vector<ClientId> waiting;
   for (Tier& tier : state_.tiers) {
-    waiting.insert(waiting.end(), tier.available.begin(), tier.available.end());
+    std::ranges::move(tier.available.Members(), std::back_inserter(waiting));
     tier.available = {};
     tier.clients = 0;
   }

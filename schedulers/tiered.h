@@ -27,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "common/config/schema.h"
 #include "schedulers/client_set.h"
@@ -90,8 +91,8 @@ class TieredScheduler final : public Scheduler {
     Rng rng{0};
     std::vector<Tier> tiers = {Tier()};  // 0: clients without a tier, which are to be measured
     std::vector<Pace> bounds;            // the slowest of each tier but the last
-    std::map<ClientId, Member> members;  // everybody who was ever measured
-    std::map<ClientId, Order> busy;
+    absl::flat_hash_map<ClientId, Member> members;  // everybody who was ever measured
+    absl::flat_hash_map<ClientId, Order> busy;
     GroupId group = 0;  // last given
     int64_t closes = 0, retierings = 0;
     NLOHMANN_DEFINE_TYPE_INTRUSIVE(State, rng, tiers, bounds, members, busy, group, closes,

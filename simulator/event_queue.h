@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -24,34 +26,72 @@ class EventQueue {
   using Handler = std::function<void()>;
 
   void Push(absl::Time at, EventRank rank, Handler handler) {
-    entries_.push_back({at, rank, next_sequence_++, std::move(handler)});
-    std::push_heap(entries_.begin(), entries_.end(), Later);
+    if (free_.empty()) {
+      free_.push_back(static_cast<uint32_t>(handlers_.size()));
+      handlers_.emplace_back();
+    }
+    const uint32_t slot = free_.back();
+    free_.pop_back();
+    handlers_[slot] = std::move(handler);
+    Rise({at, rank, slot, next_sequence_++});
   }
 
-  bool empty() const { return entries_.empty(); }
-  size_t size() const { return entries_.size(); }
+  bool empty() const { return heap_.empty(); }
+  size_t size() const { return heap_.size(); }
 
   // The time and handler of the next event, which is taken out.
   std::pair<absl::Time, Handler> Pop() {
-    TRIB_CHECK(!entries_.empty());
-    std::pop_heap(entries_.begin(), entries_.end(), Later);
-    Entry entry = std::move(entries_.back());
-    entries_.pop_back();
-    return {entry.at, std::move(entry.handler)};
+    TRIB_CHECK(!heap_.empty());
+    const Entry next = heap_.front();
+    const Entry last = heap_.back();
+    heap_.pop_back();
+    if (!heap_.empty()) Sink(last);
+    free_.push_back(next.slot);
+    return {next.at, std::exchange(handlers_[next.slot], nullptr)};
   }
 
  private:
+  // Small, for a queue of many is memory that is not in the cache.
   struct Entry {
     absl::Time at;
     EventRank rank;
+    uint32_t slot;  // of its handler
     uint64_t sequence;
-    Handler handler;
+
+    bool operator<(const Entry& other) const {
+      return std::tie(at, rank, sequence) < std::tie(other.at, other.rank, other.sequence);
+    }
   };
-  static bool Later(const Entry& a, const Entry& b) {
-    return std::tie(a.at, a.rank, a.sequence) > std::tie(b.at, b.rank, b.sequence);
+  // A heap of four children to a node: half as deep as one of two.
+  static constexpr size_t kChildren = 4;
+
+  void Rise(const Entry& entry) {
+    size_t hole = heap_.size();
+    heap_.push_back(entry);
+    while (hole > 0 && entry < heap_[(hole - 1) / kChildren]) {
+      const size_t parent = (hole - 1) / kChildren;
+      heap_[std::exchange(hole, parent)] = heap_[parent];
+    }
+    heap_[hole] = entry;
   }
 
-  std::vector<Entry> entries_;
+  void Sink(const Entry& entry) {
+    size_t hole = 0;
+    for (size_t child = 1; child < heap_.size(); child = kChildren * hole + 1) {
+      const auto first = heap_.begin() + static_cast<ptrdiff_t>(child);
+      const auto last =
+          heap_.begin() + static_cast<ptrdiff_t>(std::min(child + kChildren, heap_.size()));
+      const auto least = std::min_element(first, last);
+      if (!(*least < entry)) break;
+      heap_[hole] = *least;
+      hole = static_cast<size_t>(least - heap_.begin());
+    }
+    heap_[hole] = entry;
+  }
+
+  std::vector<Entry> heap_;
+  std::deque<Handler> handlers_;
+  std::vector<uint32_t> free_;  // slots
   uint64_t next_sequence_ = 0;
 };
 

@@ -73,6 +73,9 @@ void PrintResult(const nlohmann::json& s, const std::string& dir) {
       {"model digest", s["model_digest"]},
       {"results", dir},
   });
+  for (const auto& warning : s["scheduler"].value("warnings", nlohmann::json::array())) {
+    std::cout << "warning: " << warning.get<std::string>() << "\n";
+  }
 }
 
 // A run without its page is a run all the same.
@@ -97,6 +100,7 @@ ExitCode Run(const RunFlags& flags) {
   auto file = ReadSimulationFile(flags.file, flags.overrides);
   if (!file.ok()) return Fail(file.status());
   const JobSpec job = file->job;
+  const nlohmann::json simulation = config::Print(file->simulation);
   const RealClock clock;
   cli::ProgressLine line(std::cerr, isatty(STDERR_FILENO) != 0, clock);
   ExperimentOptions options{.threads = flags.threads, .stop = interrupted.get_token()};
@@ -107,7 +111,7 @@ ExitCode Run(const RunFlags& flags) {
   }
   auto experiment = Experiment::Create(*std::move(file), std::move(options));
   if (!experiment.ok()) return Fail(experiment.status());
-  auto log = RunLog::Create(flags.out, job);
+  auto log = RunLog::Create(flags.out, job, simulation);
   if (!log.ok()) return Fail(log.status());
   const absl::Status status = (*experiment)->Run(log->get());
   line.Finish();

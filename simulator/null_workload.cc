@@ -8,11 +8,11 @@
 namespace tributary {
 namespace {
 
-template <typename T>
-std::future<absl::StatusOr<T>> Ready(T value) {
-  std::promise<absl::StatusOr<T>> promise;
-  promise.set_value(std::move(value));
-  return promise.get_future();
+// What `make` returns, made when it is asked for: a result that waits costs memory.
+template <typename Make>
+auto Later(Make make) {
+  using Result = absl::StatusOr<decltype(make())>;
+  return std::async(std::launch::deferred, [make]() -> Result { return make(); });
 }
 
 }  // namespace
@@ -31,17 +31,19 @@ absl::Status NullWorkload::CheckModel(const ParamVector& model) const {
 }
 
 std::future<absl::StatusOr<ParamVector>> NullWorkload::MakeFirstModel(WorkloadTask) {
-  return Ready(ParamVector(layout_));
+  return Later([this] { return ParamVector(layout_); });
 }
 
 std::future<absl::StatusOr<TrainedUpdate>> NullWorkload::Train(WorkloadTask task) {
-  return Ready(TrainedUpdate{
-      .result = {.num_examples = 1, .local_steps = task.steps, .examples_seen = task.steps},
-      .payload = payload_});
+  return Later([this, steps = task.steps] {
+    return TrainedUpdate{
+        .result = {.num_examples = 1, .local_steps = steps, .examples_seen = steps},
+        .payload = payload_};
+  });
 }
 
 std::future<absl::StatusOr<EvalResult>> NullWorkload::Evaluate(WorkloadTask) {
-  return Ready(EvalResult{.num_examples = 1});
+  return Later([] { return EvalResult{.num_examples = 1}; });
 }
 
 }  // namespace tributary

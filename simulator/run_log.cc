@@ -21,15 +21,20 @@ absl::Status WriteText(const std::string& path, const std::string& text) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RunLog>> RunLog::Create(const std::string& dir, const JobSpec& job) {
+absl::StatusOr<std::unique_ptr<RunLog>> RunLog::Create(const std::string& dir, const JobSpec& job,
+                                                       const nlohmann::json& simulation) {
   std::error_code error;
   std::filesystem::create_directories(job.keep_updates ? dir + "/updates" : dir, error);
   // An earlier run's must not stand beside this one's events.
-  std::filesystem::remove(absl::StrCat(dir, "/summary.json"), error);
+  for (const char* file : {"summary.json", "report.html"}) {
+    std::filesystem::remove(absl::StrCat(dir, "/", file), error);
+  }
   const std::string path = absl::StrCat(dir, "/events.jsonl");
   std::ofstream events(path, std::ios::binary | std::ios::trunc);
   if (error || !events) return absl::PermissionDeniedError(absl::StrCat("cannot write ", path));
-  events << ToLine(FirstLine(job, absl::UnixEpoch())) << '\n';
+  nlohmann::json first = FirstLine(job, absl::UnixEpoch());
+  if (!simulation.is_null()) first["simulation"] = simulation;
+  events << ToLine(first) << '\n';
   return std::unique_ptr<RunLog>(new RunLog(dir, job.keep_updates, std::move(events)));
 }
 

@@ -24,9 +24,11 @@ namespace tributary {
 // Thread-compatible.
 class RunLog {
  public:
-  // Makes the folder and starts events.jsonl with a line {"job": …} that replay needs.
-  // PermissionDenied with the path if it cannot be written.
-  static absl::StatusOr<std::unique_ptr<RunLog>> Create(const std::string& dir, const JobSpec& job);
+  // Makes the folder and starts events.jsonl with a line {"job": …, "simulation": …}: replay
+  // needs the first, reports read both. PermissionDenied with the path if it cannot be written.
+  static absl::StatusOr<std::unique_ptr<RunLog>> Create(
+      const std::string& dir, const JobSpec& job,
+      const nlohmann::json& simulation = nlohmann::json());
 
   // Fleet::ToJson as fleet.json. PermissionDenied with the path.
   absl::Status WriteFleet(const nlohmann::json& fleet);

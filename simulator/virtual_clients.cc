@@ -1,6 +1,5 @@
 #include "simulator/virtual_clients.h"
 
-#include <functional>
 #include <future>
 #include <optional>
 #include <utility>
@@ -17,11 +16,18 @@ constexpr char kEvaluator[] = "evaluator";
 }  // namespace
 
 struct VirtualClients::Work {
+  struct RequestStop {
+    std::stop_source of;
+    void operator()() { of.request_stop(); }
+  };
+
+  explicit Work(const std::stop_token& run) : with_the_run(run, RequestStop{stop}) {}
+
   int64_t client = 0;
   WorkOrder order;
   int64_t steps = 0;
   std::stop_source stop;
-  std::optional<std::stop_callback<std::function<void()>>> with_the_run;  // requests `stop`
+  std::stop_callback<RequestStop> with_the_run;
   std::future<absl::StatusOr<ParamVector>> first_model;
   std::future<absl::StatusOr<TrainedUpdate>> training;
   std::future<absl::StatusOr<EvalResult>> evaluation;
@@ -123,11 +129,10 @@ double VirtualClients::Utilisation() const {
 // ---- work orders -----------------------------------------------------------------------
 
 void VirtualClients::Send(const WorkOrder& order) {
-  auto made = std::make_unique<Work>();
+  auto made = std::make_unique<Work>(stop_);
   Work& work = *made;
   work.client = IndexOf(order.client);
   work.order = order;
-  work.with_the_run.emplace(stop_, [stop = work.stop]() mutable { stop.request_stop(); });
   work_[order.id] = std::move(made);
   Client& client = At(work.client);
   client.order = order.id;

@@ -9,6 +9,19 @@
 #include "server/coordinator/job_executor.h"
 
 namespace tributary {
+namespace {
+
+// A hash map's own order is another one in each process.
+template <typename Map>
+std::vector<typename Map::key_type> SortedKeys(const Map& map) {
+  std::vector<typename Map::key_type> keys;
+  keys.reserve(map.size());
+  for (const auto& [key, value] : map) keys.push_back(key);
+  std::ranges::sort(keys);
+  return keys;
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<JobController>> JobController::Create(JobSpec spec) {
   auto controller = std::unique_ptr<JobController>(new JobController(std::move(spec)));
@@ -84,6 +97,9 @@ void JobController::Announce(const ClientId& id, Client& client) {
   AskScheduler(CheckIn{id});
 }
 
+// The order in which all of them are dealt with.
+std::vector<ClientId> JobController::SortedClients() const { return SortedKeys(clients_); }
+
 void JobController::AdmitWaiting() {
   for (const ClientId& id : admission_.Admit(now_)) {
     clients_[id].admitted = true;
@@ -93,7 +109,8 @@ void JobController::AdmitWaiting() {
 
 // Orders that are out go on; who has none waits for the next window.
 void JobController::CheckOutAtClosing() {
-  for (auto& [id, client] : clients_) {
+  for (const ClientId& id : SortedClients()) {
+    Client& client = clients_[id];
     if (!client.admitted || client.busy != 0 || client.planned) continue;
     GiveUpPlace(id, client);
     if (client.idle) admission_.Ask(id, now_);
@@ -138,7 +155,8 @@ void JobController::On(const event::ClientGone& e) {
 
 void JobController::AskForFirstModel() {
   if (progress_.state != JobState::kInitialising || !work_.empty()) return;
-  for (auto& [id, client] : clients_) {
+  for (const ClientId& id : SortedClients()) {
+    const Client& client = clients_[id];
     if (!client.idle || client.evaluate_only) continue;
     WorkOrder& order = NewWork(id, WorkKind::kInitialise);
     order.seed = WorkOrderSeed(static_cast<uint64_t>(spec_.seed), 0);
@@ -161,7 +179,8 @@ void JobController::On(const event::UpdateArrived& e) {
   const WorkOrder order = *TakeWork(e.info.work_order);
   if (happened_at_ > order.deadline) ++progress_.late_updates;
   progress_.uplink_bytes += e.bytes;
-  accepted_.insert(order.id);
+  accepted_.resize(static_cast<size_t>(std::max(std::ssize(accepted_), order.id + 1)));
+  accepted_[static_cast<size_t>(order.id)] = true;
   waiting_updates_[order.id] = {order.client, e.info, e.bytes};
   Client& client = clients_[order.client];
   client.admitted = admission_.Finish(order.client, now_, !OwesEvaluation(client));
@@ -287,8 +306,8 @@ void JobController::On(const event::VersionPublished& e) {
     training_since_ = now_;
     SetState(JobState::kRunning, "");
     EvaluateVersion(e.version);
-    for (auto& [id, client] : clients_) {
-      if (client.idle) Announce(id, client);
+    for (const ClientId& id : SortedClients()) {
+      if (Client& client = clients_[id]; client.idle) Announce(id, client);
     }
     return;
   }
@@ -346,9 +365,11 @@ std::optional<WorkOrder> JobController::TakeWork(WorkOrderId id) {
   return order;
 }
 
-void JobController::Recall(WorkOrderId id) {
-  const WorkOrder order = *TakeWork(id);
-  actions_.push_back(action::RecallWork{order.id, order.client});
+void JobController::Recall(bool evaluations_too) {
+  for (const WorkOrderId id : SortedKeys(work_)) {
+    if (!evaluations_too && FindWork(id)->kind == WorkKind::kEvaluate) continue;
+    actions_.push_back(action::RecallWork{id, TakeWork(id)->client});
+  }
 }
 
 // ---- time, and the end -----------------------------------------------------------------
@@ -406,11 +427,7 @@ void JobController::StopIfReached() {
   DropPlans();
   // An evaluation of the last version goes on; one of an older version gives way to it.
   const bool evaluating_last = evaluation_.version == progress_.version;
-  std::vector<WorkOrderId> unwanted;
-  for (const auto& [id, order] : work_) {
-    if (order.kind != WorkKind::kEvaluate || !evaluating_last) unwanted.push_back(id);
-  }
-  for (const WorkOrderId id : unwanted) Recall(id);
+  Recall(/*evaluations_too=*/!evaluating_last);
   next_evaluation_ = -1;
   if (evaluating_last || progress_.evaluation.version == progress_.version) return;
   evaluation_ = {};
@@ -419,7 +436,7 @@ void JobController::StopIfReached() {
 
 void JobController::DropPlans() {
   steps_.clear();  // with the job: no client is planned any more
-  while (!waiting_updates_.empty()) DropWaiting(waiting_updates_.begin()->first);
+  for (const WorkOrderId id : SortedKeys(waiting_updates_)) DropWaiting(id);
 }
 
 void JobController::EndIfDrained() {
@@ -433,7 +450,7 @@ void JobController::EndIfDrained() {
 void JobController::End(JobState state, std::string reason) {
   if (IsEnded(progress_.state)) return;
   DropPlans();
-  while (!work_.empty()) Recall(work_.begin()->first);
+  Recall(/*evaluations_too=*/true);
   deferred_.clear();
   publication_.reset();
   installing_ = false;

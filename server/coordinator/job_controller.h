@@ -15,6 +15,7 @@
 #define TRIBUTARY_SERVER_COORDINATOR_JOB_CONTROLLER_H_
 
 #include <deque>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -22,6 +23,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/node_hash_map.h"
 #include "absl/status/statusor.h"
 #include "schedulers/scheduler.h"
 #include "server/coordinator/events.h"
@@ -76,11 +79,14 @@ class JobController {
   const JobProgress& progress() const { return progress_; }
   nlohmann::json SchedulerStats() const { return scheduler_->Stats(); }
 
-  // The work order, while it is out; nullptr when unknown, finished or given up.
+  // The work order, while it is out, until the next event; nullptr when unknown, finished or
+  // given up.
   const WorkOrder* FindWork(WorkOrderId id) const;
   // True while the update is accepted and not yet applied or dropped, or was applied: an
   // upload of it is answered "already have it".
-  bool WasAccepted(WorkOrderId id) const { return accepted_.contains(id); }
+  bool WasAccepted(WorkOrderId id) const {
+    return id > 0 && id < std::ssize(accepted_) && accepted_[static_cast<size_t>(id)];
+  }
   // When this client, if it were idle, could next be given work: before that, asking is in vain.
   absl::Time NotBefore(const ClientId& client, absl::Time now) const;
 
@@ -124,6 +130,7 @@ class JobController {
   void On(const event::Command& e);
 
   void Announce(const ClientId& id, Client& client);
+  std::vector<ClientId> SortedClients() const;
   void AdmitWaiting();
   void CheckOutAtClosing();
   void GiveUpPlace(const ClientId& id, Client& client);
@@ -141,12 +148,12 @@ class JobController {
   WorkOrder& NewWork(const ClientId& client, WorkKind kind);
   void Send(const WorkOrder& order);
   std::optional<WorkOrder> TakeWork(WorkOrderId id);
-  void Recall(WorkOrderId id);
+  void Recall(bool evaluations_too);
 
   bool MayEvaluate(const Client& client) const;
   bool OwesEvaluation(const Client& client) const;
   bool OfferEvaluation(const ClientId& id, Client& client);
-  std::vector<ClientId> ClientsThatMayEvaluate() const;
+  std::vector<ClientId> ClientsThatMayEvaluate() const;  // in any order
   void EvaluateVersion(Version version);
   void StartEvaluation();
   void OfferEvaluations();
@@ -166,16 +173,17 @@ class JobController {
   absl::Time happened_at_ = absl::InfinitePast();  // of this one: earlier if it had to wait
   absl::Time training_since_ = absl::InfiniteFuture();
 
-  std::map<ClientId, Client> clients_;
+  absl::node_hash_map<ClientId, Client> clients_;
   std::set<ClientId> evaluators_;  // those present that only evaluate
   Admission admission_;
   bool was_open_ = true;  // at the latest event
-  std::map<WorkOrderId, WorkOrder> work_;
+  absl::flat_hash_map<WorkOrderId, WorkOrder> work_;
   WorkOrderId next_work_order_ = 1;
   int64_t training_orders_ = 0;  // seeds of training do not depend on evaluations in between
 
-  std::map<WorkOrderId, AcceptedUpdate> waiting_updates_;  // accepted, neither closed nor dropped
-  std::set<WorkOrderId> accepted_;
+  // Accepted, neither closed nor dropped.
+  absl::flat_hash_map<WorkOrderId, AcceptedUpdate> waiting_updates_;
+  std::vector<bool> accepted_;  // by work order, up to the last of them
   std::deque<Step> steps_;
   std::optional<action::PublishVersion> publication_;  // being made by the host
   bool installing_ = false;                            // version 0 is being made by the host

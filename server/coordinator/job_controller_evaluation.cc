@@ -66,7 +66,9 @@ void JobController::StartEvaluation() {
 }
 
 void JobController::OfferEvaluations() {
-  for (const ClientId& id : ClientsThatMayEvaluate()) {
+  std::vector<ClientId> asked = ClientsThatMayEvaluate();
+  std::ranges::sort(asked);
+  for (const ClientId& id : asked) {
     Client& client = clients_[id];
     if (!client.idle || client.planned || !OfferEvaluation(id, client)) continue;
     if (!client.evaluate_only) GiveUpPlace(id, client);

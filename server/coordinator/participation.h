@@ -7,11 +7,11 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/config/schema.h"
@@ -82,10 +82,10 @@ class Admission {
 
   int64_t places_used_ = 0;
   uint64_t next_turn_ = 0;
-  std::map<ClientId, absl::Time> rested_at_;  // end of the last order + min_interval
+  absl::flat_hash_map<ClientId, absl::Time> rested_at_;  // end of the last order + min_interval
   // Who waits: since which turn, and before when it may not begin. In one of the two below.
   using Turn = std::pair<absl::Time, uint64_t>;
-  std::map<ClientId, Turn> waiting_;
+  absl::flat_hash_map<ClientId, Turn> waiting_;
   std::map<Turn, ClientId> resting_;    // not before that time
   std::map<uint64_t, ClientId> ready_;  // only a place is missing, or an open window
 };

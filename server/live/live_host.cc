@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 
+#include <algorithm>
 #include <functional>
 #include <utility>
 
@@ -228,11 +229,22 @@ void LiveHost::Published(const JobId& id, const absl::StatusOr<event::VersionPub
     // Before the job may end by this: the version is in the store, so nobody needs them.
     result->version == 0 ? RemoveSpooled(id, used) : Retire(job, used);
     Feed(job, *result);
+    LogWarnings(job);
   } else {
     log::Error("publishing failed", {{"job", id.value()}, {"error", result.status()}});
     Feed(job, event::PublishFailed{std::string(result.status().message())});
   }
   CheckDrained();
+}
+
+// The scheduler's, each when it first appears: its figures may change from version to version.
+void LiveHost::LogWarnings(LiveJob& job) {
+  const nlohmann::json stats = job.controller->SchedulerStats();
+  const auto warnings = stats.value("warnings", std::vector<std::string>());
+  for (size_t i = job.warnings; i < warnings.size(); ++i) {
+    log::Warning("scheduler", {{"job", job.id().value()}, {"warning", warnings[i]}});
+  }
+  job.warnings = std::max(job.warnings, warnings.size());
 }
 
 // ---- housekeeping ----------------------------------------------------------------------

@@ -135,6 +135,7 @@ class LiveHost {
   void Publish(LiveJob& job, Version version, std::vector<WorkOrderId> used, Make make);
   void Published(const JobId& id, const absl::StatusOr<event::VersionPublished>& result,
                  const LayoutPtr& layout, const std::vector<WorkOrderId>& used);
+  void LogWarnings(LiveJob& job);
   void OnDisk(absl::AnyInvocable<absl::Status(ModelStore&)> write);
   void Beat();
   void CheckDrained();

@@ -55,6 +55,7 @@ struct LiveJob {
   PendingPublication publication;
   absl::Time wake_at = absl::InfiniteFuture();
 
+  size_t warnings = 0;                     // of the scheduler, in the log
   std::map<std::string, int64_t> refused;  // by the host alone: no order to lose
   uint64_t uplink_bytes_dense = 0;
   uint64_t downlink_bytes = 0;

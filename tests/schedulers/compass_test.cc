@@ -366,10 +366,10 @@ Dispatch Assigned(const CompassOptions& options, const std::vector<OpenGroup>& g
     const std::string member = absl::StrCat("member", id);
     members.push_back({member, client(g.fastest, "working", id)});
     open.push_back({id,
-                    {{"waiting", {member}},
+                    {{"waiting", 1},
                      {"arrived", nlohmann::json::array()},
                      {"updates", nlohmann::json::array()},
-                     {"full_tasks", {{std::llround(g.fastest * 1e9) * options.max_local_steps, 1}}},
+                     {"full_tasks", {std::llround(g.fastest * 1e9) * options.max_local_steps}},
                      {"open", g.open},
                      {"first", false},
                      {"timed", true},
@@ -505,6 +505,21 @@ TEST(CompassTest, ALateUpdateOfALostClientStillCounts) {
   world.Tell(At(565), WorkLost{Name(2), 100, world.scheduler().Save()["clients"][1][1]["group"]});
   world.RunUntil(570);
   EXPECT_THAT(world.lines(), Contains("570 v7 c1:100/0 c2:40/4"));
+}
+
+TEST(CompassTest, AClientThatIsLostAfterItsUpdateArrivedIsNotCountedAgain) {
+  World world(Faithful(1.5), 2, SecondOrderOfC2(absl::InfiniteDuration()));
+  world.RunUntil(130);  // c1 has arrived and waits for c2
+  world.Tell(At(131), CheckOut{Name(1)});
+  world.Tell(At(132), CheckIn{Name(1)});  // and is given other work
+  const auto group_of = [&](size_t i) {
+    return world.scheduler().Save()["clients"][i][1]["group"].get<GroupId>();
+  };
+  world.Tell(At(135), WorkLost{Name(1), 100, group_of(0)});
+  ASSERT_EQ(world.version(), 2);
+  world.Tell(At(140), WorkLost{Name(2), 4, group_of(0)});
+  EXPECT_THAT(world.lines(), Contains("140 v3 c1:100/1"));
+  EXPECT_THAT(world.scheduler().Save()["clients"], IsEmpty());
 }
 
 // ---- coefficients ------------------------------------------------------------------------

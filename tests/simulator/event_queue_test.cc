@@ -1,8 +1,11 @@
 #include "simulator/event_queue.h"
 
+#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
+#include "common/rng.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -45,6 +48,30 @@ TEST(EventQueue, AHandlerMayPushForTheSameInstant) {
     handler();
   }
   EXPECT_THAT(ran, ElementsAre(1, 2, 3));
+}
+
+TEST(EventQueue, AgreesWithASortedListOfThousands) {
+  EventQueue queue;
+  Rng rng(3);
+  using Key = std::tuple<int64_t, EventRank, int>;  // second, rank, number of the push
+  std::set<Key> oracle;
+  for (int i = 0; i < 20000; ++i) {
+    // Grows, shrinks to nothing, grows again.
+    if (rng.Uniform() < (i / 5000 % 2 == 0 ? 0.7 : 0.2)) {
+      const Key key(rng.UniformInt(500), static_cast<EventRank>(rng.UniformInt(4)), i);
+      oracle.insert(key);
+      queue.Push(absl::UnixEpoch() + absl::Seconds(std::get<0>(key)), std::get<1>(key),
+                 [&oracle, key] {
+                   ASSERT_EQ(*oracle.begin(), key);
+                   oracle.erase(oracle.begin());
+                 });
+    } else if (!queue.empty()) {
+      const auto [at, handler] = queue.Pop();
+      ASSERT_EQ(at, absl::UnixEpoch() + absl::Seconds(std::get<0>(*oracle.begin())));
+      ASSERT_NO_FATAL_FAILURE(handler());
+    }
+    ASSERT_EQ(queue.size(), oracle.size());
+  }
 }
 
 }  // namespace

@@ -464,6 +464,24 @@ TEST(CompassAssignTest, AutomaticBoundsFollowTheSpeedRatio) {
   EXPECT_EQ(got.local_steps, 4);
 }
 
+// ---- steady state -------------------------------------------------------------------------
+
+// If the slowest client can do min_local_steps while the fastest does max_local_steps, all end in
+// one group without staleness, whoever is called what.
+TEST(CompassSteadyStateTest, OneGroupWhenTheBoundsCoverTheSpeedRatio) {
+  std::vector<double> speeds = {1, 1.7, 2.3, 3.1, 4.9};
+  do {
+    World world(Faithful(1.2), 5, PerStep(speeds));
+    world.RunUntil(20'000);  // it may take a while: two groups meet when their times match
+    const std::vector<std::string>& lines = world.lines();
+    // The last six: a version of all five, and five that start together.
+    ASSERT_GE(lines.size(), 6);
+    const std::vector<absl::string_view> version = absl::StrSplit(lines[lines.size() - 6], ' ');
+    ASSERT_EQ(version.size(), 7) << lines[lines.size() - 6];
+    for (size_t i = 2; i < 7; ++i) EXPECT_TRUE(absl::EndsWith(version[i], "/0")) << version[i];
+  } while (std::next_permutation(speeds.begin(), speeds.end()));
+}
+
 // ---- what a late update is worth, and vanishing --------------------------------------------
 
 TEST(CompassTest, AVanishedMemberIsForgottenAndItsGroupReaped) {

@@ -216,6 +216,7 @@ std::vector<ClientId> CompassScheduler::KnownBySpeed(const std::vector<ClientId>
   std::stable_sort(known.begin(), known.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<ClientId> sorted;
+  sorted.reserve(known.size());
   for (auto& [pace, id] : known) sorted.push_back(std::move(id));
   return sorted;
 }

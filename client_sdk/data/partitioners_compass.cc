@@ -57,6 +57,7 @@ absl::StatusOr<Partition> DualDirichletPartitioner::Deal(const Dataset& data, in
   const std::vector<double> sizes =
       rng.Split("sizes").Dirichlet(options_.size_concentration.value_or(k) / k, clients);
   std::vector<double> concentrations;
+  concentrations.reserve(by_class.size());
   for (const Indices& examples : by_class) {
     concentrations.push_back(options_.class_concentration * static_cast<double>(examples.size()) /
                              static_cast<double>(data.size()));

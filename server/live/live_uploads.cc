@@ -263,6 +263,7 @@ void LiveHost::RemoveSpooled(const JobId& job, std::vector<WorkOrderId> orders) 
 void LiveHost::Retire(const LiveJob& job, std::vector<WorkOrderId> orders) {
   if (!job.keeps_updates()) return RemoveSpooled(job.id(), std::move(orders));
   std::vector<std::pair<WorkOrderId, std::string>> files;
+  files.reserve(orders.size());
   for (const WorkOrderId order : orders) files.emplace_back(order, KeptPath(job, order));
   OnDisk([id = job.id(), files = std::move(files), spool = deps_.spool](ModelStore&) {
     absl::Status all;

@@ -81,6 +81,7 @@ void LiveHost::Pump() {
     const std::vector<JobAction> actions = job->controller->Handle(event);
     nlohmann::json line = ToJson(event);
     line["digest"] = job->digest.Add(event, actions);
+    ++job->journal_lines;
     journal_.Append(job->id(), ToLine(line));
     for (const JobAction& action : actions) Perform(*job, action);
     Changed(*job);

@@ -37,7 +37,8 @@ struct LiveJob {
   JobRecord record;
   std::string model_json, train_json, codec_json;  // of the spec, by FillSections
   std::unique_ptr<JobController> controller;
-  RunDigest digest;  // of all that the controller was told and answered
+  size_t journal_lines = 0;  // appended; the newest may not be durable yet
+  RunDigest digest;          // of all that the controller was told and answered
   // Belongs to the numerics lane; shared with the tasks that stand there.
   std::shared_ptr<JobExecutor> executor;
   LayoutPtr layout;  // null until version 0

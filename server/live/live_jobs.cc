@@ -179,14 +179,16 @@ void LiveHost::Command(const JobId& id, event::Command::Verb verb, Callback<JobV
 void LiveHost::ExportJob(const JobId& id, Callback<JobExport> done) {
   const auto job = RequireJob(id);
   if (!job.ok()) return done(job.status());
-  // On the disk lane, so that every update that the journal calls combined is where it is kept.
-  journal_.AfterCommit([this, record = (*job)->record, layout = (*job)->layout,
-                        kept_dir = (*job)->KeptDir(options_.data_dir),
+  // On the disk lane, and only the journal until now: what came before this effect is done, so
+  // every update that these lines call combined is where it is kept.
+  journal_.AfterCommit([this, lines = (*job)->journal_lines, record = (*job)->record,
+                        layout = (*job)->layout, kept_dir = (*job)->KeptDir(options_.data_dir),
                         done = std::move(done)]() mutable {
-    disk_.Run([record = std::move(record), layout = std::move(layout),
+    disk_.Run([lines, record = std::move(record), layout = std::move(layout),
                kept_dir = std::move(kept_dir), deps = deps_, done = std::move(done)]() mutable {
       auto journal = deps.store->ReadJournal(record.id);
       if (!journal.ok()) return done(journal.status());
+      journal->resize(std::min(journal->size(), lines));
       auto kept = ListKept(kept_dir);
       if (!kept.ok()) return done(kept.status());
       deps.pool->Run([record = std::move(record), layout = std::move(layout),

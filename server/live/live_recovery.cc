@@ -32,6 +32,7 @@ absl::Status LiveHost::Recover() {
 
 absl::Status LiveHost::RecoverJob(LiveJob& job) {
   TRIB_ASSIGN_OR_RETURN(const auto journal, deps_.store->ReadJournal(job.id()));
+  job.journal_lines = journal.size();
   TRIB_ASSIGN_OR_RETURN(Replayed replayed, Replay(job.record, journal));
   job.controller = std::move(replayed.controller);
   job.digest = std::move(replayed.digest);

@@ -59,7 +59,7 @@ out = sys.argv[1]
 run = json.load(open(f"{out}/summary.json"))
 print(f"""
 accuracy   {100 * run['final']['accuracy']:.1f} % on the 10,000 test images after {run['versions']} versions
-moved      {run['uplink_bytes'] / 1e6:.1f} MB up, {run['downlink_bytes'] / 1e6:.1f} MB down
+moved      {run['uplink_bytes'] / 1e6:.1f} MB of updates
 wall time  {run['wall_seconds']:.1f} s
 report     {out}/report.html
 figures    {out}/summary.json

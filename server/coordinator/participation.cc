@@ -36,9 +36,12 @@ absl::Status DailyWindow::Validate() const {
     return absl::InvalidArgumentError(absl::StrCat(
         name, ": found '", *text, "'; allowed: a time of day from 00:00 to 24:00, as 06:30"));
   }
-  if (from != to) return absl::OkStatus();
+  // 24:00 is the next day's 00:00.
+  const bool never_open = from == to || (from == "24:00" && to == "00:00");
+  if (!never_open) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("from and to are both ", from, ", so the window is never open"));
+      absl::StrCat("from is ", from, " and to is ", to,
+                   ", so the window is never open; allowed: two different times of day"));
 }
 
 void ParticipationSpec::Describe(config::Fields<ParticipationSpec>& fields) {

@@ -345,14 +345,18 @@ struct OpenGroup {
   bool open = true;
 };
 
-// What a client that takes `step` seconds for a step gets at second `now` beside these groups.
+TaskTime SecondsPerStep(double seconds) {
+  TaskTime time;
+  time.Observe(absl::Seconds(seconds), 1, {});
+  return time;
+}
+
+// What a client with these task times gets at second `now` beside these groups.
 Dispatch Assigned(const CompassOptions& options, const std::vector<OpenGroup>& groups, double now,
-                  double step) {
+                  const TaskTime& newcomer) {
   const auto scheduler = Make(options);
   nlohmann::json state = scheduler->Save();
-  const auto client = [](double seconds, const char* place, GroupId group) {
-    TaskTime time;
-    time.Observe(absl::Seconds(seconds), 1, {});
+  const auto client = [](const TaskTime& time, const char* place, GroupId group) {
     return nlohmann::json{{"place", place == std::string("working") ? 2 : 0},
                           {"group", group},
                           {"available", false},
@@ -364,7 +368,7 @@ Dispatch Assigned(const CompassOptions& options, const std::vector<OpenGroup>& g
   GroupId id = 1;
   for (const OpenGroup& g : groups) {
     const std::string member = absl::StrCat("member", id);
-    members.push_back({member, client(g.fastest, "working", id)});
+    members.push_back({member, client(SecondsPerStep(g.fastest), "working", id)});
     open.push_back({id,
                     {{"waiting", 1},
                      {"arrived", nlohmann::json::array()},
@@ -377,7 +381,7 @@ Dispatch Assigned(const CompassOptions& options, const std::vector<OpenGroup>& g
                      {"latest_at", absl::ToUnixNanos(At(g.latest))}}});
     ++id;
   }
-  members.push_back({"newcomer", client(step, "away", 0)});
+  members.push_back({"newcomer", client(newcomer, "away", 0)});
   state["clients"] = members;
   state["groups"] = open;
   state["next_group"] = id;
@@ -387,6 +391,10 @@ Dispatch Assigned(const CompassOptions& options, const std::vector<OpenGroup>& g
   const Decision decision = scheduler->Handle({At(now), CheckIn{ClientId("newcomer")}});
   EXPECT_EQ(decision.dispatch.size(), 1);
   return decision.dispatch.at(0);
+}
+Dispatch Assigned(const CompassOptions& options, const std::vector<OpenGroup>& groups, double now,
+                  double step) {
+  return Assigned(options, groups, now, SecondsPerStep(step));
 }
 
 struct AssignCase {
@@ -443,7 +451,13 @@ TEST(CompassAssignTest, TheMarginLeavesTimeForJitter) {
   CompassOptions options = Faithful(1.05);
   options.admission_margin = 2;
   // No deviation was seen yet: the deadline alone counts.
-  EXPECT_EQ(Assigned(options, {{268, 362, 4}}, 150, 2).local_steps, 59);
+  EXPECT_EQ(Assigned(options, {{268, 280, 4}}, 150, 2).local_steps, 59);
+  // 10 % off, so 2.18 s a step, of which 118 s hold 54; but 130 s / (1 + 2 · 0.1) hold 49.
+  TaskTime erratic;
+  erratic.Observe(absl::Seconds(2), 1, {});
+  erratic.Observe(absl::Milliseconds(2200), 1, {});
+  EXPECT_EQ(Assigned(options, {{268, 280, 4}}, 150, erratic).local_steps, 49);
+  EXPECT_EQ(Assigned(Faithful(1.05), {{268, 280, 4}}, 150, erratic).local_steps, 54);
 }
 
 TEST(CompassAssignTest, AFastClientMayJoinTheNearestGroupAndWait) {

@@ -61,8 +61,10 @@ TEST(DailyWindowTest, RefusesWhatIsNone) {
     EXPECT_THAT((DailyWindow{"12:00", bad}.Validate()),
                 StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("to")));
   }
-  EXPECT_THAT((DailyWindow{"07:00", "07:00"}.Validate()),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("never open")));
+  for (const DailyWindow& shut : {DailyWindow{"07:00", "07:00"}, DailyWindow{"24:00", "00:00"}}) {
+    EXPECT_THAT(shut.Validate(),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("never open")));
+  }
 }
 
 TEST(AdmissionTest, WithoutLimitsEverybodyMayWork) {

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "common/codec/pipeline.h"
+#include "common/codec/update_payload.h"
 #include "common/status_macros.h"
 
 namespace tributary {

@@ -4,7 +4,7 @@
 
 #include "client_sdk/data/partition.h"
 #include "client_sdk/data/readers.h"
-#include "common/codec/pipeline.h"
+#include "common/codec/update_payload.h"
 #include "common/status_macros.h"
 #include "simulator/experiment.h"
 

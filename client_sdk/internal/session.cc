@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "client_sdk/internal/downloader.h"
 #include "common/codec/codec_registry.h"
-#include "common/codec/pipeline.h"
+#include "common/codec/update_payload.h"
 #include "common/config/schema.h"
 #include "common/digest.h"
 #include "common/status_macros.h"

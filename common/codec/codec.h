@@ -1,4 +1,4 @@
-// Codec: the form in which an update's delta travels.
+// Codec: the form in which an update's delta travels, as a job's `codec:` list says.
 //
 // A codec turns the trainable coordinates of a delta into bytes on the client and back
 // into a DeltaPayload on the server. Decode takes hostile bytes: it trusts no size before
@@ -8,10 +8,12 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "common/config/schema.h"
+#include "common/params/mask.h"
 #include "common/params/param_layout.h"
 #include "common/params/update.h"
 #include "common/rng.h"
@@ -21,10 +23,11 @@ namespace tributary {
 // What both ends know without being told: it travels in the work order.
 struct CodecContext {
   LayoutPtr layout;
-  Rng rng{0};  // seeded by the work order, for stochastic rounding
+  Rng rng{0};                  // seeded by the work order: for choices and rounding at random
+  const Mask* mask = nullptr;  // of the base version; null: nothing is pruned
 };
 
-// Stateless and thread-safe; one object serves every update of a job.
+// Immutable and thread-safe; one object serves every update of a job.
 class Codec {
  public:
   virtual ~Codec() = default;
@@ -33,13 +36,20 @@ class Codec {
   virtual std::string Encode(absl::Span<const float> delta, const CodecContext& context) const = 0;
 
   // Takes the bytes over, so that a payload can use them in place.
-  // InvalidArgument: what is wrong and at which byte.
+  // InvalidArgument: what is wrong.
   virtual absl::StatusOr<std::unique_ptr<const DeltaPayload>> Decode(
       std::string bytes, const CodecContext& context) const = 0;
 
   // True if Decode(Encode(x)) == x to the bit for every finite x.
   virtual bool lossless() const = 0;
 };
+
+// The codec of a job's `codec:` list: a pipeline of stages (common/codec/stage.h), whose bytes
+// docs/wire_format.md draws. An empty list is raw. InvalidArgument for a list that makes no sense,
+// with the reason. `error_feedback`: what a payload leaves out is sent later, so random choices
+// are not scaled up to be unbiased.
+absl::StatusOr<std::unique_ptr<const Codec>> CreateCodec(const std::vector<config::Choice>& stages,
+                                                         bool error_feedback = false);
 
 }  // namespace tributary
 

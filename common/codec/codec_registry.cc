@@ -5,13 +5,14 @@
 
 namespace tributary {
 
-const Registry<Codec>& CodecRegistry() {
-  using R = Registry<Codec>;
-  static const R* const registry = new R(
-      "codec", {
-                   R::Of<RawCodec>("raw", "float32, nothing lost; 4 bytes a coordinate"),
-                   R::Of<Fp16Codec>("fp16", "float16, rounded to nearest; 2 bytes a coordinate"),
-               });
+const Registry<CodecStage>& CodecRegistry() {
+  using R = Registry<CodecStage>;
+  static const R* const registry =
+      new R("codec",
+            {
+                R::Of<RawFormat>("raw", "format: float32, nothing lost; 4 bytes a value"),
+                R::Of<Fp16Format>("fp16", "format: float16, rounded to nearest; 2 bytes a value"),
+            });
   return *registry;
 }
 

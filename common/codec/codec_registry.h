@@ -1,13 +1,13 @@
-// The table of codecs. See common/registry.h for what an entry needs.
+// The table of codec stages. See common/registry.h for what an entry needs.
 #ifndef TRIBUTARY_COMMON_CODEC_CODEC_REGISTRY_H_
 #define TRIBUTARY_COMMON_CODEC_CODEC_REGISTRY_H_
 
-#include "common/codec/codec.h"
+#include "common/codec/stage.h"
 #include "common/registry.h"
 
 namespace tributary {
 
-const Registry<Codec>& CodecRegistry();
+const Registry<CodecStage>& CodecRegistry();
 
 }  // namespace tributary
 

@@ -1,83 +1,223 @@
 #include "common/codec/pipeline.h"
 
-#include <cmath>
-#include <cstring>
+#include <algorithm>
+#include <limits>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/codec/codec_registry.h"
 #include "common/codec/dense_payload.h"
+#include "common/codec/raw.h"
+#include "common/codec/sparse_payload.h"
 #include "common/status_macros.h"
 
 namespace tributary {
 namespace {
 
-absl::Status CheckInfo(const UpdateInfo& info) {
-  if (info.num_examples < 1) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("num_examples: must be at least 1, found ", info.num_examples));
-  }
-  if (info.local_steps < 1) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("local_steps: must be at least 1, found ", info.local_steps));
+enum class Form : char { kStages = 0, kRaw = 1 };
+
+absl::Status CheckOrder(const std::vector<CodecPipeline::NamedStage>& stages) {
+  using Kind = CodecStage::Kind;
+  for (size_t i = 1; i < stages.size(); ++i) {
+    const auto& [before, first] = stages[i - 1];
+    const auto& [name, second] = stages[i];
+    if (first->kind() == Kind::kCompressor) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "'", before, "' compresses bytes and is the last of the list, found '", name, "' after"));
+    }
+    if (first->kind() == Kind::kFormat && second->kind() == Kind::kFormat) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "'", before, "' and '", name, "' are both formats of a value; the list takes one"));
+    }
+    if (first->kind() == Kind::kFormat && second->kind() == Kind::kSelector) {
+      return absl::InvalidArgumentError(absl::StrCat("'", name, "' chooses values and '", before,
+                                                     "' writes them: '", name, "' comes before"));
+    }
+    if (name == "masked") {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "'masked' leaves out what the job has pruned and is the first of the list, found '",
+          before, "' before it: it would choose values that never travel"));
+    }
+    for (size_t j = 0; j < i; ++j) {
+      if (stages[j].name != name) continue;
+      return absl::InvalidArgumentError(absl::StrCat("'", name, "' is there twice"));
+    }
   }
   return absl::OkStatus();
 }
 
+// What is left of the trainable coordinates after each selector.
+class Selection {
+ public:
+  explicit Selection(const CodecContext& context) : rng_(context.rng.Split("selector")) {
+    domain_.size = static_cast<size_t>(context.layout->trainable_size());
+    domain_.mask = context.mask;
+    for (const ParamLayout::Tensor& tensor : context.layout->tensors()) {
+      if (tensor.kind != TensorKind::kTrainable) break;
+      domain_.tensor_ends.push_back(static_cast<size_t>(tensor.offset + tensor.size));
+    }
+    domain_.rng = rng_.Split(selectors_);
+  }
+
+  const SelectionDomain& domain() const { return domain_; }
+  size_t size() const { return domain_.size; }
+  // Coordinates of what is left; nothing before the first selector: all.
+  Positions TakePositions() && { return *std::move(chosen_); }
+
+  void Narrow(Positions positions) {
+    size_t end = 0;
+    for (size_t& tensor_end : domain_.tensor_ends) {
+      while (end < positions.size() && positions[end] < tensor_end) ++end;
+      tensor_end = end;
+    }
+    if (chosen_) {
+      for (uint32_t& position : positions) position = (*chosen_)[position];
+    }
+    domain_.size = positions.size();
+    domain_.rng = rng_.Split(++selectors_);
+    chosen_ = std::move(positions);
+  }
+
+ private:
+  const Rng rng_;
+  uint64_t selectors_ = 0;
+  SelectionDomain domain_;
+  std::optional<Positions> chosen_;
+};
+
+bool TooManyToSelectFrom(const ParamLayout& layout) {
+  return layout.trainable_size() > std::numeric_limits<uint32_t>::max();
+}
+
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<const Codec>> CreateCodec(
-    const std::vector<config::Choice>& stages) {
-  if (stages.size() > 1) {
-    // Every registered codec says how each value is written, and a value is written once.
-    for (const config::Choice& stage : stages) {
-      if (stage.name == "raw") {
-        return absl::InvalidArgumentError(
-            "'raw' sends the values as they are and stands alone in the list");
-      }
+absl::StatusOr<std::unique_ptr<const Codec>> CreateCodec(const std::vector<config::Choice>& stages,
+                                                         bool error_feedback) {
+  std::vector<CodecPipeline::NamedStage> made;
+  for (const config::Choice& stage : stages) {
+    TRIB_ASSIGN_OR_RETURN(auto one, CodecRegistry().Create(stage));
+    made.push_back({stage.name, std::move(one)});
+  }
+  return CodecPipeline::Create(std::move(made), error_feedback);
+}
+
+absl::StatusOr<std::unique_ptr<const Codec>> CodecPipeline::Create(std::vector<NamedStage> stages,
+                                                                   bool error_feedback) {
+  TRIB_RETURN_IF_ERROR(CheckOrder(stages));
+  auto pipeline = std::unique_ptr<CodecPipeline>(new CodecPipeline);
+  pipeline->error_feedback_ = error_feedback;
+  pipeline->format_ = std::make_shared<RawFormat>();
+  pipeline->format_name_ = "raw";
+  for (auto& [name, stage] : stages) {
+    if (auto* const selector = dynamic_cast<Selector*>(stage.get())) {
+      pipeline->selectors_.emplace_back(selector);
+    } else if (auto* const format = dynamic_cast<Format*>(stage.get())) {
+      pipeline->format_.reset(format);
+      pipeline->format_name_ = name;
+    } else {
+      auto* const compressor = dynamic_cast<Compressor*>(stage.get());
+      TRIB_CHECK(compressor != nullptr);
+      pipeline->compressor_.reset(compressor);
     }
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", stages[0].name, "' and '", stages[1].name,
-                     "' are both formats of a value; the list takes one of them"));
+    static_cast<void>(stage.release());
   }
-  const config::Choice choice = stages.empty() ? config::Choice{.name = "raw"} : stages.front();
-  TRIB_ASSIGN_OR_RETURN(std::unique_ptr<const Codec> codec, CodecRegistry().Create(choice));
-  return codec;
+  return pipeline;
 }
 
-std::string EncodeUpdate(const Codec& codec, const ParamVector& delta,
-                         const CodecContext& context) {
-  TRIB_CHECK(delta.layout()->digest() == context.layout->digest());
-  std::string payload = codec.Encode(delta.trainable(), context);
-  payload += FloatsToBytes(delta.buffers());
-  return payload;
+bool CodecPipeline::lossless() const {
+  return format_->lossless() && std::all_of(selectors_.begin(), selectors_.end(),
+                                            [](const auto& s) { return s->lossless(); });
 }
 
-absl::StatusOr<Update> DecodeUpdate(const Codec& codec, const UpdateInfo& info, std::string payload,
-                                    const CodecContext& context) {
-  TRIB_RETURN_IF_ERROR(CheckInfo(info));
-  const ParamLayout& layout = *context.layout;
-  const auto buffer_size = static_cast<size_t>(layout.buffer_size());
-  const size_t buffer_bytes = buffer_size * sizeof(float);
-  if (payload.size() < buffer_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat("the payload has ", payload.size(),
-                                                   " bytes, less than the ", buffer_bytes,
-                                                   " of the layout's buffers"));
+std::string CodecPipeline::Encode(absl::Span<const float> delta,
+                                  const CodecContext& context) const {
+  TRIB_CHECK(static_cast<int64_t>(delta.size()) == context.layout->trainable_size());
+  if (IsFormatAlone()) return EncodeBody(delta, context);
+  const size_t raw_bytes = delta.size() * sizeof(float);
+  if (!TooManyToSelectFrom(*context.layout)) {
+    std::string body = EncodeBody(delta, context);
+    if (compressor_ != nullptr) body = compressor_->Compress(body);
+    if (body.size() <= raw_bytes) {
+      body.insert(body.begin(), static_cast<char>(Form::kStages));
+      return body;
+    }
   }
-  Update update{.info = info};
-  const size_t split = payload.size() - buffer_bytes;
-  update.buffers.resize(buffer_size);
-  if (buffer_size > 0) std::memcpy(update.buffers.data(), payload.data() + split, buffer_bytes);
-  payload.resize(split);
-  TRIB_ASSIGN_OR_RETURN(update.delta, codec.Decode(std::move(payload), context));
-  TRIB_RETURN_IF_ERROR(update.delta->CheckFinite());
-  for (size_t i = 0; i < buffer_size; ++i) {
-    if (std::isfinite(update.buffers[i])) continue;
-    const int64_t index = layout.trainable_size() + static_cast<int64_t>(i);
-    return NotFiniteError(layout, index, update.buffers[i]);
+  std::string bytes(1, static_cast<char>(Form::kRaw));
+  bytes.append(reinterpret_cast<const char*>(delta.data()), raw_bytes);
+  return bytes;
+}
+
+std::string CodecPipeline::EncodeBody(absl::Span<const float> delta,
+                                      const CodecContext& context) const {
+  std::string body;
+  Selection selection(context);
+  std::vector<float> chosen;
+  absl::Span<const float> values = delta;
+  for (const auto& selector : selectors_) {
+    Positions positions = selector->Select(values, selection.domain(), body);
+    const float scale =
+        error_feedback_ ? 1.0F : selector->Unbiased(values.size(), positions.size());
+    // In place from the second selector on: a position is never below its index.
+    if (chosen.empty()) chosen.resize(positions.size());
+    for (size_t i = 0; i < positions.size(); ++i) chosen[i] = scale * values[positions[i]];
+    chosen.resize(positions.size());
+    values = chosen;
+    selection.Narrow(std::move(positions));
   }
-  return update;
+  format_->Encode(values, context.rng.Split("format"), body);
+  return body;
+}
+
+absl::StatusOr<std::unique_ptr<const DeltaPayload>> CodecPipeline::Decode(
+    std::string bytes, const CodecContext& context) const {
+  if (IsFormatAlone()) {
+    return DensePayload::Create(context.layout, format_name_, format_, std::move(bytes));
+  }
+  if (bytes.empty()) return absl::InvalidArgumentError("codec: the payload has no form byte");
+  if (bytes[0] == static_cast<char>(Form::kRaw)) {
+    return DensePayload::Create(context.layout, "raw", std::make_shared<RawFormat>(),
+                                std::move(bytes), 1);
+  }
+  if (bytes[0] != static_cast<char>(Form::kStages)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "codec: the form byte is ", static_cast<uint8_t>(bytes[0]), "; allowed: 0 and 1"));
+  }
+  if (TooManyToSelectFrom(*context.layout)) {
+    return absl::InvalidArgumentError("codec: a layout this large travels in raw");
+  }
+  if (compressor_ == nullptr) return DecodeBody(std::move(bytes), 1, context);
+  // No encoder keeps what does not fit into the bytes of raw, but a body that would have been
+  // larger may still have been compressed to less: one bit and 5 bytes a value are above any.
+  const size_t most = 64 + 6 * static_cast<size_t>(context.layout->trainable_size());
+  TRIB_ASSIGN_OR_RETURN(std::string body,
+                        compressor_->Decompress(absl::string_view(bytes).substr(1), most));
+  return DecodeBody(std::move(body), 0, context);
+}
+
+absl::StatusOr<std::unique_ptr<const DeltaPayload>> CodecPipeline::DecodeBody(
+    std::string bytes, size_t offset, const CodecContext& context) const {
+  if (selectors_.empty()) {
+    return DensePayload::Create(context.layout, format_name_, format_, std::move(bytes), offset);
+  }
+  absl::string_view rest = absl::string_view(bytes).substr(offset);
+  Selection selection(context);
+  for (const auto& selector : selectors_) {
+    TRIB_ASSIGN_OR_RETURN(Positions positions, selector->Read(rest, selection.domain()));
+    selection.Narrow(std::move(positions));
+  }
+  const size_t count = selection.size();
+  if (rest.size() != format_->BytesOf(count)) {
+    return absl::InvalidArgumentError(absl::StrCat(format_name_, ": ", count, " values take ",
+                                                   format_->BytesOf(count), " bytes, found ",
+                                                   rest.size()));
+  }
+  TRIB_RETURN_IF_ERROR(format_->Check(rest, count));
+  std::vector<float> values(count);
+  format_->AddTo(rest, count, 1.0F, {0, static_cast<int64_t>(count)}, absl::MakeSpan(values));
+  return std::make_unique<SparsePayload>(context.layout, std::move(selection).TakePositions(),
+                                         std::move(values));
 }
 
 }  // namespace tributary

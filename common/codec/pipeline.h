@@ -1,8 +1,12 @@
-// An update's whole payload as it is uploaded and spooled (docs/wire_format.md):
+// CodecPipeline: the stages of a job's `codec:` list, one after the other.
 //
-//   [ codec bytes of the trainable delta | buffers, float32 little-endian ]
+// A format alone writes its values and nothing else. With selectors or a compressor:
 //
-// The split point is known to both ends: it is payload size − 4·buffer_size.
+//   [ form, 1 byte | body ]
+//
+// form 0: body is compressed as the list says; before that it is what each selector has to say, in
+// order, then the values that passed them all, in the format. form 1: body is all values in raw,
+// which the encoder takes when the stages would make more bytes than that.
 #ifndef TRIBUTARY_COMMON_CODEC_PIPELINE_H_
 #define TRIBUTARY_COMMON_CODEC_PIPELINE_H_
 
@@ -12,22 +16,39 @@
 
 #include "absl/status/statusor.h"
 #include "common/codec/codec.h"
-#include "common/config/schema.h"
-#include "common/params/param_vector.h"
+#include "common/codec/stage.h"
 
 namespace tributary {
 
-// The codec of a job's `codec:` list. An empty list is raw. InvalidArgument for a list that
-// makes no sense, with the reason.
-absl::StatusOr<std::unique_ptr<const Codec>> CreateCodec(const std::vector<config::Choice>& stages);
+class CodecPipeline final : public Codec {
+ public:
+  struct NamedStage {
+    std::string name;
+    std::unique_ptr<CodecStage> stage;
+  };
 
-// `delta`: trainable = trained − base, buffers = trained values.
-std::string EncodeUpdate(const Codec& codec, const ParamVector& delta, const CodecContext& context);
+  // InvalidArgument for an order that makes no sense, with the reason. An empty list is raw.
+  static absl::StatusOr<std::unique_ptr<const Codec>> Create(std::vector<NamedStage> stages,
+                                                             bool error_feedback);
 
-// Checks everything. InvalidArgument: size or form; OutOfRange: a value that is not finite;
-// FailedPrecondition: num_examples or local_steps below 1.
-absl::StatusOr<Update> DecodeUpdate(const Codec& codec, const UpdateInfo& info, std::string payload,
-                                    const CodecContext& context);
+  std::string Encode(absl::Span<const float> delta, const CodecContext& context) const override;
+  absl::StatusOr<std::unique_ptr<const DeltaPayload>> Decode(
+      std::string bytes, const CodecContext& context) const override;
+  bool lossless() const override;
+
+ private:
+  CodecPipeline() = default;
+  bool IsFormatAlone() const { return selectors_.empty() && compressor_ == nullptr; }
+  std::string EncodeBody(absl::Span<const float> delta, const CodecContext& context) const;
+  absl::StatusOr<std::unique_ptr<const DeltaPayload>> DecodeBody(std::string bytes, size_t offset,
+                                                                 const CodecContext& context) const;
+
+  std::vector<std::unique_ptr<const Selector>> selectors_;
+  std::shared_ptr<const Format> format_;
+  std::string format_name_;
+  std::unique_ptr<const Compressor> compressor_;  // null: none
+  bool error_feedback_ = false;
+};
 
 }  // namespace tributary
 

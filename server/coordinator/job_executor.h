@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "aggregators/pipeline.h"
-#include "common/codec/pipeline.h"
+#include "common/codec/update_payload.h"
 #include "server/coordinator/events.h"
 #include "server/coordinator/job_spec.h"
 #include "server/store/model_store.h"

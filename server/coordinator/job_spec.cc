@@ -1,8 +1,8 @@
 #include "server/coordinator/job_spec.h"
 
 #include "absl/strings/str_cat.h"
+#include "common/codec/codec.h"
 #include "common/codec/codec_registry.h"
-#include "common/codec/pipeline.h"
 #include "common/status_macros.h"
 #include "schedulers/scheduler_registry.h"
 

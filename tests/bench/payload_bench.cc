@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "benchmark/benchmark.h"
-#include "common/codec/codec_registry.h"
+#include "common/codec/codec.h"
 #include "common/params/param_vector.h"
 #include "tests/testing/params.h"
 
@@ -28,7 +28,7 @@ void Triad(benchmark::State& state) {
 
 std::unique_ptr<const DeltaPayload> Payload(const std::string& codec, int64_t n) {
   const CodecContext context{.layout = test::FlatLayout(n)};
-  const auto made = CodecRegistry().Create({.name = codec});
+  const auto made = CreateCodec({{.name = codec}});
   const ParamVector delta = test::RandomParams(context.layout, 1);
   auto payload = (*made)->Decode((*made)->Encode(delta.trainable(), context), context);
   return *std::move(payload);

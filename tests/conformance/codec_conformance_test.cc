@@ -1,5 +1,5 @@
-// What every codec promises (common/codec/codec.h), over every entry of the registry. A new
-// codec states its error bound in ErrorBound, and is tested.
+// What every codec promises (common/codec/codec.h), over every entry of the registry alone and over
+// the pipelines that people use. A new stage states its error bound in ErrorBound, and is tested.
 #include <algorithm>
 #include <cmath>
 #include <iterator>
@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "common/codec/codec.h"
 #include "common/codec/codec_registry.h"
-#include "common/codec/pipeline.h"
 #include "common/rng.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -9,7 +9,7 @@
 
 #include "common/check.h"
 #include "common/codec/codec_registry.h"
-#include "common/codec/pipeline.h"
+#include "common/codec/update_payload.h"
 
 namespace tributary {
 namespace {

@@ -9,6 +9,7 @@
 
 #include "common/check.h"
 #include "common/codec/dense_payload.h"
+#include "common/codec/raw.h"
 #include "common/rng.h"
 
 namespace tributary::test {
@@ -24,6 +25,13 @@ std::string Place(size_t index, const ParamLayout* layout) {
     }
   }
   return place;
+}
+
+std::unique_ptr<const DeltaPayload> DenseDelta(LayoutPtr layout, absl::Span<const float> values) {
+  const auto format = std::make_shared<RawFormat>();
+  std::string bytes;
+  format->Encode(values, Rng(0), bytes);
+  return DensePayload::Create(std::move(layout), "raw", format, std::move(bytes)).value();
 }
 
 }  // namespace
@@ -65,13 +73,13 @@ ParamVector RandomParams(LayoutPtr layout, uint64_t seed, float scale) {
 
 std::unique_ptr<const DeltaPayload> MakeDelta(LayoutPtr layout, std::vector<float> values) {
   TRIB_CHECK(static_cast<int64_t>(values.size()) == layout->trainable_size());
-  return std::make_unique<DensePayload>(std::move(layout), FloatsToBytes(values));
+  return DenseDelta(std::move(layout), values);
 }
 
 Update MakeUpdate(const ParamVector& delta, UpdateInfo info) {
   Update update;
   update.info = info;
-  update.delta = std::make_unique<DensePayload>(delta.layout(), FloatsToBytes(delta.trainable()));
+  update.delta = DenseDelta(delta.layout(), delta.trainable());
   update.buffers.assign(delta.buffers().begin(), delta.buffers().end());
   return update;
 }

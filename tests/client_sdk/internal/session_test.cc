@@ -12,7 +12,7 @@
 
 #include "client_sdk/mocks/fake_trainer.h"
 #include "common/clock.h"
-#include "common/codec/pipeline.h"
+#include "common/codec/update_payload.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/client_sdk/fake_server.h"

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "common/codec/pipeline.h"
+#include "common/codec/update_payload.h"
 #include "common/params/safetensors.h"
 #include "grpcpp/grpcpp.h"
 #include "httplib.h"

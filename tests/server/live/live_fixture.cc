@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "common/codec/pipeline.h"
+#include "common/codec/update_payload.h"
 #include "server/coordinator/run_record.h"
 #include "server/store/memory_store.h"
 

@@ -1,0 +1,42 @@
+// Mask: which trainable coordinates a job keeps. The others are zero in the model, in every
+// delta and in the aggregate.
+#ifndef TRIBUTARY_COMMON_PARAMS_MASK_H_
+#define TRIBUTARY_COMMON_PARAMS_MASK_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "common/check.h"
+
+namespace tributary {
+
+// Immutable after construction, thread-safe.
+class Mask {
+ public:
+  // `keep` has one entry for every trainable coordinate of the layout.
+  explicit Mask(const std::vector<bool>& keep)
+      : size_(static_cast<int64_t>(keep.size())), words_((keep.size() + 63) / 64) {
+    for (size_t i = 0; i < keep.size(); ++i) {
+      if (keep[i]) words_[i / 64] |= uint64_t{1} << (i % 64), ++count_;
+    }
+  }
+
+  int64_t size() const { return size_; }    // coordinates
+  int64_t count() const { return count_; }  // of them kept
+  bool Keeps(int64_t i) const {
+    TRIB_CHECK(0 <= i && i < size_);
+    return (words_[static_cast<size_t>(i) / 64] >> (i % 64) & 1) != 0;
+  }
+  // Bit i % 64 of word i / 64 is coordinate i; the bits after the last are 0.
+  absl::Span<const uint64_t> words() const { return words_; }
+
+ private:
+  int64_t size_ = 0;
+  int64_t count_ = 0;
+  std::vector<uint64_t> words_;
+};
+
+}  // namespace tributary
+
+#endif  // TRIBUTARY_COMMON_PARAMS_MASK_H_

@@ -3,7 +3,7 @@
 //   TRIB_RETURN_IF_ERROR(store.Put(version));
 //   TRIB_ASSIGN_OR_RETURN(ParamVector params, ReadSafetensors(path));
 //
-// WithContext adds where it happened, and keeps the code:
+// WithContext adds where it happened, and keeps the code and the payloads:
 //
 //   return WithContext(status, absl::StrCat("job file ", path));   // "job file x.yaml: <message>"
 #ifndef TRIBUTARY_COMMON_STATUS_MACROS_H_
@@ -13,13 +13,18 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 
 namespace tributary {
 
 inline absl::Status WithContext(const absl::Status& status, absl::string_view context) {
   if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat(context, ": ", status.message()));
+  absl::Status placed(status.code(), absl::StrCat(context, ": ", status.message()));
+  status.ForEachPayload([&](absl::string_view type, const absl::Cord& payload) {
+    placed.SetPayload(type, payload);
+  });
+  return placed;
 }
 
 }  // namespace tributary

@@ -19,6 +19,7 @@
 #include "absl/strings/str_join.h"
 #include "common/params/half.h"
 #include "common/params/safetensors_header.h"
+#include "common/exhausted.h"
 #include "common/status_macros.h"
 #include "nlohmann/json.hpp"
 
@@ -139,6 +140,9 @@ absl::Status FileError(absl::string_view verb, const std::string& path) {
   const int error = errno;
   const std::string message =
       absl::StrCat("cannot ", verb, " ", path, ": ", std::generic_category().message(error));
+  if (error == ENOSPC || error == EDQUOT) {
+    return MarkExhausted(absl::UnavailableError(message), kDisk);
+  }
   return absl::FailedPreconditionError(message);
 }
 

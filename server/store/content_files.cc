@@ -30,6 +30,19 @@ absl::StatusOr<Digest> WriteDurably(const std::string& path, absl::Span<const fl
   return hash.Finish();
 }
 
+absl::Status ReadBlock(const File& file, size_t first, absl::Span<float> values, Sha256& hash) {
+  TRIB_RETURN_IF_ERROR(file.ReadAt(first * sizeof(float), reinterpret_cast<char*>(values.data()),
+                                   values.size() * sizeof(float)));
+  hash.Update(absl::Span<const float>(values));
+  return absl::OkStatus();
+}
+
+absl::Status Compare(const File& file, const Digest& found, const Digest& expected) {
+  if (found == expected) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat(file.path(), " is damaged: its SHA-256 is ", found.ToHex()));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ContentFiles>> ContentFiles::Open(std::string dir) {
@@ -67,15 +80,22 @@ absl::StatusOr<File> ContentFiles::OpenForReading(const Digest& digest, int64_t 
 absl::Status ContentFiles::Read(const File& file, const Digest& digest, absl::Span<float> values) {
   Sha256 hash;
   for (size_t at = 0; at < values.size(); at += kBlockValues) {
-    const absl::Span<float> block = values.subspan(at, kBlockValues);
-    TRIB_RETURN_IF_ERROR(file.ReadAt(at * sizeof(float), reinterpret_cast<char*>(block.data()),
-                                     block.size() * sizeof(float)));
-    hash.Update(absl::Span<const float>(block));
+    TRIB_RETURN_IF_ERROR(ReadBlock(file, at, values.subspan(at, kBlockValues), hash));
   }
-  const Digest found = hash.Finish();
-  if (found == digest) return absl::OkStatus();
-  return absl::DataLossError(
-      absl::StrCat(file.path(), " is damaged: its SHA-256 is ", found.ToHex()));
+  return Compare(file, hash.Finish(), digest);
+}
+
+absl::Status ContentFiles::ReadBlocks(
+    const File& file, const Digest& digest, size_t count,
+    const std::function<void(size_t first, absl::Span<const float> values)>& take) {
+  Sha256 hash;
+  std::vector<float> block(std::min(count, kBlockValues));
+  for (size_t at = 0; at < count; at += kBlockValues) {
+    const auto values = absl::MakeSpan(block).first(std::min(kBlockValues, count - at));
+    TRIB_RETURN_IF_ERROR(ReadBlock(file, at, values, hash));
+    take(at, values);
+  }
+  return Compare(file, hash.Finish(), digest);
 }
 
 absl::Status ContentFiles::Remove(const Digest& digest) { return RemoveFile(PathOf(digest)); }

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -17,7 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/digest.h"
-#include "server/store/durable_file.h"
+#include "common/durable_file.h"
 
 namespace tributary {
 
@@ -36,6 +37,10 @@ class ContentFiles {
 
   // Fills `values` from an open file and compares the digest: DataLoss naming the file.
   static absl::Status Read(const File& file, const Digest& digest, absl::Span<float> values);
+  // The same for all of its `count` values, block by block in their order.
+  static absl::Status ReadBlocks(
+      const File& file, const Digest& digest, size_t count,
+      const std::function<void(size_t first, absl::Span<const float> values)>& take);
 
   absl::Status Remove(const Digest& digest);  // OK if it is not there
 

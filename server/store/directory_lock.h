@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "server/store/durable_file.h"
+#include "common/durable_file.h"
 
 namespace tributary {
 

@@ -162,6 +162,13 @@ absl::StatusOr<ParamVector> MemoryStore::LoadModel(const JobId& job, Version ver
   return entry.model->Clone();
 }
 
+absl::Status MemoryStore::ReadModel(const JobId& job, Version version,
+                                    const TakeValues& take) const {
+  TRIB_ASSIGN_OR_RETURN(const Entry entry, FindKept(job, version));
+  take(0, entry.model->values());
+  return absl::OkStatus();
+}
+
 absl::Status MemoryStore::LoadState(const JobId& job, Version version,
                                     const std::map<std::string, ParamVector*>& vectors,
                                     const std::map<std::string, double*>& scalars) const {

@@ -5,6 +5,7 @@
 #define TRIBUTARY_SERVER_STORE_MODEL_STORE_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -107,6 +108,11 @@ class ModelStore {
   virtual absl::StatusOr<std::unique_ptr<ModelReader>> OpenModel(const JobId& job,
                                                                  Version version) const = 0;
   virtual absl::StatusOr<ParamVector> LoadModel(const JobId& job, Version version) const = 0;
+  // Calls `take(first, values)` for all of a model's values, block by block in their order. An
+  // error may come after the last block, since only then the digest is known.
+  using TakeValues = std::function<void(size_t first, absl::Span<const float> values)>;
+  virtual absl::Status ReadModel(const JobId& job, Version version,
+                                 const TakeValues& take) const = 0;
   // Fills the vectors and scalars named with what was published: a vector that is empty gets
   // the layout of the published one, or stays empty with it. NotFound: no such version, or its
   // state is no longer kept. DataLoss: a name is missing, or has another layout.

@@ -2,11 +2,13 @@
 
 #include <sqlite3.h>
 
+#include <cerrno>
 #include <cmath>
 #include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/exhausted.h"
 #include "common/status_macros.h"
 
 namespace tributary {
@@ -30,10 +32,12 @@ absl::Status SqliteError(sqlite3* db, int code) {
       return absl::DataLossError(message);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-    case SQLITE_FULL:
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
-      return absl::UnavailableError(message);
+      if (sqlite3_system_errno(db) != ENOSPC) return absl::UnavailableError(message);
+      [[fallthrough]];
+    case SQLITE_FULL:
+      return MarkExhausted(absl::UnavailableError(message), kDisk);
     case SQLITE_PERM:
     case SQLITE_READONLY:
       return absl::PermissionDeniedError(message);

@@ -53,6 +53,7 @@ class SqliteStore final : public ModelStore {
   absl::StatusOr<std::unique_ptr<ModelReader>> OpenModel(const JobId& job,
                                                          Version version) const override;
   absl::StatusOr<ParamVector> LoadModel(const JobId& job, Version version) const override;
+  absl::Status ReadModel(const JobId& job, Version version, const TakeValues& take) const override;
   absl::Status LoadState(const JobId& job, Version version,
                          const std::map<std::string, ParamVector*>& vectors,
                          const std::map<std::string, double*>& scalars) const override;

@@ -231,6 +231,13 @@ absl::StatusOr<ParamVector> SqliteStore::LoadModel(const JobId& job, Version ver
   return ReadVector(open.model.file, open.model.digest, open.model.layout);
 }
 
+absl::Status SqliteStore::ReadModel(const JobId& job, Version version,
+                                    const TakeValues& take) const {
+  TRIB_ASSIGN_OR_RETURN(const OpenVersion open, OpenKept(job, version));
+  return ContentFiles::ReadBlocks(open.model.file, open.model.digest,
+                                  static_cast<size_t>(open.model.layout->size()), take);
+}
+
 absl::StatusOr<SqliteStore::OpenState> SqliteStore::OpenStateOf(const JobId& job,
                                                                 Version version) const {
   MutexLock lock(mu_);

@@ -172,6 +172,7 @@ TEST_F(SqliteStoreTest, DamagedFileIsDataLossAndNamed) {
   bytes[200] = static_cast<char>(bytes[200] ^ 4);
   ASSERT_THAT(WriteFileAtomically(file, bytes), IsOk());
   EXPECT_THAT(store_->LoadModel(kJob, 0), damaged);
+  EXPECT_THAT(store_->ReadModel(kJob, 0, [](size_t, absl::Span<const float>) {}), damaged);
   ParamVector moment;
   EXPECT_THAT(store_->LoadState(kJob, 0, {{"m", &moment}}, {}), damaged);
 

@@ -1,7 +1,8 @@
-#include "server/store/durable_file.h"
+#include "common/durable_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/exhausted.h"
 #include "common/status_macros.h"
 
 namespace tributary {
@@ -33,6 +35,9 @@ absl::Status FileError(int error_number, absl::string_view doing, absl::string_v
     case EPERM:
     case EROFS:
       return absl::PermissionDeniedError(message);
+    case ENOSPC:
+    case EDQUOT:
+      return MarkExhausted(absl::UnavailableError(message), kDisk);
     default:
       return absl::UnavailableError(message);
   }
@@ -112,6 +117,15 @@ absl::Status File::Truncate(uint64_t size) {
   return FileError(errno, "truncate", path_);
 }
 
+absl::Status File::Reserve(uint64_t size) {
+  if (size == 0) return absl::OkStatus();
+  while (fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size)) != 0) {
+    if (errno == EOPNOTSUPP) return absl::OkStatus();
+    if (errno != EINTR) return FileError(errno, "reserve room for", path_);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status File::Sync() {
   if (fdatasync(descriptor_) == 0) return absl::OkStatus();
   return FileError(errno, "make durable", path_);
@@ -144,6 +158,18 @@ absl::Status RemoveFile(const std::string& path) {
   return FileError(errno, "remove", path);
 }
 
+absl::StatusOr<uint64_t> FreeDiskBytes(const std::string& path) {
+  struct statvfs info {};
+  if (statvfs(path.c_str(), &info) != 0) return FileError(errno, "read the free space of", path);
+  return static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
+}
+
+uint64_t DiskBytesOf(const std::string& path) {
+  constexpr uint64_t kBlock = 512;  // of st_blocks, whatever the file system
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 ? static_cast<uint64_t>(info.st_blocks) * kBlock : 0;
+}
+
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content) {
   const std::string temporary = absl::StrCat(path, ".tmp");
   {
@@ -160,6 +186,19 @@ absl::StatusOr<std::string> ReadWholeFile(const std::string& path) {
   std::string content(size, '\0');
   TRIB_RETURN_IF_ERROR(file.ReadAt(0, content.data(), size));
   return content;
+}
+
+absl::Status RemoveFilesOlderThan(const std::string& directory, absl::Time time) {
+  const auto names = ListDirectory(directory);
+  if (absl::IsNotFound(names.status())) return absl::OkStatus();
+  TRIB_RETURN_IF_ERROR(names.status());
+  for (const std::string& name : *names) {
+    const std::string path = absl::StrCat(directory, "/", name);
+    struct stat info {};
+    if (stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
+    if (absl::TimeFromTimespec(info.st_mtim) < time) TRIB_RETURN_IF_ERROR(RemoveFile(path));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path) {

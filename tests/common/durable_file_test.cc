@@ -1,10 +1,13 @@
-#include "server/store/durable_file.h"
+#include "common/durable_file.h"
 
 #include <fcntl.h>
 
 #include <cerrno>
 #include <filesystem>
 
+#include "common/clock.h"
+#include "common/exhausted.h"
+#include "common/status_macros.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/store/file_size_limit.h"
@@ -21,6 +24,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 TEST(FileError, CodeTellsWhoCanHelp) {
   EXPECT_THAT(FileError(ENOENT, "open", "/x"), StatusIs(absl::StatusCode::kNotFound));
@@ -29,6 +33,39 @@ TEST(FileError, CodeTellsWhoCanHelp) {
   EXPECT_THAT(FileError(ENOSPC, "write", "/x"),
               StatusIs(absl::StatusCode::kUnavailable,
                        AllOf(HasSubstr("cannot write /x"), HasSubstr("No space left"))));
+}
+
+TEST(FileError, AFullDiskIsToldApartAlsoWithMoreContext) {
+  for (const int full : {ENOSPC, EDQUOT}) {
+    EXPECT_TRUE(IsDiskFull(FileError(full, "write", "/x")));
+    EXPECT_TRUE(IsDiskFull(WithContext(FileError(full, "write", "/x"), "spool")));
+  }
+  for (const int other : {EIO, ENOENT, EROFS, EFBIG}) {
+    EXPECT_FALSE(IsDiskFull(FileError(other, "write", "/x")));
+  }
+  EXPECT_FALSE(IsDiskFull(absl::OkStatus()));
+}
+
+TEST(File, AWriteToAFullDeviceSaysSo) {
+  auto full = File::Open("/dev/full", O_WRONLY);
+  if (!full.ok()) GTEST_SKIP() << full.status();
+  EXPECT_TRUE(IsDiskFull(full->Append("x")));
+}
+
+TEST(File, RoomIsKeptWithoutChangingTheFile) {
+  const test::TempDir dir;
+  const std::string path = dir.File("f");
+  TRIB_ASSERT_OK_AND_ASSIGN(File file, File::Open(path, O_RDWR | O_CREAT));
+  EXPECT_EQ(DiskBytesOf(path), 0u);
+  EXPECT_EQ(DiskBytesOf(dir.File("none")), 0u);
+  ASSERT_THAT(file.Append("abc"), IsOk());
+  ASSERT_THAT(file.Reserve(1 << 20), IsOk());
+  ASSERT_THAT(file.Reserve(0), IsOk());
+  EXPECT_THAT(file.Size(), IsOkAndHolds(3U));
+  TRIB_ASSERT_OK_AND_ASSIGN(const uint64_t free, FreeDiskBytes(dir.path()));
+  EXPECT_GT(free, 0u);
+  EXPECT_THAT(file.Reserve(uint64_t{1} << 60), Not(IsOk())) << "there is no such disk";
+  EXPECT_THAT(FreeDiskBytes(dir.File("none")), StatusIs(absl::StatusCode::kNotFound));
 }
 
 TEST(File, ReadsBackWhatWasWrittenAnywhere) {
@@ -111,6 +148,20 @@ TEST(RemoveFile, AbsentIsFine) {
   EXPECT_THAT(RemoveFile(dir.Write("f", "x")), IsOk());
   EXPECT_THAT(RemoveFile(dir.File("f")), IsOk());
   EXPECT_THAT(RemoveFile(dir.path()), testing::Not(IsOk()));  // a directory
+}
+
+TEST(RemoveFilesOlderThan, LooksAtFilesAloneAndAtTheirLastWrite) {
+  const test::TempDir dir;
+  dir.Write("old", "x");
+  dir.Write("folder/old", "x");
+  RealClock clock;
+  const absl::Time later = clock.Now() + absl::Hours(1);
+  ASSERT_THAT(RemoveFilesOlderThan(dir.path(), clock.Now() - absl::Hours(1)), IsOk());
+  EXPECT_THAT(ListDirectory(dir.path()), IsOkAndHolds(ElementsAre("folder", "old")));
+  ASSERT_THAT(RemoveFilesOlderThan(dir.path(), later), IsOk());
+  EXPECT_THAT(ListDirectory(dir.path()), IsOkAndHolds(ElementsAre("folder")));
+  EXPECT_THAT(ListDirectory(dir.File("folder")), IsOkAndHolds(ElementsAre("old")));
+  EXPECT_THAT(RemoveFilesOlderThan(dir.File("none"), later), IsOk());
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // The file operations that durability is made of, with a Status that names the file.
 // POSIX: a file's bytes are durable after SyncFile, its name after SyncDirectory.
-#ifndef TRIBUTARY_SERVER_STORE_DURABLE_FILE_H_
-#define TRIBUTARY_SERVER_STORE_DURABLE_FILE_H_
+#ifndef TRIBUTARY_COMMON_DURABLE_FILE_H_
+#define TRIBUTARY_COMMON_DURABLE_FILE_H_
 
 #include <cstdint>
 #include <string>
@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace tributary {
 
@@ -35,6 +36,9 @@ class File {
   // Exactly `length` bytes. DataLoss when the file ends before, or the disk fails.
   absl::Status ReadAt(uint64_t offset, char* out, uint64_t length) const;
   absl::Status Truncate(uint64_t size);
+  // The disk keeps room for a file of `size` bytes; the file's size stays as it is. OK where the
+  // file system cannot do that.
+  absl::Status Reserve(uint64_t size);
   absl::Status Sync();  // what was written is durable when it returns
 
  private:
@@ -43,7 +47,8 @@ class File {
 };
 
 // NotFound (ENOENT), PermissionDenied, DataLoss (a failed read), else Unavailable: "disk
-// full" and its kin, which pass when somebody makes room.
+// full" and its kin, which pass when somebody makes room. IsDiskFull tells a full disk or quota
+// (common/exhausted.h).
 absl::Status FileError(int error_number, absl::string_view doing, absl::string_view path);
 
 // Also its missing parents; durable.
@@ -52,12 +57,18 @@ absl::Status SyncDirectory(const std::string& path);
 // Durable; `to` must be in an existing directory of the same file system and is replaced.
 absl::Status RenameFile(const std::string& from, const std::string& to);
 absl::Status RemoveFile(const std::string& path);  // OK if it is not there
+// What the file system that holds `path` has left for this process.
+absl::StatusOr<uint64_t> FreeDiskBytes(const std::string& path);
+// What the file takes on the disk, with what is reserved for it; 0 if it is not there.
+uint64_t DiskBytesOf(const std::string& path);
 // Writes `content` so that after a crash either all of it is under `path`, or what was there.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content);
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path);
+// Removes the files that were last written before `time`. OK if there is no such directory.
+absl::Status RemoveFilesOlderThan(const std::string& directory, absl::Time time);
 // The names in it, sorted, without "." and "..".
 absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path);
 
 }  // namespace tributary
 
-#endif  // TRIBUTARY_SERVER_STORE_DURABLE_FILE_H_
+#endif  // TRIBUTARY_COMMON_DURABLE_FILE_H_

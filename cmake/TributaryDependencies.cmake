@@ -12,6 +12,7 @@ find_package(CLI11 CONFIG REQUIRED)
 find_package(spdlog CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
 find_package(PkgConfig REQUIRED)
+find_package(zstd CONFIG REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 
 # cpp-httplib is a header and a shared library without a CMake package on Debian 12.
@@ -36,7 +37,4 @@ endif()
 
 if(TRIBUTARY_BUILD_TESTS)
   find_package(GTest CONFIG REQUIRED)
-  if(TRIBUTARY_BUILD_BENCHMARKS)
-    find_package(benchmark CONFIG REQUIRED)
-  endif()
 endif()

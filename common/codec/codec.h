@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "common/codec/payload_bytes.h"
 #include "common/config/schema.h"
 #include "common/params/mask.h"
 #include "common/params/param_layout.h"
@@ -35,10 +36,10 @@ class Codec {
   // `delta` is [layout.trainable_size()], finite. Does not fail on finite input.
   virtual std::string Encode(absl::Span<const float> delta, const CodecContext& context) const = 0;
 
-  // Takes the bytes over, so that a payload can use them in place.
-  // InvalidArgument: what is wrong.
+  // Takes the bytes over, so that a payload can use them in place: in their file too, where the
+  // form allows. InvalidArgument: what is wrong; DataLoss: the file cannot be read.
   virtual absl::StatusOr<std::unique_ptr<const DeltaPayload>> Decode(
-      std::string bytes, const CodecContext& context) const = 0;
+      PayloadBytes bytes, const CodecContext& context) const = 0;
 
   // True if Decode(Encode(x)) == x to the bit for every finite x.
   virtual bool lossless() const = 0;

@@ -11,54 +11,90 @@
 #include "common/status_macros.h"
 
 namespace tributary {
+namespace {
+
+constexpr size_t kBlockValues = 1 << 16;  // of a file, at a time
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<const DeltaPayload>> DensePayload::Create(
     LayoutPtr layout, absl::string_view name, std::shared_ptr<const Format> format,
-    std::string bytes, size_t offset) {
+    PayloadBytes bytes, size_t offset) {
   const auto count = static_cast<size_t>(layout->trainable_size());
-  const absl::string_view values = absl::string_view(bytes).substr(offset);
-  if (values.size() != format->BytesOf(count)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        name, ": the layout takes ", format->BytesOf(count), " bytes, found ", values.size()));
+  const uint64_t found = bytes.size() - offset;
+  if (found != format->BytesOf(count)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": the layout takes ", format->BytesOf(count), " bytes, found ", found));
   }
-  TRIB_RETURN_IF_ERROR(format->Check(values, count));
+  if (!bytes.in_memory() && format->ValueBytes() == 0) {
+    TRIB_ASSIGN_OR_RETURN(bytes, std::move(bytes).Take());
+  }
+  if (bytes.in_memory()) TRIB_RETURN_IF_ERROR(format->Check(bytes.view().substr(offset), count));
   return std::unique_ptr<const DeltaPayload>(
       new DensePayload(std::move(layout), std::move(format), std::move(bytes), offset));
 }
 
 DensePayload::DensePayload(LayoutPtr layout, std::shared_ptr<const Format> format,
-                           std::string bytes, size_t offset)
+                           PayloadBytes bytes, size_t offset)
     : layout_(std::move(layout)),
       format_(std::move(format)),
       bytes_(std::move(bytes)),
-      values_(absl::string_view(bytes_).substr(offset)) {}
+      offset_(offset) {}
 
 void DensePayload::AddTo(float weight, CoordinateRange range, absl::Span<float> accumulator) const {
   TRIB_CHECK(0 <= range.begin && range.begin <= range.end &&
              range.end <= layout_->trainable_size());
   TRIB_CHECK(static_cast<int64_t>(accumulator.size()) == range.size());
-  format_->AddTo(values_, static_cast<size_t>(layout_->trainable_size()), weight, range,
-                 accumulator);
+  if (!bytes_.in_memory()) return AddFromFile(weight, range, accumulator);
+  format_->AddTo(bytes_.view().substr(offset_), static_cast<size_t>(layout_->trainable_size()),
+                 weight, range, accumulator);
+}
+
+void DensePayload::AddFromFile(float weight, CoordinateRange range,
+                               absl::Span<float> accumulator) const {
+  const size_t width = format_->ValueBytes();
+  std::string block(std::min(kBlockValues, accumulator.size()) * width, '\0');
+  for (size_t at = 0; at < accumulator.size(); at += kBlockValues) {
+    const absl::Span<float> sums = accumulator.subspan(at, kBlockValues);
+    const auto bytes = absl::MakeSpan(block).first(sums.size() * width);
+    const uint64_t from = offset_ + (static_cast<uint64_t>(range.begin) + at) * width;
+    if (const absl::Status read = bytes_.Read(from, bytes); !read.ok()) {
+      MutexLock lock(mu_);
+      read_.Update(read);
+      return;
+    }
+    format_->AddTo(absl::string_view(bytes.data(), bytes.size()), sums.size(), weight,
+                   {0, static_cast<int64_t>(sums.size())}, sums);
+  }
+}
+
+absl::Status DensePayload::status() const {
+  MutexLock lock(mu_);
+  return read_;
 }
 
 absl::Status DensePayload::CheckFinite() const {
-  std::array<float, 4096> block;
-  for (int64_t begin = 0; begin < layout_->trainable_size();) {
-    const int64_t end =
-        std::min(begin + static_cast<int64_t>(block.size()), layout_->trainable_size());
-    const auto values = absl::MakeSpan(block).first(static_cast<size_t>(end - begin));
-    std::fill(values.begin(), values.end(), 0.0F);
-    AddTo(1.0F, {begin, end}, values);
-    bool finite = true;
-    for (const float value : values) finite &= std::isfinite(value);
-    if (!finite) {
-      const auto* const bad = std::find_if_not(values.begin(), values.end(),
-                                               [](float value) { return std::isfinite(value); });
-      return NotFiniteError(*layout_, begin + (bad - values.begin()), *bad);
-    }
-    begin = end;
+  // 0·x is 0 of a finite x and NaN of any other, and a sum that is NaN stays so.
+  std::array<float, 2048> sums{};
+  const int64_t size = layout_->trainable_size();
+  const auto add = [&](float weight, int64_t begin) {
+    const int64_t end = std::min(begin + static_cast<int64_t>(sums.size()), size);
+    AddTo(weight, {begin, end}, absl::MakeSpan(sums).first(static_cast<size_t>(end - begin)));
+  };
+  for (int64_t begin = 0; begin < size; begin += sums.size()) add(0.0F, begin);
+  TRIB_RETURN_IF_ERROR(status());
+  if (std::all_of(sums.begin(), sums.end(), [](float sum) { return sum == 0; })) {
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  for (int64_t begin = 0;; begin += sums.size()) {
+    TRIB_CHECK(begin < size);
+    sums.fill(0);
+    add(1.0F, begin);
+    TRIB_RETURN_IF_ERROR(status());
+    const auto* const bad = std::find_if_not(sums.begin(), sums.end(),
+                                             [](float value) { return std::isfinite(value); });
+    if (bad != sums.end()) return NotFiniteError(*layout_, begin + (bad - sums.begin()), *bad);
+  }
 }
 
 }  // namespace tributary

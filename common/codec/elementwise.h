@@ -10,6 +10,7 @@
 #include "common/check.h"
 #include "common/codec/stage.h"
 #include "common/config/schema.h"
+#include "common/vector_clones.h"
 
 namespace tributary {
 
@@ -19,6 +20,7 @@ template <typename Element>
 class ElementwiseFormat : public Format {
  public:
   size_t BytesOf(size_t count) const final { return count * Element::kBytes; }
+  size_t ValueBytes() const final { return Element::kBytes; }
 
   // By way of a small buffer: growing `out` in one step would first fill it with zeros.
   void Encode(absl::Span<const float> values, Rng, std::string& out) const final {
@@ -36,11 +38,14 @@ class ElementwiseFormat : public Format {
   void AddTo(absl::string_view bytes, size_t count, float weight, CoordinateRange range,
              absl::Span<float> accumulator) const final {
     TRIB_CHECK(bytes.size() == BytesOf(count));
-    const char* from = bytes.data() + static_cast<size_t>(range.begin) * Element::kBytes;
-    float* to = accumulator.data();
-    for (size_t i = 0; i < accumulator.size(); ++i) {
-      to[i] += weight * Element::Load(from + i * Element::kBytes);
-    }
+    Add(bytes.data() + static_cast<size_t>(range.begin) * Element::kBytes, accumulator.size(),
+        weight, accumulator.data());
+  }
+
+ private:
+  TRIB_VECTOR_CLONES static void Add(const char* from, size_t count, float weight,
+                                     float* __restrict to) {
+    for (size_t i = 0; i < count; ++i) to[i] += weight * Element::Load(from + i * Element::kBytes);
   }
 };
 

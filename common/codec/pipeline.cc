@@ -171,22 +171,25 @@ std::string CodecPipeline::EncodeBody(absl::Span<const float> delta,
 }
 
 absl::StatusOr<std::unique_ptr<const DeltaPayload>> CodecPipeline::Decode(
-    std::string bytes, const CodecContext& context) const {
+    PayloadBytes payload, const CodecContext& context) const {
   if (IsFormatAlone()) {
-    return DensePayload::Create(context.layout, format_name_, format_, std::move(bytes));
+    return DensePayload::Create(context.layout, format_name_, format_, std::move(payload));
   }
-  if (bytes.empty()) return absl::InvalidArgumentError("codec: the payload has no form byte");
-  if (bytes[0] == static_cast<char>(Form::kRaw)) {
+  if (payload.size() == 0) return absl::InvalidArgumentError("codec: the payload has no form byte");
+  char form = 0;
+  TRIB_RETURN_IF_ERROR(payload.Read(0, {&form, 1}));
+  if (form == static_cast<char>(Form::kRaw)) {
     return DensePayload::Create(context.layout, "raw", std::make_shared<RawFormat>(),
-                                std::move(bytes), 1);
+                                std::move(payload), 1);
   }
-  if (bytes[0] != static_cast<char>(Form::kStages)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "codec: the form byte is ", static_cast<uint8_t>(bytes[0]), "; allowed: 0 and 1"));
+  if (form != static_cast<char>(Form::kStages)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("codec: the form byte is ", static_cast<uint8_t>(form), "; allowed: 0 and 1"));
   }
   if (TooManyToSelectFrom(*context.layout)) {
     return absl::InvalidArgumentError("codec: a layout this large travels in raw");
   }
+  TRIB_ASSIGN_OR_RETURN(std::string bytes, std::move(payload).Take());
   if (compressor_ == nullptr) return DecodeBody(std::move(bytes), 1, context);
   // No encoder keeps what does not fit into the bytes of raw, but a body that would have been
   // larger may still have been compressed to less: one bit and 5 bytes a value are above any.

@@ -33,7 +33,7 @@ class CodecPipeline final : public Codec {
 
   std::string Encode(absl::Span<const float> delta, const CodecContext& context) const override;
   absl::StatusOr<std::unique_ptr<const DeltaPayload>> Decode(
-      std::string bytes, const CodecContext& context) const override;
+      PayloadBytes bytes, const CodecContext& context) const override;
   bool lossless() const override;
 
  private:

@@ -8,6 +8,12 @@
 #include "common/params/param_vector.h"
 
 namespace tributary {
+namespace {
+
+// How many positions before its turn an accumulator's cache line is asked for.
+constexpr size_t kAhead = 128;
+
+}  // namespace
 
 SparsePayload::SparsePayload(LayoutPtr layout, Positions positions, std::vector<float> values)
     : layout_(std::move(layout)), positions_(std::move(positions)), values_(std::move(values)) {
@@ -20,11 +26,16 @@ void SparsePayload::AddTo(float weight, CoordinateRange range,
   TRIB_CHECK(0 <= range.begin && range.begin <= range.end &&
              range.end <= layout_->trainable_size());
   TRIB_CHECK(static_cast<int64_t>(accumulator.size()) == range.size());
-  const auto first = std::lower_bound(positions_.begin(), positions_.end(), range.begin);
-  const auto last = std::lower_bound(first, positions_.end(), range.end);
-  const float* value = values_.data() + (first - positions_.begin());
-  float* const to = accumulator.data() - range.begin;
-  for (auto at = first; at != last; ++at, ++value) to[*at] += weight * *value;
+  const auto at = [this](int64_t coordinate) {
+    return std::lower_bound(positions_.begin(), positions_.end(), coordinate) - positions_.begin();
+  };
+  const auto first = static_cast<size_t>(at(range.begin));
+  const auto end = static_cast<size_t>(at(range.end));
+  const auto begin = static_cast<size_t>(range.begin);
+  for (size_t i = first; i < end; ++i) {
+    __builtin_prefetch(&accumulator[positions_[std::min(i + kAhead, end - 1)] - begin], 1);
+    accumulator[positions_[i] - begin] += weight * values_[i];
+  }
 }
 
 absl::Status SparsePayload::CheckFinite() const {

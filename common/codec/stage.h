@@ -72,6 +72,9 @@ class Format : public CodecStage {
 
   // The bytes of `count` values; exact. Monotone in `count`, at most 4·count + 8.
   virtual size_t BytesOf(size_t count) const = 0;
+  // The bytes of one value where value n stands at n times that, whatever its neighbours, and
+  // Check has nothing to find: such a payload can be read in pieces. 0: not so.
+  virtual size_t ValueBytes() const { return 0; }
   // Appends BytesOf(values.size()) bytes. `rng` is for stochastic rounding. Values are finite; one
   // that is not stays so, or makes its block so: the receiver must still see it.
   virtual void Encode(absl::Span<const float> values, Rng rng, std::string& out) const = 0;

@@ -1,7 +1,6 @@
 #include "common/codec/update_payload.h"
 
 #include <cmath>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -34,8 +33,8 @@ std::string EncodeUpdate(const Codec& codec, const ParamVector& delta,
   return payload;
 }
 
-absl::StatusOr<Update> DecodeUpdate(const Codec& codec, const UpdateInfo& info, std::string payload,
-                                    const CodecContext& context) {
+absl::StatusOr<Update> DecodeCheckedUpdate(const Codec& codec, const UpdateInfo& info,
+                                           PayloadBytes payload, const CodecContext& context) {
   TRIB_RETURN_IF_ERROR(CheckInfo(info));
   const ParamLayout& layout = *context.layout;
   const auto buffer_size = static_cast<size_t>(layout.buffer_size());
@@ -48,11 +47,20 @@ absl::StatusOr<Update> DecodeUpdate(const Codec& codec, const UpdateInfo& info, 
   Update update{.info = info};
   const size_t split = payload.size() - buffer_bytes;
   update.buffers.resize(buffer_size);
-  if (buffer_size > 0) std::memcpy(update.buffers.data(), payload.data() + split, buffer_bytes);
-  payload.resize(split);
+  TRIB_RETURN_IF_ERROR(payload.Read(
+      split, absl::MakeSpan(reinterpret_cast<char*>(update.buffers.data()), buffer_bytes)));
+  payload.Truncate(split);
   TRIB_ASSIGN_OR_RETURN(update.delta, codec.Decode(std::move(payload), context));
+  return update;
+}
+
+absl::StatusOr<Update> DecodeUpdate(const Codec& codec, const UpdateInfo& info,
+                                    PayloadBytes payload, const CodecContext& context) {
+  TRIB_ASSIGN_OR_RETURN(Update update,
+                        DecodeCheckedUpdate(codec, info, std::move(payload), context));
   TRIB_RETURN_IF_ERROR(update.delta->CheckFinite());
-  for (size_t i = 0; i < buffer_size; ++i) {
+  const ParamLayout& layout = *context.layout;
+  for (size_t i = 0; i < update.buffers.size(); ++i) {
     if (std::isfinite(update.buffers[i])) continue;
     const int64_t index = layout.trainable_size() + static_cast<int64_t>(i);
     return NotFiniteError(layout, index, update.buffers[i]);

@@ -18,9 +18,14 @@ namespace tributary {
 std::string EncodeUpdate(const Codec& codec, const ParamVector& delta, const CodecContext& context);
 
 // Checks everything. InvalidArgument: size or form; OutOfRange: a value that is not finite;
-// FailedPrecondition: num_examples or local_steps below 1.
-absl::StatusOr<Update> DecodeUpdate(const Codec& codec, const UpdateInfo& info, std::string payload,
-                                    const CodecContext& context);
+// FailedPrecondition: num_examples or local_steps below 1; DataLoss: the payload's file cannot
+// be read.
+absl::StatusOr<Update> DecodeUpdate(const Codec& codec, const UpdateInfo& info,
+                                    PayloadBytes payload, const CodecContext& context);
+
+// The same for a payload that DecodeUpdate has passed before: the values are not looked at again.
+absl::StatusOr<Update> DecodeCheckedUpdate(const Codec& codec, const UpdateInfo& info,
+                                           PayloadBytes payload, const CodecContext& context);
 
 }  // namespace tributary
 

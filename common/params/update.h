@@ -37,6 +37,10 @@ class DeltaPayload {
 
   // OutOfRange naming the first tensor with a NaN or an infinity.
   virtual absl::Status CheckFinite() const = 0;
+
+  // DataLoss once an AddTo could not read the delta from where it is: what was added then is of
+  // no use.
+  virtual absl::Status status() const { return absl::OkStatus(); }
 };
 
 // What the client says of its work. Checked by the coordinator before use.

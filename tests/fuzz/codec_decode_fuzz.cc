@@ -1,5 +1,5 @@
 // Hostile bytes into every codec's Decode and into DecodeUpdate. The first byte chooses the
-// codec and, by its top bit, the whole payload; the second the layout; the rest is the payload.
+// stages and, by its top bit, the whole payload; the second the layout; the rest is the payload.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -24,10 +24,32 @@ std::vector<LayoutPtr> MakeLayouts() {
            {{.name = "w", .shape = {33}}, {.name = "empty", .shape = {0}}},
            {{.name = "mean", .shape = {3}, .kind = kBuffer}},
            {{.name = "empty", .shape = {4, 0}}},
+           {{.name = "w", .shape = {700}}, {.name = "b", .shape = {3}}},
        }) {
     layouts.push_back(ParamLayout::Create(std::move(tensors)).value());
   }
   return layouts;
+}
+
+std::vector<std::unique_ptr<const Codec>> MakeCodecs() {
+  std::vector<std::vector<config::Choice>> lists = {
+      {{.name = "topk"}, {.name = "int8"}},
+      {{.name = "topk"}, {.name = "int8"}, {.name = "zstd"}},
+      {{.name = "masked"}, {.name = "topk"}, {.name = "int4"}},
+      {{.name = "masked"}, {.name = "bf16"}},
+      {{.name = "randk"}, {.name = "sign"}},
+      {{.name = "int8"}, {.name = "zstd"}},
+  };
+  for (const auto& entry : CodecRegistry().entries()) lists.push_back({{.name = entry.name}});
+  std::vector<std::unique_ptr<const Codec>> codecs;
+  for (const auto& list : lists) codecs.push_back(CreateCodec(list).value());
+  return codecs;
+}
+
+Mask EveryThird(int64_t size) {
+  std::vector<bool> keep(static_cast<size_t>(size));
+  for (size_t i = 0; i < keep.size(); i += 3) keep[i] = true;
+  return Mask(keep);
 }
 
 // Whatever was accepted must be safe to add, in any pieces, and finite where it says so.
@@ -44,12 +66,13 @@ void Use(const DeltaPayload& delta, const ParamLayout& layout) {
 
 void Run(const std::string& input) {
   static const auto* const layouts = new std::vector<LayoutPtr>(MakeLayouts());
+  static const auto* const codecs = new std::vector<std::unique_ptr<const Codec>>(MakeCodecs());
   if (input.size() < 2) return;
   const auto first = static_cast<uint8_t>(input[0]);
-  const auto& entries = CodecRegistry().entries();
-  const auto codec = CreateCodec({{.name = entries[(first & 0x7f) % entries.size()].name}}).value();
-  const CodecContext context{.layout =
-                                 (*layouts)[static_cast<uint8_t>(input[1]) % layouts->size()]};
+  const Codec* const codec = (*codecs)[(first & 0x7f) % codecs->size()].get();
+  const LayoutPtr& layout = (*layouts)[static_cast<uint8_t>(input[1]) % layouts->size()];
+  const Mask mask = EveryThird(layout->trainable_size());
+  const CodecContext context{.layout = layout, .mask = &mask};
   std::string payload = input.substr(2);
   if ((first & 0x80) == 0) {
     const auto delta = codec->Decode(std::move(payload), context);

@@ -80,5 +80,41 @@ TEST(BFloat16Test, IsTheUpperHalfOfAFloat) {
   EXPECT_TRUE(std::isnan(BFloat16ToFloat(0x7fc0)));
 }
 
+TEST(BFloat16Test, EveryOneComesBack) {
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const auto value = static_cast<uint16_t>(bits);
+    const uint16_t back = FloatToBFloat16(BFloat16ToFloat(value));
+    if ((value & 0x7fff) <= 0x7f80) {
+      ASSERT_EQ(back, value);
+    } else {
+      ASSERT_TRUE(std::isnan(BFloat16ToFloat(back))) << bits;
+    }
+  }
+}
+
+TEST(BFloat16Test, TiesBetweenNeighboursGoToTheEvenOneAndTheRestToTheNearest) {
+  for (uint16_t value = 0; value < 0x7f7f; ++value) {
+    const auto next = static_cast<uint16_t>(value + 1);
+    // Adding in float32 is exact: the middle has one bit more.
+    const float middle = BFloat16ToFloat(value) / 2 + BFloat16ToFloat(next) / 2;
+    if (value < 0x100) continue;  // halves of subnormals round
+    const uint16_t even = value % 2 == 0 ? value : next;
+    ASSERT_EQ(FloatToBFloat16(middle), even) << value;
+    ASSERT_EQ(FloatToBFloat16(-middle), even | 0x8000) << value;
+    ASSERT_EQ(FloatToBFloat16(std::nextafter(middle, 0.0F)), value) << value;
+    ASSERT_EQ(FloatToBFloat16(std::nextafter(middle, kInfinity)), next) << value;
+  }
+}
+
+TEST(BFloat16Test, TheEndsOfTheRange) {
+  EXPECT_EQ(FloatToBFloat16(std::numeric_limits<float>::max()), 0x7f7f);
+  EXPECT_EQ(FloatToBFloat16(std::numeric_limits<float>::lowest()), 0xff7f);
+  EXPECT_EQ(BFloat16ToFloat(0x7f7f), kBFloat16Max);
+  EXPECT_EQ(FloatToBFloat16(0x1p-134F), 0);  // a tie with 0, which is even
+  EXPECT_EQ(FloatToBFloat16(std::nextafter(0x1p-134F, 1.0F)), 1);
+  // A NaN whose bits are all in the half that is dropped.
+  EXPECT_TRUE(std::isnan(BFloat16ToFloat(FloatToBFloat16(std::bit_cast<float>(0x7f800001U)))));
+}
+
 }  // namespace
 }  // namespace tributary

@@ -22,8 +22,9 @@ void ForRanges(Parallel* parallel, int64_t size, const std::function<void(Coordi
 double SquaredNorm(absl::Span<const float> x, Parallel* parallel) {
   const auto size = static_cast<int64_t>(x.size());
   std::vector<double> sums(static_cast<size_t>((size + kBlock - 1) / kBlock));
-  ForRanges(parallel, static_cast<int64_t>(sums.size()), [&](CoordinateRange blocks) {
-    for (int64_t b = blocks.begin; b < blocks.end; ++b) {
+  ForRanges(parallel, size, [&](CoordinateRange range) {
+    // The blocks whose first coordinate is in the range; the last may reach beyond it.
+    for (int64_t b = (range.begin + kBlock - 1) / kBlock; b * kBlock < range.end; ++b) {
       sums[static_cast<size_t>(b)] =
           SquaredNorm(x.subspan(static_cast<size_t>(b * kBlock), static_cast<size_t>(kBlock)));
     }

@@ -103,10 +103,7 @@ absl::StatusOr<std::unique_ptr<Aggregator>> Pipeline::NewAggregator(bool given_c
 }
 
 absl::StatusOr<Applied> Pipeline::Apply(std::unique_ptr<Aggregator> aggregator, Version version,
-                                        ParamVector& model, bool beside_momentum) {
-  if (model.empty() || model.layout()->digest() != layout_->digest()) {
-    return absl::InvalidArgumentError("the model has another layout than the pipeline");
-  }
+                                        const AddModel& add_model, bool beside_momentum) {
   TRIB_ASSIGN_OR_RETURN(Aggregate aggregate, std::move(*aggregator).Finish());
   aggregator.reset();
   const double norm = std::sqrt(SquaredNorm(aggregate.delta.trainable(), parallel_));
@@ -116,13 +113,14 @@ absl::StatusOr<Applied> Pipeline::Apply(std::unique_ptr<Aggregator> aggregator, 
   for (const auto& transform : transforms_) {
     TRIB_RETURN_IF_ERROR(transform->Apply(aggregate, {.version = version}));
   }
-  const absl::Span<const float> delta = aggregate.delta.trainable();
-  TRIB_RETURN_IF_ERROR(beside_momentum ? optimizer_->StepBesideMomentum(delta, model.trainable())
-                                       : optimizer_->Step(delta, model.trainable()));
-  const absl::Span<const float> buffers = aggregate.delta.buffers();
-  std::copy(buffers.begin(), buffers.end(), model.buffers().begin());
+  // The delta becomes the step, and the step the next model.
+  ParamVector& model = aggregate.delta;
+  TRIB_RETURN_IF_ERROR(beside_momentum ? optimizer_->StepBesideMomentum(model.trainable())
+                                       : optimizer_->Step(model.trainable()));
+  TRIB_RETURN_IF_ERROR(add_model(model.trainable()));
   TRIB_RETURN_IF_ERROR(CheckFiniteModel(model, parallel_));
-  return Applied{.updates = aggregate.updates,
+  return Applied{.model = std::move(model),
+                 .updates = aggregate.updates,
                  .num_examples = aggregate.num_examples,
                  .server_rate = optimizer_->rate(),
                  .delta_norm = norm};

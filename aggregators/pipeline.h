@@ -4,10 +4,12 @@
 //   TRIB_ASSIGN_OR_RETURN(auto pipeline, Pipeline::Create(spec, layout, parallel));
 //   TRIB_ASSIGN_OR_RETURN(auto aggregator, pipeline->NewAggregator());
 //   …Accumulate…
-//   TRIB_ASSIGN_OR_RETURN(auto applied, pipeline->Apply(std::move(aggregator), version, model));
+//   TRIB_ASSIGN_OR_RETURN(auto applied, pipeline->Apply(std::move(aggregator), version,
+//   add_model));
 #ifndef TRIBUTARY_AGGREGATORS_PIPELINE_H_
 #define TRIBUTARY_AGGREGATORS_PIPELINE_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -46,6 +48,7 @@ struct PipelineStep {
 absl::Status CheckSoundOrder(absl::Span<const PipelineStep> steps);
 
 struct Applied {
+  ParamVector model;  // the next one
   int64_t updates = 0;
   int64_t num_examples = 0;
   double server_rate = 1.0;
@@ -63,12 +66,15 @@ class Pipeline {
   // `given_coefficients` as in AggregatorDeps.
   absl::StatusOr<std::unique_ptr<Aggregator>> NewAggregator(bool given_coefficients = false) const;
 
-  // Changes `model`, which is at version `version`, into the next version. OutOfRange if the
-  // delta or the next model is not finite, InvalidArgument if layouts differ. On an error the
-  // model and the state may be half changed: reload both. `beside_momentum`: the optimizer
-  // takes a StepBesideMomentum.
+  // Adds a model's trainable values to those in its argument, which is as long.
+  using AddModel = std::function<absl::Status(absl::Span<float>)>;
+
+  // Makes the version after `version`, whose model `add_model` adds: once, to the step, so that
+  // one model's worth of memory is enough. OutOfRange if the delta or the next model is not
+  // finite. On an error the state may be half changed: reload it. `beside_momentum`: the
+  // optimizer takes a StepBesideMomentum.
   absl::StatusOr<Applied> Apply(std::unique_ptr<Aggregator> aggregator, Version version,
-                                ParamVector& model, bool beside_momentum = false);
+                                const AddModel& add_model, bool beside_momentum = false);
 
   // Names are "transform.0.…" and "optimizer.…".
   StateRefs State();

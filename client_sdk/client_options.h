@@ -83,8 +83,10 @@ struct ClientOptions {
 
   // Models kept in memory, newest use first, so that they need not be sent again.
   int cached_models = 2;
-  // Also keep the newest model of each job here, across restarts. Empty: do not.
-  std::string cache_dir;
+  // A folder of this client's own for what it keeps across restarts: the newest model of each job,
+  // what lossy codecs left out of its updates, and an update on its way until the server has said
+  // whether it counts. What was not used for 30 days is removed. Empty: in memory only.
+  std::string state_dir;
   // A larger model is refused.
   int64_t max_model_bytes = int64_t{16} << 30;
 

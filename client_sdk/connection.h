@@ -3,7 +3,9 @@
 // GrpcConnection in production, MockConnection or a scripted fake in tests.
 //
 // Each call is one attempt. Errors are those of proto/tributary/v1/coordinator.proto:
-//   Unavailable, ResourceExhausted, DeadlineExceeded, Aborted   try again after a back-off
+//   Unavailable, ResourceExhausted, DeadlineExceeded, Aborted   try again after a back-off (what
+//   the
+//                                     transport calls Internal or Unknown is Unavailable here)
 //   DataLoss                          a chunk was damaged: resume the transfer
 //   Unauthenticated, PermissionDenied a person has to act
 //   Cancelled                         `stop` was requested
@@ -23,6 +25,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "client_sdk/trainer.h"
+#include "common/codec/error_feedback.h"
 #include "common/digest.h"
 #include "common/ids.h"
 #include "common/params/param_layout.h"
@@ -49,6 +52,7 @@ struct WorkOrder {
   absl::Time deadline = absl::InfiniteFuture();  // server's clock
   uint64_t seed = 0;
   std::string codec_json;  // the job's `codec:` list, canonical JSON
+  ErrorFeedback error_feedback = ErrorFeedback::kOff;
   absl::Duration liveness = absl::InfiniteDuration();
 };
 
@@ -104,11 +108,12 @@ struct UpdateHeader {
 using ChunkSource = std::function<std::optional<Chunk>()>;
 
 struct UploadAnswer {
-  enum class State { kPartial, kAccepted, kRefused };
+  enum class State { kPartial, kAccepted, kRefused, kRetry };
   State state = State::kPartial;
   int64_t durable_bytes = 0;  // kPartial: send the rest from here on
   std::string refusal;        // kRefused: the cause, "not_finite", …
-  std::string message;        // kRefused: for people
+  std::string message;        // kRefused, kRetry: for people
+  RetryWindow retry = {};     // kRetry: no room now; when to ask again
 };
 
 struct EvaluationReport {

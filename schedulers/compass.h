@@ -56,6 +56,7 @@ class CompassScheduler final : public Scheduler {
   nlohmann::json Save() const override { return state_; }
   absl::Status Load(const nlohmann::json& state) override;
   bool SetsCoefficients() const override { return true; }
+  bool CountsByExamples() const override { return options_.by_examples; }
 
   // groups (closed), groups_by_deadline, open_groups_max, joins, creations, first_updates,
   // late_updates, lost, speed_ratio (slowest over fastest client, by estimate), min_local_steps

@@ -126,6 +126,8 @@ class Scheduler {
   // Whether its closes have coefficients: the combine rule must then be one that can do
   // without weights of its own.
   virtual bool SetsCoefficients() const { return false; }
+  // Of one that sets them: whether what an update counts is in proportion to its num_examples.
+  virtual bool CountsByExamples() const { return false; }
 };
 
 // What a scheduler is made from, beside its own options.

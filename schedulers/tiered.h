@@ -58,6 +58,7 @@ class TieredScheduler final : public Scheduler {
   nlohmann::json Save() const override { return state_; }
   absl::Status Load(const nlohmann::json& state) override;
   bool SetsCoefficients() const override { return true; }
+  bool CountsByExamples() const override { return true; }
 
   // closes, retierings, and for each tier: clients (all that were ever measured), rounds.
   nlohmann::json Stats() const override;

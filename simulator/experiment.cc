@@ -27,7 +27,7 @@ class PayloadMap final : public UpdateSource {
  public:
   explicit PayloadMap(absl::flat_hash_map<WorkOrderId, std::string>& payloads)
       : payloads_(payloads) {}
-  absl::StatusOr<std::string> Payload(WorkOrderId work_order) override {
+  absl::StatusOr<PayloadBytes> Payload(WorkOrderId work_order) override {
     const auto it = payloads_.find(work_order);
     if (it == payloads_.end()) return absl::NotFoundError(absl::StrCat("no update ", work_order));
     std::string payload = std::move(it->second);

@@ -33,7 +33,7 @@ class KeptUpdates final : public UpdateSource {
   std::string FirstModelPath() const { return absl::StrCat(dir_, "/", kFirstModelFile); }
   void Expect(const event::UpdateArrived& update) { arrived_[update.info.work_order] = update; }
 
-  absl::StatusOr<std::string> Payload(WorkOrderId work_order) override {
+  absl::StatusOr<PayloadBytes> Payload(WorkOrderId work_order) override {
     const std::string path = absl::StrCat(dir_, "/", UpdateFile(work_order));
     const auto refused = [&](absl::StatusCode code, absl::string_view why) {
       return absl::Status(code, absl::StrCat("work order ", work_order, ": ", path, " ", why));

@@ -4,7 +4,6 @@
 
 #include "client_sdk/data/partition.h"
 #include "client_sdk/data/readers.h"
-#include "common/codec/update_payload.h"
 #include "common/status_macros.h"
 #include "simulator/experiment.h"
 
@@ -27,7 +26,9 @@ absl::StatusOr<std::unique_ptr<Workload>> TorchWorkload::Create(const Simulation
                                                                 int threads) {
   const SimulationSpec& spec = file.simulation;
   auto workload = std::unique_ptr<TorchWorkload>(new TorchWorkload(file.job, threads));
-  TRIB_ASSIGN_OR_RETURN(workload->codec_, CreateCodec(file.job.codec));
+  TRIB_ASSIGN_OR_RETURN(workload->error_feedback_, ErrorFeedbackOf(file.job));
+  TRIB_ASSIGN_OR_RETURN(workload->codec_, CreateCodec(file.job.codec, workload->error_feedback_ !=
+                                                                          ErrorFeedback::kOff));
   const auto data = LoadDataset(spec.data);
   if (!data.ok()) return file.Refuse("simulation.data", data.status());
   auto parts = PartitionDataset(*data->train, spec.data.partition, spec.clients,
@@ -74,8 +75,15 @@ absl::StatusOr<TrainedUpdate> TorchWorkload::TrainNow(const WorkloadTask& task,
                                                      .progress = {}},
                                                     View(task.client), model));
   AddScaled(-1.0f, task.base->trainable(), model.trainable());  // trained − base
-  update.payload =
-      EncodeUpdate(*codec_, model, {.layout = model.layout(), .rng = rng.Split("codec")});
+  const CodecContext context{.layout = model.layout(), .rng = rng.Split("codec")};
+  TRIB_ASSIGN_OR_RETURN(
+      EncodedUpdate encoded,
+      EncodeWithFeedback(*codec_, error_feedback_, std::move(model), update.result.num_examples,
+                         task.residual.get(), context));
+  update.payload = std::move(encoded.payload);
+  if (encoded.residual) {
+    update.residual = std::make_shared<const Residual>(*std::move(encoded.residual));
+  }
   return update;
 }
 

@@ -8,6 +8,7 @@
 
 #include "client_sdk/data/dataset.h"
 #include "common/codec/codec.h"
+#include "common/codec/error_feedback.h"
 #include "simulator/simulation_spec.h"
 #include "simulator/train_pool.h"
 #include "simulator/workload.h"
@@ -38,6 +39,7 @@ class TorchWorkload final : public Workload {
   DataShape shape_;
   std::vector<DataView> views_;  // by client; the last one is the test set
   int64_t flops_per_example_ = 0;
+  ErrorFeedback error_feedback_ = ErrorFeedback::kOff;
   std::unique_ptr<const Codec> codec_;
   TrainPool pool_;  // last: its threads stop before what they use goes
 };

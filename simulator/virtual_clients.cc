@@ -206,6 +206,7 @@ WorkloadTask VirtualClients::TaskOf(const Work& work, absl::Time needed_at) cons
           .order = work.order,
           .steps = work.steps,
           .base = nullptr,
+          .residual = nullptr,
           .needed_at = needed_at,
           .stop = work.stop.get_token()};
 }
@@ -258,6 +259,7 @@ void VirtualClients::Train(Work& work) {
   }
   WorkloadTask task = TaskOf(work, trained_at);
   if (trained_at >= client.leaves_at || !GetBase(task)) return;
+  task.residual = client.residual;
   work.training = workload_->Train(std::move(task));
   queue_->Push(trained_at, EventRank::kResult, [this, id] { Trained(id); });
 }
@@ -290,9 +292,10 @@ void VirtualClients::Uploaded(WorkOrderId id) {
   if (!kept.ok()) return Refuse(id, ClassifyRefusal(kept), kept);
   refused_in_a_row_ = 0;
   train_flops_ += trained.examples_seen * workload_->TrainFlopsPerExample();
-  const int64_t client = Take(id)->client;
+  const std::unique_ptr<Work> done = Take(id);
+  At(done->client).residual = std::move(done->update.residual);
   server_->Deliver(event::UpdateArrived{info, bytes});
-  CheckInLater(client);
+  CheckInLater(done->client);
 }
 
 int64_t VirtualClients::PlannedSteps(const Work& work) const {

@@ -73,8 +73,9 @@ class VirtualClients {
   enum class Presence : uint8_t { kAway, kHere, kVanished };  // kVanished: not yet noticed
   struct Client {
     Presence presence = Presence::kAway;
-    WorkOrderId order = 0;  // its work; 0: none
-    Version cached = -1;    // the version that it holds
+    WorkOrderId order = 0;                     // its work; 0: none
+    Version cached = -1;                       // the version that it holds
+    std::shared_ptr<const Residual> residual;  // of its last accepted update; null: none
     Rng jitter{0};
     int64_t training_orders = 0;  // so far
     int64_t periods = 0;          // so far

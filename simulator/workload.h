@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client_sdk/trainer.h"
+#include "common/codec/error_feedback.h"
 #include "common/params/param_vector.h"
 #include "server/coordinator/events.h"
 
@@ -23,17 +24,20 @@ struct WorkloadTask {
   WorkOrder order;
   int64_t steps = 0;                        // planned; training only
   std::shared_ptr<const ParamVector> base;  // what is trained or evaluated; null for a first model
+  // Of the client's last accepted update, for error feedback; null: none. Training only.
+  std::shared_ptr<const Residual> residual;
   absl::Time needed_at;  // virtual: of the tasks that wait, the one needed first goes first
   std::stop_token stop;  // the result is no longer wanted
 };
 
 struct TrainedUpdate {
   TrainResult result;
-  std::string payload;  // trained − base, in the job's codec
+  std::string payload;                       // trained − base, in the job's codec
+  std::shared_ptr<const Residual> residual;  // what the payload leaves out; null: nothing
 };
 
-// Thread-compatible. A result is a function of the task alone, of its client, order and base;
-// its future is ready some time after the call. Errors of a task as in TorchWorker.
+// Thread-compatible. A result is a function of the task alone, of its client, order, base and
+// residual; its future is ready some time after the call. Errors of a task as in TorchWorker.
 class Workload {
  public:
   virtual ~Workload() = default;

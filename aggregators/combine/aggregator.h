@@ -60,6 +60,9 @@ class Aggregator {
   virtual std::string Serialize() const = 0;
   virtual absl::Status Restore(absl::string_view state) = 0;  // DataLoss
 
+  // Whether what an update counts is in proportion to its num_examples.
+  virtual bool CountsByExamples() const { return false; }
+
   // FailedPrecondition if nothing was accumulated. Ends this object's use.
   virtual absl::StatusOr<Aggregate> Finish() && = 0;
 };

@@ -43,6 +43,7 @@ class FedAvgAggregator final : public Aggregator {
   std::string Serialize() const override;
   absl::Status Restore(absl::string_view state) override;
 
+  bool CountsByExamples() const override { return weights_ == Weights::kExamples; }
   absl::StatusOr<Aggregate> Finish() && override;
 
  private:

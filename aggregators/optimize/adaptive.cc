@@ -41,10 +41,9 @@ absl::StatusOr<std::unique_ptr<AdaptiveOptimizer<Rule>>> AdaptiveOptimizer<Rule>
 }
 
 template <typename Rule>
-absl::Status AdaptiveOptimizer<Rule>::Step(absl::Span<const float> delta,
-                                           absl::Span<float> params) {
+absl::Status AdaptiveOptimizer<Rule>::Step(absl::Span<float> delta) {
   const auto tau = static_cast<float>(options_.tau);
-  TRIB_RETURN_IF_ERROR(CheckSizes(*deps_.layout, delta, params));
+  TRIB_RETURN_IF_ERROR(CheckSize(*deps_.layout, delta));
   TRIB_RETURN_IF_ERROR(EnsureState(deps_.layout, 0.0F, "first_moment", first_));
   TRIB_RETURN_IF_ERROR(EnsureState(deps_.layout, tau * tau, "second_moment", second_));
   const Rule next_second(options_);
@@ -57,7 +56,7 @@ absl::Status AdaptiveOptimizer<Rule>::Step(absl::Span<const float> delta,
     for (auto i = static_cast<size_t>(range.begin); i < static_cast<size_t>(range.end); ++i) {
       m[i] = keep * m[i] + take * delta[i];
       v[i] = next_second(v[i], delta[i] * delta[i]);
-      params[i] += rate * m[i] / (std::sqrt(v[i]) + tau);
+      delta[i] = rate * m[i] / (std::sqrt(v[i]) + tau);
     }
   });
   return absl::OkStatus();

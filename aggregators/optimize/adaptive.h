@@ -82,7 +82,7 @@ class AdaptiveOptimizer final : public ServerOptimizer {
   static absl::StatusOr<std::unique_ptr<AdaptiveOptimizer>> Create(const Options& options,
                                                                    const OptimizerDeps& deps);
 
-  absl::Status Step(absl::Span<const float> delta, absl::Span<float> params) override;
+  absl::Status Step(absl::Span<float> delta) override;
   double rate() const override { return options_.learning_rate; }
   Effect effect() const override { return Effect::kReshapes; }
   StateRefs State() override {

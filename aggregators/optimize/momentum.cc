@@ -17,8 +17,8 @@ absl::StatusOr<std::unique_ptr<MomentumOptimizer>> MomentumOptimizer::Create(
   return std::unique_ptr<MomentumOptimizer>(new MomentumOptimizer(options, deps));
 }
 
-absl::Status MomentumOptimizer::Step(absl::Span<const float> delta, absl::Span<float> params) {
-  TRIB_RETURN_IF_ERROR(CheckSizes(*deps_.layout, delta, params));
+absl::Status MomentumOptimizer::Step(absl::Span<float> delta) {
+  TRIB_RETURN_IF_ERROR(CheckSize(*deps_.layout, delta));
   TRIB_RETURN_IF_ERROR(EnsureState(deps_.layout, 0.0F, "velocity", velocity_));
   const auto keep = static_cast<float>(options_.momentum);
   const auto rate = static_cast<float>(options_.learning_rate);
@@ -26,16 +26,15 @@ absl::Status MomentumOptimizer::Step(absl::Span<const float> delta, absl::Span<f
   ForRanges(deps_.parallel, deps_.layout->trainable_size(), [&](CoordinateRange range) {
     for (auto i = static_cast<size_t>(range.begin); i < static_cast<size_t>(range.end); ++i) {
       velocity[i] = keep * velocity[i] + delta[i];
-      params[i] += rate * velocity[i];
+      delta[i] = rate * velocity[i];
     }
   });
   return absl::OkStatus();
 }
 
-absl::Status MomentumOptimizer::StepBesideMomentum(absl::Span<const float> delta,
-                                                   absl::Span<float> params) {
-  TRIB_RETURN_IF_ERROR(CheckSizes(*deps_.layout, delta, params));
-  AddScaled(static_cast<float>(options_.learning_rate), delta, params);
+absl::Status MomentumOptimizer::StepBesideMomentum(absl::Span<float> delta) {
+  TRIB_RETURN_IF_ERROR(CheckSize(*deps_.layout, delta));
+  Scale(static_cast<float>(options_.learning_rate), delta);
   return absl::OkStatus();
 }
 

@@ -32,9 +32,9 @@ class MomentumOptimizer final : public ServerOptimizer {
   static absl::StatusOr<std::unique_ptr<MomentumOptimizer>> Create(const Options& options,
                                                                    const OptimizerDeps& deps);
 
-  absl::Status Step(absl::Span<const float> delta, absl::Span<float> params) override;
+  absl::Status Step(absl::Span<float> delta) override;
   // w ← w + η·delta
-  absl::Status StepBesideMomentum(absl::Span<const float> delta, absl::Span<float> params) override;
+  absl::Status StepBesideMomentum(absl::Span<float> delta) override;
   double rate() const override { return options_.learning_rate; }
   Effect effect() const override { return Effect::kReshapes; }
   StateRefs State() override { return {.vectors = {{"velocity", &velocity_}}, .scalars = {}}; }

@@ -6,13 +6,11 @@
 
 namespace tributary {
 
-absl::Status CheckSizes(const ParamLayout& layout, absl::Span<const float> delta,
-                        absl::Span<const float> params) {
+absl::Status CheckSize(const ParamLayout& layout, absl::Span<const float> delta) {
   const auto size = static_cast<size_t>(layout.trainable_size());
-  if (delta.size() == size && params.size() == size) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("the delta has ", delta.size(),
-                                                 " coordinates and the model ", params.size(),
-                                                 "; the layout has ", size, " trainable ones"));
+  if (delta.size() == size) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the delta has ", delta.size(), " coordinates; the layout has ", size, " trainable ones"));
 }
 
 absl::Status EnsureState(const LayoutPtr& layout, float initial, absl::string_view name,

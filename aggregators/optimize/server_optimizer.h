@@ -1,5 +1,5 @@
-// ServerOptimizer: (model, delta) -> model. The delta plays the part of a negative
-// gradient: it is added (FedOpt, Reddi et al. 2021, Algorithm 2).
+// ServerOptimizer: delta -> step, what the next model has more than this one. The delta plays the
+// part of a negative gradient: it is added (FedOpt, Reddi et al. 2021, Algorithm 2).
 #ifndef TRIBUTARY_AGGREGATORS_OPTIMIZE_SERVER_OPTIMIZER_H_
 #define TRIBUTARY_AGGREGATORS_OPTIMIZE_SERVER_OPTIMIZER_H_
 
@@ -18,16 +18,14 @@ class ServerOptimizer {
  public:
   virtual ~ServerOptimizer() = default;
 
-  // params and delta: the trainable coordinates, same size. Buffers are not its business:
-  // the pipeline replaces them by the aggregate's.
-  // InvalidArgument if the sizes differ from the layout's trainable part, or the restored state's.
-  virtual absl::Status Step(absl::Span<const float> delta, absl::Span<float> params) = 0;
+  // Turns the delta's trainable coordinates into the step, in place. A step depends on deltas,
+  // never on the model, which is therefore not in memory meanwhile. Buffers are not its business.
+  // InvalidArgument if the size differs from the layout's trainable part, or the restored state's.
+  virtual absl::Status Step(absl::Span<float> delta) = 0;
 
   // The same for a delta that is to leave no trace in a momentum and to take nothing from it.
   // What adapts its rate to each coordinate has no such step: it takes an ordinary one.
-  virtual absl::Status StepBesideMomentum(absl::Span<const float> delta, absl::Span<float> params) {
-    return Step(delta, params);
-  }
+  virtual absl::Status StepBesideMomentum(absl::Span<float> delta) { return Step(delta); }
 
   // The factor on the delta in the last Step: the server_rate of metrics.csv.
   virtual double rate() const = 0;
@@ -44,9 +42,8 @@ struct OptimizerDeps {
 
 const Registry<ServerOptimizer, const OptimizerDeps&>& OptimizerRegistry();
 
-// For implementations. InvalidArgument unless both are as long as the trainable part.
-absl::Status CheckSizes(const ParamLayout& layout, absl::Span<const float> delta,
-                        absl::Span<const float> params);
+// For implementations. InvalidArgument unless the delta is as long as the trainable part.
+absl::Status CheckSize(const ParamLayout& layout, absl::Span<const float> delta);
 // Makes a vector of the state that is not yet there, every value `initial`. InvalidArgument if
 // it is there (restored) and of another layout.
 absl::Status EnsureState(const LayoutPtr& layout, float initial, absl::string_view name,

@@ -13,12 +13,12 @@ absl::StatusOr<std::unique_ptr<SgdOptimizer>> SgdOptimizer::Create(const Options
   return std::unique_ptr<SgdOptimizer>(new SgdOptimizer(options, deps));
 }
 
-absl::Status SgdOptimizer::Step(absl::Span<const float> delta, absl::Span<float> params) {
-  TRIB_RETURN_IF_ERROR(CheckSizes(*deps_.layout, delta, params));
+absl::Status SgdOptimizer::Step(absl::Span<float> delta) {
+  TRIB_RETURN_IF_ERROR(CheckSize(*deps_.layout, delta));
   const auto rate = static_cast<float>(options_.learning_rate);
   ForRanges(deps_.parallel, deps_.layout->trainable_size(), [&](CoordinateRange range) {
     for (auto i = static_cast<size_t>(range.begin); i < static_cast<size_t>(range.end); ++i) {
-      params[i] += rate * delta[i];
+      delta[i] *= rate;
     }
   });
   return absl::OkStatus();

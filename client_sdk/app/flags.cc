@@ -65,7 +65,9 @@ std::variant<ClientFlags, int> ParseFlags(int argc, char** argv) {
   app.footer(kExamples);
   app.set_version_flag("--version", "tributary-client " TRIBUTARY_VERSION);
   app.add_option("--server", flags.options.server, "coordinator, host:port")->required();
-  app.add_option("--id", id, "name of this client, stable across restarts")->capture_default_str();
+  CLI::Option* const own_id =
+      app.add_option("--id", id, "name of this client, stable across restarts")
+          ->capture_default_str();
   app.add_option("--data", flags.data, "a dataset's name, or {dataset: NAME, key: value, ...}")
       ->required();
   app.add_option("--partition", flags.partition,
@@ -88,7 +90,11 @@ std::variant<ClientFlags, int> ParseFlags(int argc, char** argv) {
   app.add_option("--key", flags.options.key_file, "PEM of this client's private key");
   app.add_flag("--allow-insecure", flags.options.allow_insecure,
                "speak without TLS to a server that is not on this machine");
-  app.add_option("--cache-dir", flags.options.cache_dir, "keep models here across restarts");
+  app.add_option(
+         "--state-dir", flags.options.state_dir,
+         "folder of this client's own for models, updates on their way and what codecs left "
+         "out of them, across restarts")
+      ->needs(own_id);
   app.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")
       ->capture_default_str();
   app.add_option("--log-format", flags.log_format, "text or json")->capture_default_str();

@@ -21,7 +21,13 @@ constexpr int kKeepaliveTimeoutMs = 10'000;
 constexpr int kMaxMessageBytes = 64 << 20;
 constexpr absl::Duration kAbandonTimeout = absl::Seconds(2);
 
+// INTERNAL and UNKNOWN are gRPC's own words for a connection that was damaged on its way ("frame
+// of size … overflows local window", "Stream removed"); no rule of the service uses them.
 absl::Status ToAbsl(const grpc::Status& status) {
+  if (status.error_code() == grpc::StatusCode::INTERNAL ||
+      status.error_code() == grpc::StatusCode::UNKNOWN) {
+    return absl::UnavailableError(absl::StrCat("broken connection: ", status.error_message()));
+  }
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
 }
 

@@ -32,6 +32,31 @@ absl::StatusOr<WorkKind> ToWorkKind(v1::WorkKind kind) {
   }
 }
 
+absl::StatusOr<ErrorFeedback> ToErrorFeedback(v1::ErrorFeedback feedback) {
+  switch (feedback) {
+    case v1::ERROR_FEEDBACK_OFF:
+      return ErrorFeedback::kOff;
+    case v1::ERROR_FEEDBACK_EVEN:
+      return ErrorFeedback::kEven;
+    case v1::ERROR_FEEDBACK_BY_EXAMPLES:
+      return ErrorFeedback::kByExamples;
+    default:
+      return absl::UnimplementedError(absl::StrCat(
+          "error feedback of kind ", static_cast<int>(feedback), " is not known to this client"));
+  }
+}
+
+absl::StatusOr<RetryWindow> WindowFromProto(const v1::RetryWindow& retry) {
+  const RetryWindow window{.min_delay = FromProto(retry.min_delay()),
+                           .max_delay = FromProto(retry.max_delay())};
+  if (window.min_delay >= absl::ZeroDuration() && window.max_delay >= window.min_delay) {
+    return window;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("not a retry window: ", absl::FormatDuration(window.min_delay), " to ",
+                   absl::FormatDuration(window.max_delay)));
+}
+
 absl::StatusOr<WorkOrder> ToWorkOrder(const v1::WorkOrder& work) {
   if (!IsValidId(work.job_id()) || work.work_order_id() < 1 || work.version() < 0 ||
       work.local_steps() < 0) {
@@ -54,6 +79,7 @@ absl::StatusOr<WorkOrder> ToWorkOrder(const v1::WorkOrder& work) {
   }
   order.seed = work.seed();
   order.codec_json = work.codec_json();
+  TRIB_ASSIGN_OR_RETURN(order.error_feedback, ToErrorFeedback(work.error_feedback()));
   if (work.has_liveness()) order.liveness = FromProto(work.liveness());
   return order;
 }
@@ -119,13 +145,7 @@ absl::StatusOr<CheckInAnswer> FromProto(const v1::CheckInResponse& response) {
       return order;
     }
     case v1::CheckInResponse::kRetry: {
-      const RetryWindow window{.min_delay = FromProto(response.retry().min_delay()),
-                               .max_delay = FromProto(response.retry().max_delay())};
-      if (window.min_delay < absl::ZeroDuration() || window.max_delay < window.min_delay) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("not a retry window: ", absl::FormatDuration(window.min_delay), " to ",
-                         absl::FormatDuration(window.max_delay)));
-      }
+      TRIB_ASSIGN_OR_RETURN(const RetryWindow window, WindowFromProto(response.retry()));
       return window;
     }
     default:
@@ -172,6 +192,11 @@ absl::StatusOr<UploadAnswer> FromProto(const v1::UploadUpdateResponse& response)
       answer.state = UploadAnswer::State::kRefused;
       answer.refusal = RefusalName(response.refusal());
       return answer;
+    case v1::UploadUpdateResponse::STATE_RETRY: {
+      answer.state = UploadAnswer::State::kRetry;
+      TRIB_ASSIGN_OR_RETURN(answer.retry, WindowFromProto(response.retry()));
+      return answer;
+    }
     default:
       return absl::UnimplementedError(absl::StrCat("an upload's state ",
                                                    static_cast<int>(response.state()),

@@ -32,23 +32,32 @@ absl::Status Retry::AfterFailure(const absl::Status& failure) {
   return SleepAfter(failure);
 }
 
-absl::Status Retry::SleepAfter(const absl::Status& failure) {
+absl::Status Retry::SleepAfter(const absl::Status& failure) { return Sleep(NextDelay(), failure); }
+
+absl::Status Retry::SleepWithin(absl::Duration min_delay, absl::Duration max_delay,
+                                const absl::Status& failure) {
+  if (stop_.stop_requested()) return absl::CancelledError("stopped");
+  NextDelay();  // one more failure in a row
+  return Sleep(min_delay + (max_delay - min_delay) * rng_.Uniform(), failure);
+}
+
+absl::Duration Retry::NextDelay() {
   if (ceiling_ == absl::ZeroDuration()) {
     ceiling_ = std::min(options_.first_delay, options_.max_delay);
     give_up_at_ = clock_->Now() + options_.give_up_after;
   }
-  const absl::Duration left = give_up_at_ - clock_->Now();
-  if (left <= absl::ZeroDuration()) return failure;
-  if (!clock_->SleepFor(std::min(NextDelay(), left), stop_)) return absl::CancelledError("stopped");
-  return absl::OkStatus();
-}
-
-void Retry::Succeeded() { ceiling_ = absl::ZeroDuration(); }
-
-absl::Duration Retry::NextDelay() {
   const absl::Duration delay = ceiling_ * rng_.Uniform();
   ceiling_ = std::min(ceiling_ * 2, options_.max_delay);
   return delay;
 }
+
+absl::Status Retry::Sleep(absl::Duration delay, const absl::Status& failure) {
+  const absl::Duration left = give_up_at_ - clock_->Now();
+  if (left <= absl::ZeroDuration()) return failure;
+  if (!clock_->SleepFor(std::min(delay, left), stop_)) return absl::CancelledError("stopped");
+  return absl::OkStatus();
+}
+
+void Retry::Succeeded() { ceiling_ = absl::ZeroDuration(); }
 
 }  // namespace tributary::sdk

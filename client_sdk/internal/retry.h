@@ -39,11 +39,17 @@ class Retry {
   // As AfterFailure, for any failure.
   absl::Status SleepAfter(const absl::Status& failure);
 
+  // As AfterFailure, but when the server has said when to come back: at a moment drawn evenly from
+  // [min_delay, max_delay].
+  absl::Status SleepWithin(absl::Duration min_delay, absl::Duration max_delay,
+                           const absl::Status& failure);
+
   // Something got through: the next delay is short again and the time to give up starts anew.
   void Succeeded();
 
  private:
   absl::Duration NextDelay();
+  absl::Status Sleep(absl::Duration delay, const absl::Status& failure);
 
   const RetryOptions options_;
   Clock* const clock_;

@@ -7,6 +7,11 @@
 //                     -> evaluate:     fetch, evaluate         -> report
 //          <- any call failed: back off, enroll again
 //
+// The encoded difference goes into the outbox before its upload and leaves it by the server's word
+// alone: one that is still there after the upload broke off, in this process or in one before, is
+// settled before the next check-in. What it leaves out becomes the job's residual when it is
+// accepted, and not otherwise.
+//
 // The seeds are fixed, so that a simulated client does the same to the bit: training gets
 // Rng(order.seed), the codec Rng(order.seed).Split("codec"), InitialModel order.seed.
 #ifndef TRIBUTARY_CLIENT_SDK_INTERNAL_SESSION_H_
@@ -22,6 +27,8 @@
 #include "client_sdk/connection.h"
 #include "client_sdk/internal/heartbeat.h"
 #include "client_sdk/internal/model_cache.h"
+#include "client_sdk/internal/outbox.h"
+#include "client_sdk/internal/residual_store.h"
 #include "client_sdk/internal/retry.h"
 #include "client_sdk/internal/uploader.h"
 #include "client_sdk/trainer.h"
@@ -32,7 +39,8 @@
 namespace tributary::sdk {
 
 // The codec that a work order names; empty text is raw. InvalidArgument.
-absl::StatusOr<std::unique_ptr<const Codec>> ParseCodec(const std::string& codec_json);
+absl::StatusOr<std::unique_ptr<const Codec>> ParseCodec(const std::string& codec_json,
+                                                        bool error_feedback = false);
 
 // Thread-compatible.
 class Session {
@@ -57,6 +65,8 @@ class Session {
   };
 
   absl::Status Loop(absl::Duration idle_limit);
+  void RemoveOldState() const;
+  absl::Status EnrollIfNeeded();
   absl::StatusOr<CheckInAnswer> AskForWork(absl::Duration max_wait);
   // After a failure to get an answer: OK to ask again, else what to end with.
   absl::Status Reconnect(const absl::Status& failure);
@@ -66,12 +76,21 @@ class Session {
   // True: counted; false: the server withdrew the order; or why it came to nothing.
   absl::StatusOr<bool> Perform(const WorkOrder& order);
   absl::StatusOr<bool> GiveBack(const Work& work, const absl::Status& failure);
+  // Finishes what is in the outbox. True: counted; false: not; or why the server did not say.
+  absl::StatusOr<bool> SettleOutbox();
 
   absl::Status Initialise(Work& work);
   absl::Status Train(Work& work);
   absl::Status Evaluate(Work& work);
   absl::StatusOr<std::shared_ptr<const ParamVector>> FetchModel(Work& work);
-  absl::Status UploadPayload(Work& work, UpdateHeader header, absl::string_view payload);
+  // Into the outbox, and on to the server.
+  absl::Status SendUpdate(Work& work, const Codec& codec, const TrainResult& result,
+                          ParamVector delta);
+  absl::Status SendOutbox(Work& work, bool resume);
+  absl::StatusOr<UploadAnswer> UploadPayload(const Work& work, UpdateHeader header,
+                                             absl::string_view payload, bool resume = false);
+  // OK: accepted; else the refusal.
+  absl::Status Judge(Work& work, const UploadAnswer& answer) const;
 
   Retry NewRetry(const Work& work, absl::string_view name) const;
   TransferOptions Transfer(const Work& work, ClientEvent::Kind kind) const;
@@ -87,6 +106,8 @@ class Session {
 
   Rng rng_;
   ModelCache cache_;
+  ResidualStore residuals_;
+  Outbox outbox_;
   Retry reconnect_;
   Retry after_failed_work_;
   bool once_ = false;

@@ -45,7 +45,7 @@ absl::StatusOr<UploadAnswer> Upload(Connection& connection, UpdateHeader header,
   header.xxh128 = ChecksumOf(payload);
 
   int64_t durable = 0;
-  bool ask = false;  // how much is durable, before anything is sent
+  bool ask = options.resume;  // how much is durable, before anything is sent
   for (;;) {
     const ChunkSource chunks =
         ask ? ChunkSource([] { return std::nullopt; })
@@ -58,6 +58,13 @@ absl::StatusOr<UploadAnswer> Upload(Connection& connection, UpdateHeader header,
         connection.UploadUpdate(header, chunks, options.stop);
     if (!answer.ok()) {
       TRIB_RETURN_IF_ERROR(retry.AfterFailure(GapMeansRetry(answer.status())));
+      ask = true;
+      continue;
+    }
+    if (answer->state == UploadAnswer::State::kRetry) {
+      const auto full = absl::ResourceExhaustedError(absl::StrCat("put off: ", answer->message));
+      TRIB_RETURN_IF_ERROR(
+          retry.SleepWithin(answer->retry.min_delay, answer->retry.max_delay, full));
       ask = true;
       continue;
     }

@@ -20,6 +20,7 @@ ChunkSource ChunksFrom(absl::string_view payload, int64_t offset, int64_t max_ch
 // How a transfer is to be done.
 struct TransferOptions {
   int64_t max_chunk_bytes = 1 << 20;  // uploads only
+  bool resume = false;                // uploads only: ask how much is durable before sending
   std::stop_token stop;
   // Bytes transferred so far and in all; called on the caller's thread. May be empty.
   std::function<void(int64_t done, int64_t total)> progress;
@@ -27,7 +28,8 @@ struct TransferOptions {
 
 // Sends `payload` until the server accepts or refuses it; fills in the header's total_bytes
 // and xxh128. After a break it asks how much is durable and goes on from there, also when
-// that is less than before. Returns the last answer, never a partial one. Errors: those of
+// that is less than before. While the server has no room it waits as the server says, and asks
+// again. Returns the last answer, which accepts or refuses. Errors: those of
 // the connection that `retry` does not take; Internal if the server's count makes no sense.
 absl::StatusOr<UploadAnswer> Upload(Connection& connection, UpdateHeader header,
                                     absl::string_view payload, const TransferOptions& options,

@@ -1,5 +1,6 @@
 #include "server/coordinator/job_executor.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -23,6 +24,7 @@ class ShiftedDelta final : public DeltaPayload {
               accumulator);
   }
   absl::Status CheckFinite() const override { return delta_->CheckFinite(); }
+  absl::Status status() const override { return delta_->status(); }
 
  private:
   const std::unique_ptr<const DeltaPayload> delta_;
@@ -76,31 +78,38 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Publish(const action::Publi
   }
   TRIB_ASSIGN_OR_RETURN(auto aggregator, pipeline_->NewAggregator(what.given_coefficients));
   for (const auto& part : what.parts) {
-    TRIB_ASSIGN_OR_RETURN(std::string payload, updates.Payload(part.info.work_order));
-    TRIB_ASSIGN_OR_RETURN(Update update, Decode(part.info, std::move(payload)));
+    TRIB_ASSIGN_OR_RETURN(PayloadBytes payload, updates.Payload(part.info.work_order));
+    TRIB_ASSIGN_OR_RETURN(Update update, DecodeCheckedUpdate(*codec_, part.info, std::move(payload),
+                                                             {.layout = layout_}));
     if (what.mix_models && part.staleness > 0) {
       TRIB_RETURN_IF_ERROR(MeasureFromCurrent(update));
     }
     TRIB_RETURN_IF_ERROR(aggregator->Accumulate(
         update,
         {.client = part.client, .staleness = part.staleness, .coefficient = part.coefficient}));
+    TRIB_RETURN_IF_ERROR(update.delta->status());
   }
-  // Only now: while updates are read, a payload and the sum are in memory, and no model.
-  TRIB_ASSIGN_OR_RETURN(ParamVector model, store_->LoadModel(job_, version_));
+  const auto add_current = [this](absl::Span<float> sums) { return AddCurrent(1.0F, sums); };
   TRIB_ASSIGN_OR_RETURN(const Applied applied, pipeline_->Apply(std::move(aggregator), version_,
-                                                                model, what.beside_momentum));
+                                                                add_current, what.beside_momentum));
   ++version_;
-  return Store(model, applied, at);
+  return Store(applied.model, applied, at);
 }
 
 absl::Status JobExecutor::MeasureFromCurrent(Update& update) const {
   auto base = store_->LoadModel(job_, update.info.base_version);
   if (absl::IsNotFound(base.status())) return absl::OkStatus();
   TRIB_RETURN_IF_ERROR(base.status());
-  TRIB_ASSIGN_OR_RETURN(const ParamVector current, store_->LoadModel(job_, version_));
-  AddScaled(-1.0F, current.trainable(), base->trainable());
+  TRIB_RETURN_IF_ERROR(AddCurrent(-1.0F, base->trainable()));
   update.delta = std::make_unique<ShiftedDelta>(std::move(update.delta), *std::move(base));
   return absl::OkStatus();
+}
+
+absl::Status JobExecutor::AddCurrent(float factor, absl::Span<float> sums) const {
+  return store_->ReadModel(job_, version_, [&](size_t first, absl::Span<const float> values) {
+    const absl::Span<float> to = sums.subspan(std::min(first, sums.size()), values.size());
+    AddScaled(factor, values.first(to.size()), to);
+  });
 }
 
 absl::StatusOr<event::VersionPublished> JobExecutor::Store(const ParamVector& model,
@@ -120,13 +129,9 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Store(const ParamVector& mo
                                  applied.delta_norm};
 }
 
-absl::Status JobExecutor::Check(const UpdateInfo& info, std::string payload) const {
+absl::Status JobExecutor::Check(const UpdateInfo& info, PayloadBytes payload) const {
   if (layout_ == nullptr) return absl::FailedPreconditionError("the job has no model yet");
-  return Decode(info, std::move(payload)).status();
-}
-
-absl::StatusOr<Update> JobExecutor::Decode(const UpdateInfo& info, std::string payload) const {
-  return DecodeUpdate(*codec_, info, std::move(payload), {.layout = layout_});
+  return DecodeUpdate(*codec_, info, std::move(payload), {.layout = layout_}).status();
 }
 
 LossCause ClassifyRefusal(const absl::Status& status) {

@@ -23,13 +23,14 @@ class UpdateSource {
  public:
   virtual ~UpdateSource() = default;
   // The payload as it travelled. NotFound, DataLoss.
-  virtual absl::StatusOr<std::string> Payload(WorkOrderId work_order) = 0;
+  virtual absl::StatusOr<PayloadBytes> Payload(WorkOrderId work_order) = 0;
 };
 
 // Blocks on disk and arithmetic: never call from an event loop. Thread-compatible: a job's
-// calls are made one after another. In memory at a time: two models and the pipeline's state,
-// however many updates (the sum and one payload, then the model and the delta); two more where
-// whole models are mixed.
+// calls are made one after another. In memory at a time: one model and the pipeline's state,
+// however many updates (the sum, which becomes the next model; payloads whose values stand one
+// after another stay in their files); one more where whole models are mixed, and one payload
+// where a codec does more.
 class JobExecutor {
  public:
   // `store` outlives this.
@@ -43,22 +44,23 @@ class JobExecutor {
   // Publishes version 0.
   absl::StatusOr<event::VersionPublished> Install(const ParamVector& model, absl::Time at);
 
-  // An error of an update or of the store: nothing is published, and the pipeline's state may
-  // be half changed: Restore before going on.
+  // The updates have passed Check. An error of an update or of the store: nothing is published, and
+  // the pipeline's state may be half changed: Restore before going on.
   absl::StatusOr<event::VersionPublished> Publish(const action::PublishVersion& what,
                                                   UpdateSource& updates, absl::Time at);
 
-  // Checks a payload as Publish would read it. Errors as DecodeUpdate; the counter that they
-  // belong under through ClassifyRefusal.
-  absl::Status Check(const UpdateInfo& info, std::string payload) const;
+  // Checks all that Publish takes for granted of a payload. Errors as DecodeUpdate; the counter
+  // that they belong under through ClassifyRefusal.
+  absl::Status Check(const UpdateInfo& info, PayloadBytes payload) const;
 
   const LayoutPtr& layout() const { return layout_; }  // null before Install or Restore
 
  private:
   JobExecutor() = default;
-  absl::StatusOr<Update> Decode(const UpdateInfo& info, std::string payload) const;
   // Makes the delta trained − current; leaves it where the base is no longer stored.
   absl::Status MeasureFromCurrent(Update& update) const;
+  // sums += factor · the newest version's trainable values.
+  absl::Status AddCurrent(float factor, absl::Span<float> sums) const;
   absl::Status UseLayout(LayoutPtr layout, Version version);
   absl::StatusOr<event::VersionPublished> Store(const ParamVector& model, const Applied& applied,
                                                 absl::Time at);

@@ -58,6 +58,9 @@ void JobSpec::Describe(config::Fields<JobSpec>& fields) {
            "the form in which updates travel, stage by stage; an empty list: raw")
       .Alternatives(CodecRegistry().Alternatives())
       .Check([](const JobSpec& spec) { return CreateCodec(spec.codec).status(); });
+  fields.Add("error_feedback", &JobSpec::error_feedback,
+             "what the codec leaves out of a client's update goes into its next one; absent: as "
+             "true. Of no effect where the codec loses nothing");
   fields.Add("evaluate", &JobSpec::evaluate, "when versions are evaluated, and by whom");
   fields.Add("stop", &JobSpec::stop, "when the job is done: whichever comes first").Required();
   fields
@@ -83,6 +86,20 @@ absl::Status JobSpec::Validate() const {
   return absl::InvalidArgumentError(absl::StrCat(
       "the scheduler ", scheduler.name, " sets what each update counts, and aggregation.combine ",
       aggregation.combine.name, " does not take that: ", takes.message(), "; fedavg does"));
+}
+
+absl::StatusOr<ErrorFeedback> ErrorFeedbackOf(const JobSpec& spec) {
+  TRIB_ASSIGN_OR_RETURN(const auto codec, CreateCodec(spec.codec));
+  if (codec->lossless() || !spec.error_feedback.value_or(true)) return ErrorFeedback::kOff;
+  TRIB_ASSIGN_OR_RETURN(const auto scheduler,
+                        SchedulerRegistry().Create(spec.scheduler, SchedulerDeps{}));
+  bool by_examples = scheduler->CountsByExamples();
+  if (!scheduler->SetsCoefficients()) {
+    TRIB_ASSIGN_OR_RETURN(const auto rule,
+                          AggregatorRegistry().Create(spec.aggregation.combine, AggregatorDeps{}));
+    by_examples = rule->CountsByExamples();
+  }
+  return by_examples ? ErrorFeedback::kByExamples : ErrorFeedback::kEven;
 }
 
 absl::StatusOr<JobSpec> ParseJobSpec(const config::Node& job) {

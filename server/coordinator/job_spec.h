@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "aggregators/pipeline.h"
+#include "common/codec/error_feedback.h"
 #include "common/config/schema.h"
 #include "common/digest.h"
 #include "common/train_spec/train_spec.h"
@@ -49,6 +50,8 @@ struct JobSpec {
   ParticipationSpec participation;
   AggregationSpec aggregation;
   std::vector<config::Choice> codec;  // empty: raw
+  // Absent: on. Of no effect where the codec loses nothing.
+  std::optional<bool> error_feedback;
   EvaluateSpec evaluate;
   StopSpec stop;
   // A work order without any sign of life for this long is lost.
@@ -66,6 +69,10 @@ struct JobSpec {
 // the job names are not looked at: see job_file.h.
 absl::StatusOr<JobSpec> ParseJobSpec(const config::Node& job);
 absl::StatusOr<JobSpec> ParseJobSpecJson(const std::string& canonical_json);
+
+// Whether clients send later what the codec leaves out, and what an update counts then: as the
+// scheduler says, or the combine rule. An error is one of the policies' options.
+absl::StatusOr<ErrorFeedback> ErrorFeedbackOf(const JobSpec& spec);
 
 // Sorted keys, every default filled in: what travels and is stored.
 std::string CanonicalJson(const JobSpec& spec);

@@ -38,7 +38,13 @@ absl::StatusOr<Applied> ApplyAll(Pipeline& pipeline, ParamVector& model,
     TRIB_RETURN_IF_ERROR(aggregator->Accumulate(
         MakeUpdate(MakeParams(model.layout(), values), {.num_examples = 1, .local_steps = 1}), {}));
   }
-  return pipeline.Apply(std::move(aggregator), 0, model);
+  TRIB_ASSIGN_OR_RETURN(Applied applied,
+                        pipeline.Apply(std::move(aggregator), 0, [&](absl::Span<float> sums) {
+                          AddScaled(1.0F, model.trainable(), sums);
+                          return absl::OkStatus();
+                        }));
+  model = applied.model.Clone();
+  return applied;
 }
 
 TEST(AggregationSpecTest, DefaultsAreCompleteAndWhatAnEmptySectionMeans) {
@@ -109,13 +115,16 @@ TEST(PipelineTest, RefusesToApplyNothing) {
               StatusIs(absl::StatusCode::kFailedPrecondition));
 }
 
-TEST(PipelineTest, RefusesAModelOfAnotherLayout) {
-  TRIB_ASSERT_OK_AND_ASSIGN(const auto pipeline,
-                            Pipeline::Create(AggregationSpec(), FlatLayout(1)));
+TEST(PipelineTest, EndsWithTheErrorOfReadingTheModel) {
+  const LayoutPtr layout = FlatLayout(1);
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto pipeline, Pipeline::Create(AggregationSpec(), layout));
   TRIB_ASSERT_OK_AND_ASSIGN(auto aggregator, pipeline->NewAggregator());
-  ParamVector model(FlatLayout(2));
-  EXPECT_THAT(pipeline->Apply(std::move(aggregator), 0, model).status(),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("layout")));
+  ASSERT_THAT(aggregator->Accumulate(
+                  MakeUpdate(MakeParams(layout, {1}), {.num_examples = 1, .local_steps = 1}), {}),
+              IsOk());
+  const auto damaged = [](absl::Span<float>) { return absl::DataLossError("damaged"); };
+  EXPECT_THAT(pipeline->Apply(std::move(aggregator), 0, damaged).status(),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("damaged")));
 }
 
 TEST(PipelineTest, RefusesSumsThatOverflow) {

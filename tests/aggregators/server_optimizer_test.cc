@@ -24,14 +24,21 @@ using ::tributary::test::FlatLayout;
 using ::tributary::test::IsOk;
 using ::tributary::test::StatusIs;
 
+// The step of a single coordinate.
+float StepOf(ServerOptimizer& optimizer, float delta) {
+  EXPECT_THAT(optimizer.Step({&delta, 1}), IsOk());
+  return delta;
+}
+
 // The one parameter after each step, from 0.
 template <typename Optimizer>
 std::vector<float> Walk(const typename Optimizer::Options& options, std::vector<float> deltas) {
   auto optimizer = Optimizer::Create(options, {.layout = FlatLayout(1)}).value();
-  std::vector<float> param = {0}, walk;
+  std::vector<float> walk;
+  float param = 0;
   for (const float delta : deltas) {
-    EXPECT_THAT(optimizer->Step({delta}, absl::MakeSpan(param)), IsOk());
-    walk.push_back(param[0]);
+    param += StepOf(*optimizer, delta);
+    walk.push_back(param);
   }
   return walk;
 }
@@ -52,12 +59,11 @@ TEST(ServerOptimizerTest, AStepBesideTheMomentumTakesNothingAndLeavesNothing) {
   auto optimizer =
       MomentumOptimizer::Create({.learning_rate = 2, .momentum = 0.5}, {.layout = FlatLayout(1)})
           .value();
-  std::vector<float> param = {0};
-  ASSERT_THAT(optimizer->Step({1.0F}, absl::MakeSpan(param)), IsOk());
-  ASSERT_THAT(optimizer->StepBesideMomentum({8.0F}, absl::MakeSpan(param)), IsOk());
-  EXPECT_THAT(param, ElementsAre(18));
-  ASSERT_THAT(optimizer->Step({0.0F}, absl::MakeSpan(param)), IsOk());
-  EXPECT_THAT(param, ElementsAre(19));
+  EXPECT_EQ(StepOf(*optimizer, 1), 2);
+  float beside = 8;
+  ASSERT_THAT(optimizer->StepBesideMomentum({&beside, 1}), IsOk());
+  EXPECT_EQ(beside, 16);
+  EXPECT_EQ(StepOf(*optimizer, 0), 1);
 }
 
 TEST(ServerOptimizerTest, MomentumZeroIsSgd) {
@@ -105,10 +111,10 @@ TEST(ServerOptimizerTest, RateIsTheLearningRate) {
 TEST(ServerOptimizerTest, RefusesStateOfAnotherLayout) {
   auto optimizer = MomentumOptimizer::Create({}, {.layout = FlatLayout(2)}).value();
   *optimizer->State().vectors.at("velocity") = ParamVector(FlatLayout(3));
-  std::vector<float> params = {1, 2};
-  EXPECT_THAT(optimizer->Step({1, 1}, absl::MakeSpan(params)),
+  std::vector<float> delta = {1, 2};
+  EXPECT_THAT(optimizer->Step(absl::MakeSpan(delta)),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("velocity")));
-  EXPECT_THAT(params, ElementsAre(1, 2));
+  EXPECT_THAT(delta, ElementsAre(1, 2));
 }
 
 TEST(ServerOptimizerTest, RefusesOptionsOutOfRange) {

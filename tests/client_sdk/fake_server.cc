@@ -111,6 +111,10 @@ absl::StatusOr<UploadAnswer> FakeServer::UploadUpdate(const UpdateHeader& header
   upload.header = header;
   UploadAnswer answer{.state = UploadAnswer::State::kAccepted, .durable_bytes = header.total_bytes};
   if (upload.accepted) return answer;
+  if (const auto window = put_off ? put_off(call) : std::nullopt) {
+    return UploadAnswer{
+        .state = UploadAnswer::State::kRetry, .message = "no room", .retry = *window};
+  }
   if (upload_verdict) {
     if (upload_verdict->state == UploadAnswer::State::kPartial) {
       while (chunks()) {

@@ -40,10 +40,11 @@ class FakeServer : public Connection {
   std::function<void(std::string& chunk)> damage_fetch;
   std::function<void(ModelHeader& header, bool& unchanged)> edit_header;
   std::function<ChunkFate(int64_t call, int64_t chunk)> upload_fault;
-  std::function<absl::Status(int64_t call)> upload_answer_fault;  // after all is durable
-  std::optional<UploadAnswer> upload_verdict;                     // to everything; nothing is kept
-  std::deque<absl::StatusOr<EvaluationAnswer>> report_answers;    // afterwards counted
-  std::function<absl::StatusOr<bool>()> on_progress;              // on the heartbeat's thread
+  std::function<absl::Status(int64_t call)> upload_answer_fault;    // after all is durable
+  std::function<std::optional<RetryWindow>(int64_t call)> put_off;  // at the header: no room
+  std::optional<UploadAnswer> upload_verdict;                   // to everything; nothing is kept
+  std::deque<absl::StatusOr<EvaluationAnswer>> report_answers;  // afterwards counted
+  std::function<absl::StatusOr<bool>()> on_progress;            // on the heartbeat's thread
 
   // What arrived.
   struct Upload {

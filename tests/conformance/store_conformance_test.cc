@@ -1,4 +1,5 @@
 // What every ModelStore promises, checked over every entry of the registry.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -162,6 +163,22 @@ TEST_P(StoreConformance, PublishedVersionIsListedGotAndLoaded) {
   TRIB_ASSERT_OK_AND_ASSIGN(const ParamVector loaded, store_->LoadModel(kJob, 0));
   EXPECT_EQ(loaded.layout()->digest(), model.layout()->digest());
   EXPECT_THAT(loaded, ParamsNear(model, 0));
+}
+
+// More values than any block holds, and not a multiple of one.
+TEST_P(StoreConformance, ReadsAModelBlockByBlockInOrder) {
+  ASSERT_THAT(store_->PutJob(Job("mnist")), IsOk());
+  const ParamVector model = RandomParams(FlatLayout(600'001, 3), 1);
+  ASSERT_THAT(Publish(model, 0), IsOk());
+  std::vector<float> read;
+  ASSERT_THAT(store_->ReadModel(kJob, 0,
+                                [&](size_t first, absl::Span<const float> values) {
+                                  EXPECT_EQ(first, read.size());
+                                  read.insert(read.end(), values.begin(), values.end());
+                                }),
+              IsOk());
+  ASSERT_EQ(read.size(), model.values().size());
+  EXPECT_TRUE(std::equal(read.begin(), read.end(), model.values().begin()));
 }
 
 TEST_P(StoreConformance, KeepsTheBitsOfEveryFloat) {
@@ -455,6 +472,7 @@ TEST_P(StoreConformance, UnknownJobIsNotFoundEverywhere) {
   EXPECT_THAT(store_->PutEvaluation(kJob, {.version = 0}), not_found);
   EXPECT_THAT(store_->OpenModel(kJob, 0), not_found);
   EXPECT_THAT(store_->LoadModel(kJob, 0), not_found);
+  EXPECT_THAT(store_->ReadModel(kJob, 0, [](size_t, absl::Span<const float>) {}), not_found);
   EXPECT_THAT(store_->LoadState(kJob, 0, {}, {}), not_found);
   EXPECT_THAT(store_->Prune(kJob, 1), not_found);
   EXPECT_THAT(store_->AppendJournal(kJob, {"x"}), not_found);
@@ -471,6 +489,8 @@ TEST_P(StoreConformance, UnknownVersionIsNotFoundEverywhere) {
     EXPECT_THAT(store_->PutEvaluation(kJob, {.version = version}), not_found);
     EXPECT_THAT(store_->OpenModel(kJob, version), not_found);
     EXPECT_THAT(store_->LoadModel(kJob, version), not_found);
+    EXPECT_THAT(store_->ReadModel(kJob, version, [](size_t, absl::Span<const float>) {}),
+                not_found);
     EXPECT_THAT(store_->LoadState(kJob, version, {}, {}), not_found);
   }
 }

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <functional>
+#include <future>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -53,6 +55,7 @@ class VirtualClientsTest : public ::testing::Test {
     ASSERT_THAT(file, IsOk());
     const JobSpec job = file->job;
     TRIB_ASSERT_OK_AND_ASSIGN(auto workload, NullWorkload::Create(job));
+    if (wrap_) workload = wrap_(std::move(workload));
     TRIB_ASSERT_OK_AND_ASSIGN(experiment_,
                               Experiment::Create(*std::move(file), std::move(workload), {}));
     TRIB_ASSERT_OK_AND_ASSIGN(auto log, RunLog::Create(dir_.File("out"), job));
@@ -95,6 +98,7 @@ class VirtualClientsTest : public ::testing::Test {
   }
 
   const test::TempDir dir_;
+  std::function<std::unique_ptr<Workload>(std::unique_ptr<Workload>)> wrap_;
   std::unique_ptr<Experiment> experiment_;
   absl::Status status_;
   std::vector<Line> lines_;
@@ -110,6 +114,71 @@ TEST_F(VirtualClientsTest, WithoutTrainingTheModelStaysAndEverythingIsCounted) {
   EXPECT_EQ(summary.virtual_seconds, 6 * 2.5);
   EXPECT_EQ(summary.utilisation, 1);
   EXPECT_EQ(experiment_->Model()->values()[0], 0);
+}
+
+// Each update leaves a residual with its order for a weight; tells what each order was given.
+class ResidualWorkload final : public Workload {
+ public:
+  ResidualWorkload(std::unique_ptr<Workload> inner, std::map<WorkOrderId, int64_t>* given)
+      : inner_(std::move(inner)), given_(given) {}
+
+  int64_t Examples(int64_t client) const override { return inner_->Examples(client); }
+  int64_t TrainFlopsPerExample() const override { return inner_->TrainFlopsPerExample(); }
+  absl::Status CheckModel(const ParamVector& model) const override {
+    return inner_->CheckModel(model);
+  }
+  std::future<absl::StatusOr<ParamVector>> MakeFirstModel(WorkloadTask task) override {
+    return inner_->MakeFirstModel(std::move(task));
+  }
+  std::future<absl::StatusOr<TrainedUpdate>> Train(WorkloadTask task) override {
+    const WorkOrderId id = task.order.id;
+    (*given_)[id] = task.residual ? task.residual->weight : 0;
+    absl::StatusOr<TrainedUpdate> update = inner_->Train(std::move(task)).get();
+    update->residual = std::make_shared<const Residual>(Residual{.values = {}, .weight = id});
+    std::promise<absl::StatusOr<TrainedUpdate>> done;
+    done.set_value(std::move(update));
+    return done.get_future();
+  }
+  std::future<absl::StatusOr<EvalResult>> Evaluate(WorkloadTask task) override {
+    EXPECT_EQ(task.residual, nullptr);
+    return inner_->Evaluate(std::move(task));
+  }
+  absl::Duration cpu_time() const override { return inner_->cpu_time(); }
+
+ private:
+  const std::unique_ptr<Workload> inner_;
+  std::map<WorkOrderId, int64_t>* const given_;
+};
+
+TEST_F(VirtualClientsTest, AClientsResidualIsThatOfItsLastAcceptedUpdate) {
+  std::map<WorkOrderId, int64_t> given;
+  wrap_ = [&given](std::unique_ptr<Workload> inner) {
+    return std::make_unique<ResidualWorkload>(std::move(inner), &given);
+  };
+  std::string trace = "client,from_seconds,to_seconds\n0,0,6\n0,6.5,99\n";  // is lost in training
+  for (int i = 1; i < 8; ++i) absl::StrAppend(&trace, i, ",0,99\n");
+  Run({"simulation.availability.dropout=0.3", "job.stop.versions=12",
+       absl::StrCat("simulation.availability.online={trace: {path: ",
+                    dir_.Write("online.csv", trace), "}}")});
+  ASSERT_THAT(status_, IsOk());
+  std::map<std::string, int64_t> last;  // by client
+  std::map<WorkOrderId, std::string> owners;
+  int64_t passed_over_a_loss = 0;
+  std::set<std::string> lost;
+  for (const Line& line : lines_) {
+    const WorkOrderId id = line.json.value("work_order", WorkOrderId{0});
+    if (line.what == "send_work") {
+      const std::string client = owners[id] = line.json["client"];
+      if (!given.contains(id)) continue;
+      EXPECT_EQ(given[id], last[client]) << client << ", order " << id;
+      passed_over_a_loss += lost.erase(client) > 0 && last[client] > 0;
+    } else if (line.what == "update_arrived") {
+      last[owners[id]] = id;
+    } else if (line.what == "work_failed") {
+      lost.insert(owners[id]);
+    }
+  }
+  EXPECT_GT(passed_over_a_loss, 0);
 }
 
 TEST_F(VirtualClientsTest, UtilisationIsTheShareOfTimeWithWork) {

@@ -47,7 +47,7 @@ TEST(FlagsTest, EveryFlagHasItsField) {
                                    "--key",
                                    "c",
                                    "--allow-insecure",
-                                   "--cache-dir",
+                                   "--state-dir",
                                    "d",
                                    "--log-level",
                                    "debug",
@@ -67,7 +67,7 @@ TEST(FlagsTest, EveryFlagHasItsField) {
   EXPECT_EQ(flags.options.cert_file, "b");
   EXPECT_EQ(flags.options.key_file, "c");
   EXPECT_TRUE(flags.options.allow_insecure);
-  EXPECT_EQ(flags.options.cache_dir, "d");
+  EXPECT_EQ(flags.options.state_dir, "d");
   EXPECT_EQ(flags.log_level, "debug");
   EXPECT_EQ(flags.log_format, "json");
 }
@@ -94,6 +94,7 @@ TEST(FlagsTest, UsageErrorsAreCodeTwo) {
            {"--server", "h:1", "--data", "mnist", "surplus"},
            {"--server", "h:1", "--data", "mnist", "--exit-when-no-work", "-1"},
            {"--server", "h:1", "--data", "mnist", "--throttle", "0"},
+           {"--server", "h:1", "--data", "mnist", "--state-dir", "d"},  // without an id of its own
            {"--server", "h:1", "--data", "mnist", "--connect-timeout", "soon"},
        }) {
     const auto parsed = Parse(arguments);

@@ -176,8 +176,10 @@ TEST_F(GrpcConnectionTest, EveryStatusCodeArrivesWithItsMessage) {
     service_.on_enroll = [code](v1::EnrollResponse&) {
       return grpc::Status(static_cast<grpc::StatusCode>(code), "why");
     };
+    const absl::Status sent(static_cast<absl::StatusCode>(code), "why");
+    const bool of_the_transport = absl::IsInternal(sent) || absl::IsUnknown(sent);
     EXPECT_EQ(connection_->Enroll({}).status(),
-              absl::Status(static_cast<absl::StatusCode>(code), "why"));
+              of_the_transport ? absl::UnavailableError("broken connection: why") : sent);
   }
 }
 
@@ -196,6 +198,7 @@ TEST_F(GrpcConnectionTest, AWorkOrderArrivesWhole) {
     w.set_model_json("{m}");
     w.set_train_json("{t}");
     w.set_codec_json("[c]");
+    w.set_error_feedback(v1::ERROR_FEEDBACK_BY_EXAMPLES);
     w.mutable_liveness()->set_seconds(300);
     return grpc::Status::OK;
   };
@@ -216,6 +219,7 @@ TEST_F(GrpcConnectionTest, AWorkOrderArrivesWhole) {
   EXPECT_EQ(order.deadline, absl::FromUnixSeconds(1000) + absl::Nanoseconds(5));
   EXPECT_EQ(order.seed, 0xFFFFFFFFFFFFFFFE);
   EXPECT_EQ(order.codec_json, "[c]");
+  EXPECT_EQ(order.error_feedback, ErrorFeedback::kByExamples);
   EXPECT_EQ(order.liveness, absl::Minutes(5));
 }
 
@@ -241,6 +245,9 @@ TEST(ProtoConvertTest, AnswersThatMakeNoSenseAreErrors) {
   EXPECT_THAT(FromProto(r), StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("kind 77")));
   r.mutable_work()->set_kind(v1::WORK_KIND_TRAIN);
   EXPECT_THAT(FromProto(r), IsOk());
+  r.mutable_work()->set_error_feedback(static_cast<v1::ErrorFeedback>(9));
+  EXPECT_THAT(FromProto(r), StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("kind 9")));
+  r.mutable_work()->clear_error_feedback();
   r.mutable_work()->set_local_steps(-1);
   EXPECT_THAT(FromProto(r), StatusIs(absl::StatusCode::kInvalidArgument));
   r.mutable_work()->set_local_steps(0);
@@ -436,6 +443,27 @@ TEST_F(GrpcConnectionTest, ARefusalOfTheHeaderEndsTheUploadEarly) {
   EXPECT_EQ(answer.state, UploadAnswer::State::kRefused);
   EXPECT_EQ(answer.refusal, "too_large");
   EXPECT_EQ(answer.message, "at most 1 MiB");
+}
+
+TEST_F(GrpcConnectionTest, AnUploadThatIsPutOffSaysUntilWhen) {
+  service_.on_upload = [](grpc::ServerReader<v1::UploadUpdateRequest>& reader,
+                          v1::UploadUpdateResponse& r) {
+    v1::UploadUpdateRequest header;
+    EXPECT_TRUE(reader.Read(&header));
+    r.set_state(v1::UploadUpdateResponse::STATE_RETRY);
+    r.set_message("the spool is full");
+    r.mutable_retry()->mutable_min_delay()->set_seconds(1);
+    r.mutable_retry()->mutable_max_delay()->set_seconds(3);
+    return grpc::Status::OK;
+  };
+  const std::string payload(3 << 20, 'p');
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const UploadAnswer answer,
+      connection_->UploadUpdate(MakeHeader(payload), ChunksFrom(payload, 0, 1 << 20), {}));
+  EXPECT_EQ(answer.state, UploadAnswer::State::kRetry);
+  EXPECT_EQ(answer.message, "the spool is full");
+  EXPECT_EQ(answer.retry.min_delay, absl::Seconds(1));
+  EXPECT_EQ(answer.retry.max_delay, absl::Seconds(3));
 }
 
 TEST_F(GrpcConnectionTest, AHeaderAloneAsksHowMuchIsDurable) {

@@ -1,5 +1,6 @@
 #include "client_sdk/internal/uploader.h"
 
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -74,6 +75,25 @@ TEST_F(UploaderTest, ArrivesInOneCallWhenNothingBreaks) {
     EXPECT_EQ(server_.upload_calls, 1);
   }
   EXPECT_EQ(clock_.Now(), absl::UnixEpoch());
+}
+
+TEST_F(UploaderTest, ResumingAsksBeforeItSends) {
+  Rng rng(2);
+  const std::string payload = RandomBytes(rng, 100);
+  for (const size_t there : {0, 16, 33, 99, 100}) {
+    server_.uploads.clear();
+    server_.uploads[7].payload = payload.substr(0, there);
+    server_.sent_bytes = 0;
+    Retry retry(retry_options_, &clock_, Rng(1), {});
+    UpdateHeader header{.job = JobId("job-1")};
+    header.info.work_order = 7;
+    const auto answer = Upload(server_, header, payload,
+                               {.max_chunk_bytes = 16, .resume = true, .stop = {}}, retry);
+    ASSERT_THAT(answer, IsOk());
+    EXPECT_EQ(answer->state, UploadAnswer::State::kAccepted);
+    EXPECT_EQ(Received(), payload);
+    EXPECT_EQ(server_.sent_bytes, static_cast<int64_t>(100 - there));
+  }
 }
 
 TEST_F(UploaderTest, ProgressGrowsToTheTotal) {
@@ -167,6 +187,45 @@ TEST_F(UploaderTest, ARefusalIsReturnedAndNotRepeated) {
   EXPECT_EQ(answer->state, UploadAnswer::State::kRefused);
   EXPECT_EQ(answer->refusal, "not_finite");
   EXPECT_EQ(server_.upload_calls, 1);
+}
+
+// While there is no room, nothing but the header is sent again, at moments within the window.
+TEST_F(UploaderTest, WaitsAsLongAsTheServerHasNoRoom) {
+  const std::string payload(40, 'x');
+  std::vector<absl::Time> asked;
+  server_.put_off = [&](int64_t call) -> std::optional<RetryWindow> {
+    asked.push_back(clock_.Now());
+    if (call >= 20) return std::nullopt;
+    return RetryWindow{absl::Seconds(10), absl::Seconds(14)};
+  };
+  const auto answer = Send(payload);
+  ASSERT_THAT(answer, IsOk());
+  EXPECT_EQ(answer->state, UploadAnswer::State::kAccepted);
+  EXPECT_EQ(Received(), payload);
+  ASSERT_GE(asked.size(), 21u);
+  std::set<absl::Duration> waits;
+  for (size_t i = 1; i <= 20; ++i) {
+    waits.insert(asked[i] - asked[i - 1]);
+    EXPECT_GE(asked[i] - asked[i - 1], absl::Seconds(10));
+    EXPECT_LE(asked[i] - asked[i - 1], absl::Seconds(14));
+  }
+  EXPECT_EQ(waits.size(), 20u) << "clients must not come back together";
+  EXPECT_EQ(server_.sent_bytes, 40);
+}
+
+TEST_F(UploaderTest, AServerThatNeverHasRoomIsGivenUp) {
+  retry_options_.give_up_after = absl::Minutes(1);
+  server_.put_off = [](int64_t) { return RetryWindow{absl::Seconds(5), absl::Seconds(5)}; };
+  EXPECT_THAT(Send("x"), StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("no room")));
+  EXPECT_EQ(clock_.Now() - absl::UnixEpoch(), absl::Minutes(1));
+}
+
+TEST_F(UploaderTest, AStopEndsTheWaitForRoom) {
+  server_.put_off = [this](int64_t) {
+    stop_.request_stop();
+    return RetryWindow{absl::Hours(1), absl::Hours(1)};
+  };
+  EXPECT_THAT(Send("x"), StatusIs(absl::StatusCode::kCancelled));
 }
 
 TEST_F(UploaderTest, ImpossibleCountsAreErrors) {

@@ -31,7 +31,7 @@ const JobId kJob("job");
 
 class Payloads final : public UpdateSource {
  public:
-  absl::StatusOr<std::string> Payload(WorkOrderId id) override {
+  absl::StatusOr<PayloadBytes> Payload(WorkOrderId id) override {
     const auto it = payloads.find(id);
     if (it == payloads.end()) return absl::NotFoundError(absl::StrCat("no update ", id));
     return it->second;

@@ -128,6 +128,45 @@ TEST(JobSpecTest, PoliciesAreMadeOnceToCheckTheirOptions) {
       StatusIs(Code::kInvalidArgument, StartsWith("job.scheduler.sync_round: min_reports")));
 }
 
+ErrorFeedback FeedbackWith(const char* patch) {
+  const auto spec = With(patch);
+  EXPECT_THAT(spec, IsOk());
+  if (!spec.ok()) return ErrorFeedback::kOff;
+  const auto feedback = ErrorFeedbackOf(*spec);
+  EXPECT_THAT(feedback, IsOk());
+  return feedback.value_or(ErrorFeedback::kOff);
+}
+
+TEST(JobSpecTest, ErrorFeedbackIsOnWhereTheCodecLosesSomethingUnlessTheJobSaysOtherwise) {
+  EXPECT_EQ(FeedbackWith("{}"), ErrorFeedback::kOff);
+  EXPECT_EQ(FeedbackWith(R"({"codec": ["raw"], "error_feedback": true})"), ErrorFeedback::kOff);
+  EXPECT_EQ(FeedbackWith(R"({"codec": ["fp16"]})"), ErrorFeedback::kByExamples);
+  EXPECT_EQ(FeedbackWith(R"({"codec": ["fp16"], "error_feedback": true})"),
+            ErrorFeedback::kByExamples);
+  EXPECT_EQ(FeedbackWith(R"({"codec": ["fp16"], "error_feedback": false})"), ErrorFeedback::kOff);
+}
+
+TEST(JobSpecTest, ErrorFeedbackWeighsAsTheSchedulerOrElseTheCombineRuleDoes) {
+  EXPECT_EQ(FeedbackWith(R"({"codec": ["fp16"],
+                             "aggregation": {"combine": {"fedavg": {"weights": "uniform"}}}})"),
+            ErrorFeedback::kEven);
+  const auto with_scheduler = [](const char* scheduler) {
+    const nlohmann::json patch = {
+        {"codec", {"fp16"}},
+        {"scheduler", nlohmann::json::parse(scheduler)},
+        {"aggregation", {{"combine", {{"fedavg", {{"weights", "uniform"}}}}}}}};
+    return FeedbackWith(patch.dump().c_str());
+  };
+  for (const char* scheduler : {R"({"compass": {"weights": "examples"}})", R"("tiered")"}) {
+    EXPECT_EQ(with_scheduler(scheduler), ErrorFeedback::kByExamples) << scheduler;
+  }
+  for (const char* scheduler : {R"({"compass": {"weights": "uniform"}})", R"("fedasync")"}) {
+    EXPECT_EQ(with_scheduler(scheduler), ErrorFeedback::kEven) << scheduler;
+  }
+  EXPECT_EQ(FeedbackWith(R"({"codec": ["fp16"], "scheduler": "fedbuff"})"), ErrorFeedback::kEven)
+      << "the combine rule's weights are not used";
+}
+
 TEST(JobSpecTest, SectionsOfOtherFeaturesAreUnknownKeys) {
   for (const char* section : {"hypergradient", "pruning", "lora", "continual"}) {
     nlohmann::json json = Minimal();

@@ -1,0 +1,197 @@
+// What a session does for one work order: makes a model, trains, evaluates, sends what came of it.
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "client_sdk/internal/downloader.h"
+#include "client_sdk/internal/session.h"
+#include "common/codec/codec_registry.h"
+#include "common/codec/error_feedback.h"
+#include "common/config/schema.h"
+#include "common/log.h"
+#include "common/status_macros.h"
+
+namespace tributary::sdk {
+namespace {
+
+struct CodecSection {
+  std::vector<config::Choice> codec;
+
+  static void Describe(config::Fields<CodecSection>& fields) {
+    fields.Add("codec", &CodecSection::codec, "stages in order")
+        .Alternatives(CodecRegistry().Alternatives());
+  }
+};
+
+// trained - base where there are gradients, the trained values where there are none.
+void SubtractBase(const ParamVector& base, ParamVector& trained) {
+  AddScaled(-1.0f, base.trainable(), trained.trainable());
+}
+
+absl::string_view BytesOf(absl::Span<const float> values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<const Codec>> ParseCodec(const std::string& codec_json,
+                                                        bool error_feedback) {
+  if (codec_json.empty()) return CreateCodec({});
+  TRIB_ASSIGN_OR_RETURN(config::Node list, config::NodeFromJsonText(codec_json));
+  config::Node section{.kind = config::Node::Kind::kMapping};
+  section.members.push_back({.key = "codec", .position = {}, .value = std::move(list)});
+  TRIB_ASSIGN_OR_RETURN(CodecSection parsed, config::Parse<CodecSection>(section));
+  return CreateCodec(parsed.codec, error_feedback);
+}
+
+absl::Status Session::Initialise(Work& work) {
+  work.reason = AbandonReason::kTrainerFailed;
+  TRIB_ASSIGN_OR_RETURN(const ParamVector model,
+                        trainer_->InitialModel(work.order.job, work.order.seed));
+  if (model.empty()) return absl::InternalError("the trainer made a model without a layout");
+  TRIB_RETURN_IF_ERROR(CheckFinite(*model.layout(), model.values()));
+  work.reason = AbandonReason::kOther;
+
+  UpdateHeader header{.initial_layout = model.layout()};
+  header.layout_digest = model.layout()->digest();
+  header.job = work.order.job.id;
+  header.info.work_order = work.order.id;
+  TRIB_ASSIGN_OR_RETURN(const UploadAnswer answer,
+                        UploadPayload(work, std::move(header), BytesOf(model.values())));
+  return Judge(work, answer);
+}
+
+absl::Status Session::Train(Work& work) {
+  const WorkOrder& order = work.order;
+  TRIB_ASSIGN_OR_RETURN(const std::unique_ptr<const Codec> codec,
+                        ParseCodec(order.codec_json, order.error_feedback != ErrorFeedback::kOff));
+  TRIB_ASSIGN_OR_RETURN(const std::shared_ptr<const ParamVector> base, FetchModel(work));
+
+  TrainTask task{.job = order.job, .work_order = order.id, .base_version = order.version};
+  task.local_steps = order.local_steps;
+  task.deadline = order.deadline;
+  task.rng = Rng(order.seed);
+  task.stop = work.stop;
+  task.progress = [&](int64_t steps_done, int64_t steps_total) {
+    work.heartbeat->SetProgress(steps_done, steps_total);
+    Emit(ClientEvent::Kind::kTraining, &order, "", steps_done, steps_total);
+  };
+  task.progress(0, order.local_steps.value_or(0));
+  work.reason = AbandonReason::kTrainerFailed;
+  ParamVector model = base->Clone();
+  TRIB_ASSIGN_OR_RETURN(const TrainResult result, trainer_->Train(task, model));
+  if (model.empty() || model.layout()->digest() != base->layout()->digest()) {
+    return absl::InternalError("the trainer changed the model's layout");
+  }
+  if (work.stop.stop_requested()) return absl::CancelledError("stopped");
+  TRIB_RETURN_IF_ERROR(
+      WithContext(CheckFinite(*model.layout(), model.values()), "training diverged"));
+  work.reason = AbandonReason::kOther;
+
+  SubtractBase(*base, model);
+  return SendUpdate(work, *codec, result, std::move(model));
+}
+
+absl::Status Session::SendUpdate(Work& work, const Codec& codec, const TrainResult& result,
+                                 ParamVector delta) {
+  const WorkOrder& order = work.order;
+  const CodecContext context{.layout = delta.layout(), .rng = Rng(order.seed).Split("codec")};
+  OutgoingUpdate update{.header = {.job = order.job.id, .layout_digest = context.layout->digest()},
+                        .job_name = order.job.name};
+  update.header.info = {.work_order = order.id,
+                        .base_version = order.version,
+                        .num_examples = result.num_examples,
+                        .local_steps = result.local_steps,
+                        .learning_rate = result.learning_rate,
+                        .loss = result.loss,
+                        .accuracy = result.accuracy};
+  TRIB_ASSIGN_OR_RETURN(
+      EncodedUpdate encoded,
+      EncodeWithFeedback(codec, order.error_feedback, std::move(delta), result.num_examples,
+                         residuals_.Find(order.job.id), context));
+  update.payload = std::move(encoded.payload);
+  update.residual = std::move(encoded.residual);
+  outbox_.Put(std::move(update));
+  return SendOutbox(work, /*resume=*/false);
+}
+
+absl::Status Session::Evaluate(Work& work) {
+  const WorkOrder& order = work.order;
+  TRIB_ASSIGN_OR_RETURN(const std::shared_ptr<const ParamVector> model, FetchModel(work));
+  Emit(ClientEvent::Kind::kEvaluating, &order);
+  EvalTask task{.job = order.job, .work_order = order.id, .version = order.version};
+  task.stop = work.stop;
+  work.reason = AbandonReason::kTrainerFailed;
+  EvaluationReport report{.job = order.job.id, .work_order = order.id, .version = order.version};
+  TRIB_ASSIGN_OR_RETURN(report.result, trainer_->Evaluate(task, *model));
+  work.reason = AbandonReason::kOther;
+
+  Retry retry = NewRetry(work, "report");
+  for (;;) {
+    const absl::StatusOr<EvaluationAnswer> answer =
+        connection_->ReportEvaluation(report, work.stop);
+    if (answer.ok() && answer->counted) return absl::OkStatus();
+    if (answer.ok()) {
+      work.refused = true;
+      return absl::FailedPreconditionError(answer->message);
+    }
+    TRIB_RETURN_IF_ERROR(retry.AfterFailure(answer.status()));
+  }
+}
+
+absl::StatusOr<std::shared_ptr<const ParamVector>> Session::FetchModel(Work& work) {
+  Retry retry = NewRetry(work, "fetch");
+  return Download(*connection_, work.order.job.id, work.order.version, options_.max_model_bytes,
+                  Transfer(work, ClientEvent::Kind::kDownloading), cache_, retry);
+}
+
+absl::StatusOr<bool> Session::SettleOutbox() {
+  TRIB_RETURN_IF_ERROR(EnrollIfNeeded());
+  const OutgoingUpdate& update = *outbox_.update();
+  WorkOrder order{.job = {.id = update.header.job, .name = update.job_name}};
+  order.id = update.header.info.work_order;
+  order.version = update.header.info.base_version;
+  Work work{.order = order, .stop = stop_, .heartbeat = nullptr};
+  const absl::Status sent = SendOutbox(work, /*resume=*/true);
+  if (sent.ok()) {
+    Emit(ClientEvent::Kind::kAccepted, &order);
+    return true;
+  }
+  if (!work.refused && (IsRetryable(sent) || IsNotAllowed(sent) || stop_.stop_requested())) {
+    return sent;
+  }
+  // Refused, or a call that no repetition puts right.
+  log::Info("update in the outbox not counted",
+            {{"job", order.job.id.value()}, {"order", order.id}, {"why", sent.message()}});
+  if (!work.refused) outbox_.Remove();
+  return false;
+}
+
+absl::Status Session::SendOutbox(Work& work, bool resume) {
+  OutgoingUpdate& update = *outbox_.update();
+  TRIB_ASSIGN_OR_RETURN(const UploadAnswer answer,
+                        UploadPayload(work, update.header, update.payload, resume));
+  if (answer.state == UploadAnswer::State::kAccepted) {
+    residuals_.Commit(update.header.job, std::move(update.residual));
+  }
+  outbox_.Remove();
+  return Judge(work, answer);
+}
+
+absl::StatusOr<UploadAnswer> Session::UploadPayload(const Work& work, UpdateHeader header,
+                                                    absl::string_view payload, bool resume) {
+  Retry retry = NewRetry(work, "upload");
+  TransferOptions options = Transfer(work, ClientEvent::Kind::kUploading);
+  options.resume = resume;
+  return Upload(*connection_, std::move(header), payload, options, retry);
+}
+
+absl::Status Session::Judge(Work& work, const UploadAnswer& answer) const {
+  if (answer.state == UploadAnswer::State::kAccepted) return absl::OkStatus();
+  work.refused = true;
+  return absl::FailedPreconditionError(absl::StrCat(answer.refusal, ": ", answer.message));
+}
+
+}  // namespace tributary::sdk

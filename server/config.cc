@@ -49,8 +49,20 @@ void LimitsConfig::Describe(config::Fields<LimitsConfig>& fields) {
       .Min(1024);
   fields
       .Add("spool_bytes", &LimitsConfig::spool_bytes,
-           "updates on disk that are not combined yet; more are refused until some are")
+           "updates on disk that are not combined yet; more are put off until some are")
       .Min(1024);
+  fields
+      .Add("spool_bytes_per_job", &LimitsConfig::spool_bytes_per_job,
+           "the same for those of one job")
+      .Min(1024);
+  fields
+      .Add("spool_bytes_per_client", &LimitsConfig::spool_bytes_per_client,
+           "the same for those of one client")
+      .Min(1024);
+  fields
+      .Add("min_free_bytes", &LimitsConfig::min_free_bytes,
+           "free space of data_dir's file system below which the jobs pause")
+      .Min(1 << 20);
 }
 
 absl::Status LimitsConfig::Validate() const {
@@ -108,6 +120,11 @@ void ServerConfig::Describe(config::Fields<ServerConfig>& fields) {
   fields.Add("limits", &ServerConfig::limits, "bounds on memory and disk");
   fields.Add("check_in", &ServerConfig::check_in, "how clients without work come back");
   fields.Add("worker_threads", &ServerConfig::worker_threads, "threads for disk and arithmetic")
+      .Min(1)
+      .Max(256);
+  fields
+      .Add("aggregation_threads", &ServerConfig::aggregation_threads,
+           "threads that make one version together; absent: as many as the machine runs at once")
       .Min(1)
       .Max(256);
   fields

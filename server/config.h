@@ -40,6 +40,9 @@ struct LimitsConfig {
   int64_t in_flight_bytes_per_client = int64_t{4} << 20;
   int64_t max_update_bytes = int64_t{16} << 30;
   int64_t spool_bytes = int64_t{64} << 30;
+  int64_t spool_bytes_per_job = int64_t{48} << 30;
+  int64_t spool_bytes_per_client = int64_t{16} << 30;
+  int64_t min_free_bytes = int64_t{256} << 20;
 
   static void Describe(config::Fields<LimitsConfig>& fields);
   absl::Status Validate() const;  // a chunk must fit into what may be in flight
@@ -66,6 +69,7 @@ struct ServerConfig {
   LimitsConfig limits;
   CheckInConfig check_in;
   int64_t worker_threads = 4;
+  std::optional<int64_t> aggregation_threads;
   absl::Duration shutdown_seconds = absl::Seconds(20);
 
   static void Describe(config::Fields<ServerConfig>& fields);

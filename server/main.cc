@@ -16,12 +16,12 @@
 #include "absl/strings/str_cat.h"
 #include "common/cli/exit_code.h"
 #include "common/clock.h"
+#include "common/durable_file.h"
 #include "common/log.h"
 #include "common/status_macros.h"
 #include "common/version.h"
 #include "server/config.h"
 #include "server/server.h"
-#include "server/store/durable_file.h"
 
 namespace tributary {
 namespace {
@@ -48,6 +48,11 @@ void TameMalloc() {
   mallopt(M_TRIM_THRESHOLD, 8 << 20);
   mallopt(M_ARENA_MAX, 2);
 }
+
+// Left alone, gRPC 1.51 keeps room for the largest read so far ready on every connection that has
+// moved a chunk: 1.6 MB each, measured with 50 clients. The older way of reading, which this
+// chooses, is no slower and keeps 64 KB.
+void TameGrpc() { setenv("GRPC_EXPERIMENTS", "-tcp_read_chunks", 0); }
 
 // SIGINT and SIGTERM, blocked in every thread and taken by WaitForSignal.
 sigset_t BlockSignals() {
@@ -157,6 +162,7 @@ int Run(const Flags& flags) {
 
 int main(int argc, char** argv) {
   tributary::TameMalloc();
+  tributary::TameGrpc();
   tributary::Flags flags;
   CLI::App app("The Tributary coordinator: gives work to clients and combines what they return.");
   app.footer(tributary::kFooter);

@@ -1,16 +1,19 @@
 #include "server/server.h"
 
+#include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/durable_file.h"
 #include "common/log.h"
 #include "common/mutex.h"
 #include "common/status_macros.h"
 #include "common/version.h"
 #include "server/dashboard/health_server.h"
 #include "server/live/live_host.h"
+#include "server/live/pool_parallel.h"
 #include "server/rpc/rpc_server.h"
-#include "server/store/durable_file.h"
 #include "server/store/store_registry.h"
 
 namespace tributary {
@@ -31,6 +34,15 @@ absl::StatusOr<std::optional<TlsKeys>> ReadTls(const ServerConfig& config) {
   return keys;
 }
 
+SpoolOptions MakeSpoolOptions(const ServerConfig& config) {
+  const auto bytes = [](int64_t limit) { return static_cast<uint64_t>(limit); };
+  return {.dir = config.data_dir + "/spool",
+          .limits = {.total_bytes = bytes(config.limits.spool_bytes),
+                     .bytes_per_job = bytes(config.limits.spool_bytes_per_job),
+                     .bytes_per_client = bytes(config.limits.spool_bytes_per_client)},
+          .min_free_bytes = bytes(config.limits.min_free_bytes)};
+}
+
 LiveOptions MakeLiveOptions(const ServerConfig& config) {
   return {.data_dir = config.data_dir,
           .max_update_bytes = config.limits.max_update_bytes,
@@ -40,6 +52,11 @@ LiveOptions MakeLiveOptions(const ServerConfig& config) {
           .retry_max = config.check_in.retry_max_seconds,
           .check_ins_per_second = config.check_in.per_second,
           .longest_rest = config.check_in.longest_rest_seconds};
+}
+
+int AggregationThreads(const ServerConfig& config) {
+  const int64_t all = std::max(1U, std::thread::hardware_concurrency());
+  return static_cast<int>(config.aggregation_threads.value_or(all));
 }
 
 }  // namespace
@@ -53,6 +70,8 @@ struct Server::Parts {
   std::unique_ptr<ModelStore> store;
   std::unique_ptr<Spool> spool;
   EventLoop loop;
+  std::unique_ptr<WorkerPool> helpers;  // of the thread that makes a version
+  std::unique_ptr<PoolParallel> parallel;
   std::unique_ptr<LiveHost> host;
   std::unique_ptr<WorkerPool> pool;
   std::unique_ptr<RpcServer> rpc;
@@ -77,16 +96,19 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Create(const ServerConfig& confi
   Parts& p = *server->parts_;
   TRIB_ASSIGN_OR_RETURN(
       p.store, StoreRegistry().Create({.name = "sqlite", .options = {{"path", config.data_dir}}}));
-  TRIB_ASSIGN_OR_RETURN(
-      p.spool, Spool::Open({.dir = config.data_dir + "/spool",
-                            .max_total_bytes = static_cast<uint64_t>(config.limits.spool_bytes)}));
+  TRIB_ASSIGN_OR_RETURN(p.spool, Spool::Open(MakeSpoolOptions(config)));
   p.pool = std::make_unique<WorkerPool>(static_cast<int>(config.worker_threads));
+  if (const int helpers = AggregationThreads(config) - 1; helpers > 0) {
+    p.helpers = std::make_unique<WorkerPool>(helpers);
+    p.parallel = std::make_unique<PoolParallel>(p.helpers.get(), helpers);
+  }
   TRIB_ASSIGN_OR_RETURN(p.host,
                         LiveHost::Create(MakeLiveOptions(config), {.loop = &p.loop,
                                                                    .pool = p.pool.get(),
                                                                    .clock = clock,
                                                                    .store = p.store.get(),
-                                                                   .spool = p.spool.get()}));
+                                                                   .spool = p.spool.get(),
+                                                                   .parallel = p.parallel.get()}));
   p.loop.Start();
   TRIB_ASSIGN_OR_RETURN(
       p.rpc,

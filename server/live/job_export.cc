@@ -6,13 +6,13 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/durable_file.h"
 #include "common/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "server/coordinator/job_controller.h"
 #include "server/coordinator/run_record.h"
 #include "server/coordinator/run_summary.h"
 #include "server/live/live_job.h"
-#include "server/store/durable_file.h"
 
 namespace tributary {
 namespace {

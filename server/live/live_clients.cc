@@ -168,7 +168,7 @@ void LiveHost::Gone(const ClientId& id) {
 
 // To the jobs that have the fewest orders out first, until one takes it.
 void LiveHost::Announce(Client& client) {
-  if (draining_ || !client.poll || !client.orders.empty()) return;
+  if (draining_ || disk_alarm_.on() || !client.poll || !client.orders.empty()) return;
   std::vector<LiveJob*> running;
   for (auto& [id, job] : jobs_) {
     if (!job->ended()) running.push_back(job.get());
@@ -189,7 +189,7 @@ void LiveHost::AnnounceAll() {
 }
 
 void LiveHost::Give(Client& client) {
-  if (!client.poll || client.orders.empty()) return;
+  if (!client.poll || client.orders.empty() || disk_alarm_.on()) return;
   const auto& [job_id, id] = client.orders.front();
   LiveJob& job = *FindJob(job_id);
   LiveOrder& order = job.orders.at(id);
@@ -203,6 +203,7 @@ void LiveHost::Give(Client& client) {
                               .model_json = job.model_json,
                               .train_json = job.train_json,
                               .codec_json = job.codec_json,
+                              .error_feedback = job.error_feedback,
                               .liveness = spec.liveness_seconds});
 }
 

@@ -7,12 +7,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/durable_file.h"
+#include "common/exhausted.h"
 #include "common/log.h"
 #include "common/params/safetensors.h"
 #include "common/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "server/coordinator/run_record.h"
-#include "server/store/durable_file.h"
 
 namespace tributary {
 namespace {
@@ -24,8 +25,9 @@ constexpr int kPublishAttempts = 10;
 class SpoolSource final : public UpdateSource {
  public:
   SpoolSource(const Spool* spool, JobId job) : spool_(spool), job_(std::move(job)) {}
-  absl::StatusOr<std::string> Payload(WorkOrderId work_order) override {
-    return spool_->ReadPayload(job_, work_order);
+  absl::StatusOr<PayloadBytes> Payload(WorkOrderId work_order) override {
+    TRIB_ASSIGN_OR_RETURN(File file, spool_->OpenPayload(job_, work_order));
+    return PayloadBytes::Of(std::move(file));
   }
 
  private:
@@ -52,6 +54,7 @@ LiveHost::LiveHost(LiveOptions options, Deps deps)
       disk_(deps.pool),
       numerics_(deps.pool),
       journal_(deps.loop, &disk_, deps.clock, deps.store),
+      disk_alarm_(deps.spool->min_free_bytes()),
       beat_ns_(absl::ToUnixNanos(deps.clock->Now())) {}
 
 absl::StatusOr<std::unique_ptr<LiveHost>> LiveHost::Create(LiveOptions options, Deps deps) {
@@ -171,50 +174,66 @@ void LiveHost::On(LiveJob& job, const action::SetState& a) {
     job.presence.clear();
     job.executor = nullptr;  // and with it the model
     deps_.loop->Cancel(job.wake_timer);
+    RemoveAllSpooled(job);
+    if (!job.keeps_updates()) {
+      Discard([initial = job.InitialPath(options_.data_dir)] { return RemoveFile(initial); });
+    }
   }
-  OnDisk([record = job.record, spool = deps_.spool, keep = job.keeps_updates(),
-          initial = job.InitialPath(options_.data_dir),
-          ended = IsEnded(a.state)](ModelStore& store) -> absl::Status {
-    TRIB_RETURN_IF_ERROR(store.PutJob(record));
-    if (!ended) return absl::OkStatus();
-    if (!keep) TRIB_RETURN_IF_ERROR(RemoveFile(initial));
-    return spool->RemoveJob(record.id);
-  });
+  OnDisk([record = job.record](ModelStore& store) { return store.PutJob(record); });
 }
 
 // ---- publishing ------------------------------------------------------------------------
 
+struct LiveHost::Publishing {
+  JobId id;
+  Version version = 0;
+  std::vector<WorkOrderId> used;
+  std::shared_ptr<JobExecutor> executor;
+  Make make;
+  bool tried = false;  // what the attempt left in the executor must go
+};
+
 void LiveHost::Publish(LiveJob& job, Version version, std::vector<WorkOrderId> used, Make make) {
   ++under_way_;
-  auto task = [this, id = job.id(), version, used = std::move(used), executor = job.executor,
-               make = std::move(make), store = deps_.store, loop = deps_.loop,
-               clock = deps_.clock] {
+  auto publishing = std::make_shared<Publishing>(
+      Publishing{job.id(), version, std::move(used), job.executor, std::move(make)});
+  journal_.AfterCommit([this, publishing] { MakeVersion(publishing); });
+}
+
+void LiveHost::MakeVersion(std::shared_ptr<Publishing> publishing) {
+  numerics_.Run([this, p = std::move(publishing), store = deps_.store, loop = deps_.loop,
+                 clock = deps_.clock] {
     // Combining takes three models' worth; what the uploads before it left in the allocator's
     // lists would come on top.
     malloc_trim(0);
     const auto attempt = [&]() -> absl::StatusOr<event::VersionPublished> {
-      const auto record = store->GetVersion(id, version);
-      if (!record.ok()) return make();
-      TRIB_RETURN_IF_ERROR(executor->Restore());
-      return FromRecord(*record);
+      const auto record = store->GetVersion(p->id, p->version);
+      if (record.ok() || std::exchange(p->tried, true)) {
+        TRIB_RETURN_IF_ERROR(p->executor->Restore());
+      }
+      return record.ok() ? FromRecord(*record) : p->make();
     };
     absl::StatusOr<event::VersionPublished> result = attempt();
-    for (int i = 1; absl::IsUnavailable(result.status()) && i < kPublishAttempts; ++i) {
+    for (int i = 1; absl::IsUnavailable(result.status()) && !IsDiskFull(result.status()) &&
+                    i < kPublishAttempts;
+         ++i) {
       log::Warning("publishing failed; trying again",
-                   {{"job", id.value()}, {"version", version}, {"error", result.status()}});
+                   {{"job", p->id.value()}, {"version", p->version}, {"error", result.status()}});
       clock->SleepFor(absl::Seconds(1), {});
-      if (const absl::Status restored = executor->Restore(); !restored.ok()) {
-        result = restored;
-      } else {
-        result = attempt();
-      }
+      result = attempt();
     }
-    loop->Post([this, id, result = std::move(result), layout = executor->layout(), used] {
-      Published(id, result, layout, used);
+    loop->Post([this, p, result = std::move(result), layout = p->executor->layout()] {
+      if (!IsDiskFull(result.status())) return Published(p->id, result, layout, p->used);
+      --under_way_;
+      for_room_.emplace_back([this, p] {
+        if (FindJob(p->id)->ended()) return;
+        ++under_way_;
+        MakeVersion(p);
+      });
+      NoteDisk(result.status());
+      CheckDrained();
     });
-  };
-  journal_.AfterCommit(
-      [this, task = std::move(task)]() mutable { numerics_.Run(std::move(task)); });
+  });
 }
 
 void LiveHost::Published(const JobId& id, const absl::StatusOr<event::VersionPublished>& result,
@@ -250,25 +269,17 @@ void LiveHost::LogWarnings(LiveJob& job) {
 
 // ---- housekeeping ----------------------------------------------------------------------
 
-void LiveHost::OnDisk(absl::AnyInvocable<absl::Status(ModelStore&)> write) {
-  journal_.AfterCommit([this, write = std::move(write)]() mutable {
-    disk_.Run([store = deps_.store, write = std::move(write)]() mutable {
-      if (const absl::Status status = write(*store); !status.ok()) {
-        log::Error("store not written", {{"error", status}});
-      }
-    });
-  });
-}
-
 void LiveHost::Beat() {
   const absl::Time now = deps_.clock->Now();
   beat_ns_ = absl::ToUnixNanos(now);
   store_ok_ = journal_.status().ok();
+  MeasureDisk();
   deps_.loop->PostAt(now + kBeat, [this] { Beat(); });
 }
 
 absl::Status LiveHost::Ready() const {
   if (!accepting_) return absl::UnavailableError("shutting down");
+  if (!disk_ok_) return absl::UnavailableError("the disk is full");
   if (!store_ok_) return absl::UnavailableError("the store cannot be written");
   const absl::Duration silence = deps_.clock->Now() - absl::FromUnixNanos(beat_ns_);
   if (silence > kLongestSilence) {

@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/live/disk_alarm.h"
 #include "server/live/event_loop.h"
 #include "server/live/executor.h"
 #include "server/live/job_export.h"
@@ -44,6 +45,7 @@ class LiveHost {
     Clock* clock = nullptr;
     ModelStore* store = nullptr;
     Spool* spool = nullptr;
+    Parallel* parallel = nullptr;  // for the arithmetic of versions; null: the pool's threads alone
   };
   // Recovers every job of the store; blocks on disk, so call it before the loop starts.
   static absl::StatusOr<std::unique_ptr<LiveHost>> Create(LiveOptions options, Deps deps);
@@ -69,7 +71,6 @@ class LiveHost {
     std::optional<UploadAnswer> answer;  // settled by the header alone; else:
     std::shared_ptr<UploadStream> stream;
   };
-  // ResourceExhausted: the spool is full, for now.
   void OpenUpload(UploadHeader header, Callback<OpenedUpload> done);
   // The client has sent all it wants to send on this stream.
   void FinishUpload(std::shared_ptr<UploadStream> stream, Callback<UploadAnswer> done);
@@ -132,13 +133,26 @@ class LiveHost {
   void On(LiveJob& job, const action::RecordEvaluation& a);
   void On(LiveJob& job, const action::SetState& a);
   using Make = std::function<absl::StatusOr<event::VersionPublished>()>;
+  struct Publishing;
   void Publish(LiveJob& job, Version version, std::vector<WorkOrderId> used, Make make);
+  void MakeVersion(std::shared_ptr<Publishing> publishing);
   void Published(const JobId& id, const absl::StatusOr<event::VersionPublished>& result,
                  const LayoutPtr& layout, const std::vector<WorkOrderId>& used);
   void LogWarnings(LiveJob& job);
-  void OnDisk(absl::AnyInvocable<absl::Status(ModelStore&)> write);
   void Beat();
   void CheckDrained();
+
+  // Room on the disk (live_disk.cc).
+  UploadAnswer PutOff(LiveJob& job, const ClientId& client, const absl::Status& why);
+  void MeasureDisk();
+  void NoteDisk(const absl::Status& write);
+  void DiskChanged();
+  // Of what the journal has; nobody waits for it. May run more than once.
+  using DiskWrite = absl::AnyInvocable<absl::Status(ModelStore&)>;
+  void OnDisk(DiskWrite write);
+  void Write(DiskWrite write);
+  // As OnDisk, for what makes room: it waits for no write that waits for room.
+  void Discard(absl::AnyInvocable<absl::Status()> remove);
 
   // Clients and their orders (live_clients.cc, live_orders.cc).
   absl::StatusOr<Client*> Enrolled(const ClientId& client);
@@ -161,12 +175,15 @@ class LiveHost {
 
   // Updates (live_uploads.cc).
   std::optional<UploadAnswer> SettledAnswer(LiveJob& job, const UploadHeader& header);
+  void Opened(std::shared_ptr<UploadStream> stream, const absl::Status& status,
+              Callback<OpenedUpload> done);
   void RefuseUpload(LiveJob& job, WorkOrderId order, const absl::Status& why,
                     Callback<UploadAnswer> done);
   void Verify(std::shared_ptr<UploadStream> stream, Callback<UploadAnswer> done);
   void Judge(const UploadStream& stream, const absl::Status& status);
   void Accept(LiveJob& job, const UploadHeader& header);
   void RemoveSpooled(const JobId& job, std::vector<WorkOrderId> orders);
+  void RemoveAllSpooled(const LiveJob& job);  // of an ended one
   void Retire(const LiveJob& job, std::vector<WorkOrderId> orders);
   std::string KeptPath(const LiveJob& job, WorkOrderId order) const;
 
@@ -199,12 +216,16 @@ class LiveHost {
   int64_t next_poll_ = 1;
   int64_t next_watcher_ = 1;
   int64_t under_way_ = 0;  // verifications and publications
+  DiskAlarm disk_alarm_;
+  std::vector<EventLoop::Task> for_room_;  // what runs when there is room on the disk again
+  absl::Status disk_refused_;              // the disk lane's alone: the write that waits for room
   bool draining_ = false;
   EventLoop::Task drained_;
 
   std::atomic<int64_t> beat_ns_;  // when the loop last ran
   std::atomic<bool> accepting_ = true;
   std::atomic<bool> store_ok_ = true;
+  std::atomic<bool> disk_ok_ = true;
 };
 
 }  // namespace tributary

@@ -35,7 +35,8 @@ struct LiveOrder {
 
 struct LiveJob {
   JobRecord record;
-  std::string model_json, train_json, codec_json;  // of the spec, by FillSections
+  std::string model_json, train_json, codec_json;      // of the spec, by FillSections
+  ErrorFeedback error_feedback = ErrorFeedback::kOff;  // of the spec, with the executor
   std::unique_ptr<JobController> controller;
   size_t journal_lines = 0;  // appended; the newest may not be durable yet
   RunDigest digest;          // of all that the controller was told and answered
@@ -60,6 +61,9 @@ struct LiveJob {
   std::map<std::string, int64_t> refused;  // by the host alone: no order to lose
   uint64_t uplink_bytes_dense = 0;
   uint64_t downlink_bytes = 0;
+  std::map<std::string, int64_t> put_off;  // uploads, by what was full
+  std::map<std::string, absl::Time> put_off_logged;
+  int64_t disk_pauses = 0;
   std::map<int64_t, absl::AnyInvocable<void()>> watchers;
   bool changed = false;  // the watchers are about to be told
 

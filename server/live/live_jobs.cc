@@ -3,11 +3,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/durable_file.h"
 #include "common/log.h"
 #include "common/params/safetensors.h"
 #include "common/status_macros.h"
 #include "server/live/live_host.h"
-#include "server/store/durable_file.h"
 
 namespace tributary {
 
@@ -98,8 +98,9 @@ void LiveHost::Submitted(std::unique_ptr<LiveJob> owned, const absl::Status& wri
 }
 
 absl::Status LiveHost::MakeExecutor(LiveJob& job) const {
-  TRIB_ASSIGN_OR_RETURN(job.executor,
-                        JobExecutor::Create(job.controller->spec(), job.record.id, deps_.store));
+  TRIB_ASSIGN_OR_RETURN(job.error_feedback, ErrorFeedbackOf(job.controller->spec()));
+  TRIB_ASSIGN_OR_RETURN(job.executor, JobExecutor::Create(job.controller->spec(), job.record.id,
+                                                          deps_.store, deps_.parallel));
   return absl::OkStatus();
 }
 
@@ -114,7 +115,9 @@ JobView LiveHost::View(const LiveJob& job) const {
       .progress = {},
       .model_bytes = job.layout ? static_cast<uint64_t>(job.layout->size()) * sizeof(float) : 0,
       .uplink_bytes_dense = job.uplink_bytes_dense,
-      .downlink_bytes = job.downlink_bytes};
+      .downlink_bytes = job.downlink_bytes,
+      .put_off = job.put_off,
+      .disk_pauses = job.disk_pauses};
   if (job.controller == nullptr) {  // its journal could not be read
     view.name = job.id().value();
     view.progress.state = JobState::kFailed;
@@ -125,6 +128,10 @@ JobView LiveHost::View(const LiveJob& job) const {
   view.stop_versions = job.controller->spec().stop.versions.value_or(0);
   view.progress = job.controller->progress();
   for (const auto& [cause, count] : job.refused) view.progress.lost[cause] += count;
+  if (disk_alarm_.on() && !job.ended()) {
+    view.progress.state = JobState::kPaused;
+    view.progress.reason = disk_alarm_.reason();
+  }
   return view;
 }
 

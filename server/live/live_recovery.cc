@@ -100,18 +100,21 @@ void LiveHost::Rejoin(LiveJob& job) {
 
 absl::Status LiveHost::CleanSpool() {
   TRIB_ASSIGN_OR_RETURN(const auto spooled, deps_.spool->List());
+  std::set<JobId> over;
   for (const Spool::Entry& entry : spooled) {
-    const LiveJob* const job = FindJob(entry.job);
-    const bool wanted =
-        job != nullptr && !job->ended() &&
-        (job->unused_updates.contains(entry.work_order) || job->orders.contains(entry.work_order));
+    const auto& [job_id, order, client] = entry.owner;
+    const LiveJob* const job = FindJob(job_id);
+    const bool wanted = job != nullptr && !job->ended() &&
+                        (job->unused_updates.contains(order) || job->orders.contains(order));
     if (wanted) continue;
-    const bool accepted = job != nullptr && job->answered.contains(entry.work_order);
-    TRIB_RETURN_IF_ERROR(
-        accepted && job->keeps_updates()
-            ? deps_.spool->Keep(entry.job, entry.work_order, KeptPath(*job, entry.work_order))
-            : deps_.spool->Remove(entry.job, entry.work_order));
+    const bool accepted = entry.complete && job != nullptr && job->answered.contains(order);
+    if (accepted && job->keeps_updates()) {
+      TRIB_RETURN_IF_ERROR(deps_.spool->Keep(job_id, order, KeptPath(*job, order)));
+    }
+    TRIB_RETURN_IF_ERROR(deps_.spool->Remove(job_id, order));
+    if (job == nullptr || job->ended()) over.insert(job_id);
   }
+  for (const JobId& job : over) TRIB_RETURN_IF_ERROR(deps_.spool->RemoveJob(job));
   return absl::OkStatus();
 }
 

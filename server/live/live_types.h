@@ -12,6 +12,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/codec/error_feedback.h"
 #include "common/digest.h"
 #include "common/ids.h"
 #include "common/params/param_vector.h"
@@ -51,6 +52,7 @@ struct WorkItem {
   WorkOrder order;
   std::string job_name;
   std::string model_json, train_json, codec_json;  // sections of the canonical spec
+  ErrorFeedback error_feedback = ErrorFeedback::kOff;
   absl::Duration liveness;
 };
 struct RetryWindow {
@@ -77,10 +79,12 @@ enum class Refusal {
   kTooLarge
 };
 struct UploadAnswer {
-  enum class State { kPartial, kAccepted, kRefused } state = State::kPartial;
+  // kRetry: there is no room now; the client keeps its update and asks again within `retry`.
+  enum class State { kPartial, kAccepted, kRefused, kRetry } state = State::kPartial;
   uint64_t durable_bytes = 0;
   Refusal refusal = Refusal::kNone;
   std::string message;
+  RetryWindow retry;
 };
 
 struct EvaluationReport {
@@ -109,7 +113,10 @@ struct JobView {
   JobProgress progress;       // `lost` includes what the host refused by itself
   uint64_t model_bytes = 0;   // of each version; 0: there is none yet
   uint64_t uplink_bytes_dense = 0;
-  uint64_t downlink_bytes = 0;  // since this process started
+  // Since this process started.
+  uint64_t downlink_bytes = 0;
+  std::map<std::string, int64_t> put_off;  // uploads, by what was full
+  int64_t disk_pauses = 0;
 };
 
 struct ClientView {

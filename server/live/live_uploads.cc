@@ -1,9 +1,9 @@
 // Updates: header, chunks (UploadStream), verification, the answer.
 #include <cmath>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/exhausted.h"
 #include "common/log.h"
 #include "common/params/safetensors.h"
 #include "common/status_macros.h"
@@ -36,13 +36,16 @@ int64_t LongestUpdate(const ParamLayout& layout) { return 8 * layout.size() + (i
 
 // What the header alone shows to be wrong. The codes are those of ClassifyRefusal.
 absl::Status CheckHeader(const UploadHeader& header, const WorkOrder& order, const LayoutPtr& model,
-                         int64_t max_update_bytes) {
+                         int64_t max_update_bytes, const Spool& spool) {
   const auto too_large = [&](int64_t bound) {
     return absl::ResourceExhaustedError(
         absl::StrCat("total_bytes: found ", header.total_bytes, ", at most ", bound));
   };
   if (header.total_bytes > static_cast<uint64_t>(max_update_bytes)) {
     return too_large(max_update_bytes);
+  }
+  if (const absl::Status fits = spool.CheckSize(header.total_bytes); !fits.ok()) {
+    return absl::ResourceExhaustedError(fits.message());
   }
   if (order.kind == WorkKind::kInitialise) {
     if (header.layout == nullptr) {
@@ -80,17 +83,17 @@ absl::Status CheckHeader(const UploadHeader& header, const WorkOrder& order, con
   return absl::OkStatus();
 }
 
-absl::Status CheckSum(absl::string_view payload, const UploadHeader& header) {
-  Xxh3Stream hash;
-  hash.Update(payload);
-  if (hash.Value() == header.checksum) return absl::OkStatus();
+absl::Status CheckSum(const PayloadBytes& payload, const UploadHeader& header) {
+  TRIB_ASSIGN_OR_RETURN(const Xxh128 checksum, payload.Checksum());
+  if (checksum == header.checksum) return absl::OkStatus();
   return absl::DataLossError("xxh128: the payload's differs from the one in the header");
 }
 
-absl::Status KeepFirstModel(const std::string& payload, const UploadHeader& header,
+absl::Status KeepFirstModel(const PayloadBytes& payload, const UploadHeader& header,
                             const std::string& path) {
   ParamVector model(header.layout);
-  std::memcpy(model.values().data(), payload.data(), payload.size());
+  TRIB_RETURN_IF_ERROR(payload.Read(
+      0, absl::MakeSpan(reinterpret_cast<char*>(model.values().data()), payload.size())));
   TRIB_RETURN_IF_ERROR(CheckFinite(*header.layout, model.values()));
   return WriteSafetensors(model, path);
 }
@@ -135,23 +138,44 @@ void LiveHost::OpenUpload(UploadHeader header, Callback<OpenedUpload> done) {
   const WorkOrderId id = header.info.work_order;
   LiveOrder& order = job.orders.at(id);
   if (const absl::Status wrong =
-          CheckHeader(header, order.order, job.layout, options_.max_update_bytes);
+          CheckHeader(header, order.order, job.layout, options_.max_update_bytes, *deps_.spool);
       !wrong.ok()) {
     return RefuseUpload(job, id, wrong, [settle](absl::StatusOr<UploadAnswer> answer) mutable {
       settle(*std::move(answer));
     });
   }
+  if (disk_alarm_.on()) {
+    const absl::Status full =
+        MarkExhausted(absl::ResourceExhaustedError(disk_alarm_.reason()), kDisk);
+    return done(OpenedUpload{.answer = PutOff(job, header.client, full), .stream = nullptr});
+  }
   auto stream =
       std::make_shared<UploadStream>(std::move(header), deps_.pool, deps_.spool, deps_.clock);
   order.upload = stream;
-  stream->Open([loop = deps_.loop, stream,
+  stream->Open([this, loop = deps_.loop, stream,
                 done = std::move(done)](absl::StatusOr<uint64_t> durable) mutable {
     loop->Post(
-        [stream = std::move(stream), status = durable.status(), done = std::move(done)]() mutable {
-          if (!status.ok()) return done(status);
-          done(OpenedUpload{.answer = std::nullopt, .stream = std::move(stream)});
-        });
+        [this, stream = std::move(stream), status = durable.status(),
+         done = std::move(done)]() mutable { Opened(std::move(stream), status, std::move(done)); });
   });
+}
+
+void LiveHost::Opened(std::shared_ptr<UploadStream> stream, const absl::Status& status,
+                      Callback<OpenedUpload> done) {
+  const UploadHeader& header = stream->header();
+  LiveJob& job = *FindJob(header.job);
+  if (!ExhaustedOf(status).empty()) {
+    if (!absl::IsResourceExhausted(status)) NoteDisk(status);  // it has failed, not been refused
+    return done(OpenedUpload{.answer = PutOff(job, header.client, status), .stream = nullptr});
+  }
+  if (!status.ok()) return done(status);
+  if (auto answer = SettledAnswer(job, header)) {  // meanwhile
+    if (!stream->was_complete()) {
+      job.ended() ? RemoveAllSpooled(job) : RemoveSpooled(header.job, {header.info.work_order});
+    }
+    return done(OpenedUpload{.answer = *std::move(answer), .stream = nullptr});
+  }
+  done(OpenedUpload{.answer = std::nullopt, .stream = std::move(stream)});
 }
 
 void LiveHost::RefuseUpload(LiveJob& job, WorkOrderId order, const absl::Status& why,
@@ -169,7 +193,10 @@ void LiveHost::FinishUpload(std::shared_ptr<UploadStream> stream, Callback<Uploa
   s.Finish([this, loop = deps_.loop, stream = std::move(stream),
             done = std::move(done)](absl::StatusOr<uint64_t> durable) mutable {
     loop->Post([this, stream = std::move(stream), durable, done = std::move(done)]() mutable {
-      if (!durable.ok()) return done(durable.status());
+      if (!durable.ok()) {
+        NoteDisk(durable.status());
+        return done(durable.status());
+      }
       if (*durable == stream->header().total_bytes) return Verify(stream, std::move(done));
       done(UploadAnswer{.state = UploadAnswer::State::kPartial, .durable_bytes = *durable});
     });
@@ -198,7 +225,8 @@ void LiveHost::Verify(std::shared_ptr<UploadStream> stream, Callback<UploadAnswe
                  loop = deps_.loop] {
     const UploadHeader& h = stream->header();
     const auto verify = [&]() -> absl::Status {
-      TRIB_ASSIGN_OR_RETURN(std::string payload, spool->ReadPayload(h.job, h.info.work_order));
+      TRIB_ASSIGN_OR_RETURN(File file, spool->OpenPayload(h.job, h.info.work_order));
+      TRIB_ASSIGN_OR_RETURN(PayloadBytes payload, PayloadBytes::Of(std::move(file)));
       TRIB_RETURN_IF_ERROR(CheckSum(payload, h));
       if (first_model) return KeepFirstModel(payload, h, path);
       return executor->Check(h.info, std::move(payload));
@@ -220,9 +248,12 @@ void LiveHost::Judge(const UploadStream& stream, const absl::Status& status) {
   };
   CheckDrained();
   if (auto settled = SettledAnswer(job, header)) return answer_all(*std::move(settled));
-  if (IsTransient(status)) return answer_all(absl::UnavailableError(status.message()));
-  if (absl::IsDataLoss(status) && stream.was_complete()) {
-    // What an earlier stream left is not what this header speaks of: begin again.
+  if (IsTransient(status)) {
+    NoteDisk(status);
+    return answer_all(absl::UnavailableError(status.message()));
+  }
+  if (absl::IsDataLoss(status) && stream.resumed_at() > 0) {
+    // What an earlier stream left may be what is damaged: begin again.
     RemoveSpooled(header.job, {id});
     return answer_all(UploadAnswer{.state = UploadAnswer::State::kPartial, .durable_bytes = 0});
   }
@@ -252,11 +283,18 @@ void LiveHost::Accept(LiveJob& job, const UploadHeader& header) {
 }
 
 void LiveHost::RemoveSpooled(const JobId& job, std::vector<WorkOrderId> orders) {
-  OnDisk([job, orders = std::move(orders), spool = deps_.spool](ModelStore&) {
+  Discard([job, orders = std::move(orders), spool = deps_.spool] {
     absl::Status all;
     for (const WorkOrderId order : orders) all.Update(spool->Remove(job, order));
     return all;
   });
+}
+
+void LiveHost::RemoveAllSpooled(const LiveJob& job) {
+  const auto remove = [id = job.id(), spool = deps_.spool] { return spool->RemoveJob(id); };
+  // What is to be kept is moved away first, which may have to wait for room.
+  if (job.keeps_updates()) return OnDisk([remove](ModelStore&) { return remove(); });
+  Discard(remove);
 }
 
 // Accepted updates whose time is over.

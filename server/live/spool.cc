@@ -3,15 +3,17 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <set>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/durable_file.h"
+#include "common/exhausted.h"
 #include "common/log.h"
 #include "common/status_macros.h"
-#include "server/store/durable_file.h"
 
 namespace tributary {
 
@@ -35,33 +37,42 @@ namespace {
 
 constexpr size_t kTotalBytes = 8;
 
-std::string EncodeSidecar(uint64_t total, absl::string_view header) {
-  std::string sidecar;
-  for (size_t i = 0; i < kTotalBytes; ++i) sidecar.push_back(static_cast<char>(total >> (8 * i)));
-  return absl::StrCat(sidecar, header);
-}
-
-uint64_t TotalOf(absl::string_view sidecar) {
+struct Sidecar {
   uint64_t total = 0;
+  ClientId client;
+  std::string header;
+};
+
+std::string Encode(const Sidecar& sidecar) {
+  std::string text;
   for (size_t i = 0; i < kTotalBytes; ++i) {
-    total |= uint64_t{static_cast<uint8_t>(sidecar[i])} << (8 * i);
+    text.push_back(static_cast<char>(sidecar.total >> (8 * i)));
   }
-  return total;
+  const std::string& client = sidecar.client.value();
+  text.push_back(static_cast<char>(client.size()));
+  return absl::StrCat(text, client, sidecar.header);
 }
 
-absl::StatusOr<std::string> ReadSidecar(const std::string& path) {
-  TRIB_ASSIGN_OR_RETURN(std::string sidecar, ReadWholeFile(path));
-  if (sidecar.size() >= kTotalBytes) return sidecar;
-  return absl::DataLossError(absl::StrCat(path, " is damaged: it has ", sidecar.size(),
-                                          " bytes, expected at least ", kTotalBytes));
+absl::StatusOr<Sidecar> ReadSidecar(const std::string& path) {
+  TRIB_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path));
+  const auto byte = [&](size_t at) { return static_cast<uint8_t>(text[at]); };
+  const size_t before_id = kTotalBytes + 1;
+  if (text.size() < before_id || text.size() < before_id + byte(kTotalBytes)) {
+    return absl::DataLossError(
+        absl::StrCat(path, " is damaged: ", text.size(), " bytes are too few"));
+  }
+  Sidecar sidecar;
+  for (size_t i = 0; i < kTotalBytes; ++i) sidecar.total |= uint64_t{byte(i)} << (8 * i);
+  sidecar.client = ClientId(text.substr(before_id, byte(kTotalBytes)));
+  sidecar.header = text.substr(before_id + byte(kTotalBytes));
+  return sidecar;
 }
 
 // Opens the file to write on, and returns how much of it is there and durable.
-absl::StatusOr<uint64_t> OpenPartial(SpooledUpload& upload, absl::string_view header)
+absl::StatusOr<uint64_t> OpenPartial(SpooledUpload& upload, const std::string& wanted)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(upload.mu) {
   const std::string dir = upload.base.substr(0, upload.base.rfind('/'));
-  const std::string wanted = EncodeSidecar(upload.total, header);
-  const absl::StatusOr<std::string> found = ReadSidecar(upload.HeaderPath());
+  const absl::StatusOr<std::string> found = ReadWholeFile(upload.HeaderPath());
   if (!found.ok() || *found != wanted) {
     TRIB_RETURN_IF_ERROR(CreateDirectory(dir));
     TRIB_RETURN_IF_ERROR(RemoveFile(upload.PartialPath()));
@@ -74,6 +85,7 @@ absl::StatusOr<uint64_t> OpenPartial(SpooledUpload& upload, absl::string_view he
     TRIB_RETURN_IF_ERROR(upload.file.Truncate(0));
     size = 0;
   }
+  TRIB_RETURN_IF_ERROR(upload.file.Reserve(upload.total));
   TRIB_RETURN_IF_ERROR(upload.file.Sync());
   TRIB_RETURN_IF_ERROR(SyncDirectory(dir));
   return size;
@@ -188,16 +200,15 @@ absl::Status Spool::RecoverJob(const JobId& job) {
 
 absl::Status Spool::RecoverUpload(const Key& key, bool complete) {
   auto upload = std::make_shared<SpooledUpload>(absl::StrCat(DirOf(key.first), "/", key.second));
-  TRIB_ASSIGN_OR_RETURN(const std::string sidecar, ReadSidecar(upload->HeaderPath()));
-  const uint64_t total = TotalOf(sidecar);
+  TRIB_ASSIGN_OR_RETURN(const Sidecar sidecar, ReadSidecar(upload->HeaderPath()));
   {
     MutexLock lock(upload->mu);
-    upload->total = total;
+    upload->total = sidecar.total;
     upload->complete = complete;
   }
   MutexLock lock(mu_);
-  uploads_[key] = {std::move(upload), total};
-  reserved_bytes_ += total;
+  uploads_[key] = {std::move(upload), sidecar.client, sidecar.total};
+  quota_.Count(key.first, sidecar.client, sidecar.total);
   return absl::OkStatus();
 }
 
@@ -207,35 +218,56 @@ Spool::UploadPtr Spool::Find(const Key& key) const {
   return found == uploads_.end() ? nullptr : found->second.upload;
 }
 
-absl::StatusOr<Spool::UploadPtr> Spool::Reserve(const Key& key, uint64_t bytes) {
+absl::StatusOr<Spool::UploadPtr> Spool::Reserve(const UploadOwner& owner, uint64_t bytes) {
+  const Key key{owner.job, owner.work_order};
   MutexLock lock(mu_);
   const auto found = uploads_.find(key);
-  const bool known = found != uploads_.end();
-  if (known && found->second.upload->complete) return found->second.upload;
-  const uint64_t others = reserved_bytes_ - (known ? found->second.reserved_bytes : 0);
-  if (others > options_.max_total_bytes || bytes > options_.max_total_bytes - others) {
-    return absl::ResourceExhaustedError(absl::StrCat("the spool is full: ", bytes, " bytes beside ",
-                                                     others, " taken of ",
-                                                     options_.max_total_bytes));
+  if (found != uploads_.end()) {
+    Slot& known = found->second;
+    if (known.upload->complete) return known.upload;
+    quota_.GiveBack(key.first, known.client, known.reserved_bytes);
+    const absl::Status taken = quota_.Take(key.first, owner.client, bytes);
+    if (!taken.ok()) {
+      quota_.Count(key.first, known.client, known.reserved_bytes);
+      return taken;
+    }
+    known.client = owner.client;
+    known.reserved_bytes = bytes;
+    return known.upload;
   }
-  Slot& slot = uploads_[key];
-  if (slot.upload == nullptr) {
-    slot.upload = std::make_shared<SpooledUpload>(absl::StrCat(DirOf(key.first), "/", key.second));
-  }
-  slot.reserved_bytes = bytes;
-  reserved_bytes_ = others + bytes;
-  return slot.upload;
+  TRIB_RETURN_IF_ERROR(quota_.Take(key.first, owner.client, bytes));
+  auto upload = std::make_shared<SpooledUpload>(absl::StrCat(DirOf(key.first), "/", key.second));
+  uploads_[key] = {upload, owner.client, bytes};
+  return upload;
 }
 
-absl::StatusOr<std::unique_ptr<UploadFile>> Spool::Begin(const JobId& job, WorkOrderId work_order,
+absl::Status Spool::CheckDisk(uint64_t bytes) const {
+  TRIB_ASSIGN_OR_RETURN(const uint64_t free, FreeBytes());
+  if (free >= options_.min_free_bytes && bytes <= free - options_.min_free_bytes) {
+    return absl::OkStatus();
+  }
+  return MarkExhausted(
+      absl::ResourceExhaustedError(absl::StrCat(
+          "the disk is full for now: ", bytes, " bytes wanted of ", free, " free, of which ",
+          options_.min_free_bytes, " are kept (limits.min_free_bytes)")),
+      kDisk);
+}
+
+absl::StatusOr<uint64_t> Spool::FreeBytes() const {
+  return options_.free_bytes ? options_.free_bytes() : FreeDiskBytes(options_.dir);
+}
+
+absl::StatusOr<std::unique_ptr<UploadFile>> Spool::Begin(const UploadOwner& owner,
                                                          uint64_t total_bytes,
                                                          absl::string_view header) {
-  if (!IsValidId(job.value()) || work_order < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("upload: job '", job.value(), "', work order ",
-                                                   work_order, ": not a valid id"));
+  if (!IsValidId(owner.job.value()) || !IsValidId(owner.client.value()) || owner.work_order < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("upload: job '", owner.job.value(), "', client '", owner.client.value(),
+                     "', work order ", owner.work_order, ": not a valid id"));
   }
+  const std::string sidecar = Encode({total_bytes, owner.client, std::string(header)});
   for (;;) {
-    TRIB_ASSIGN_OR_RETURN(const UploadPtr upload, Reserve({job, work_order}, total_bytes));
+    TRIB_ASSIGN_OR_RETURN(const UploadPtr upload, Reserve(owner, total_bytes));
     MutexLock lock(upload->mu);
     if (upload->removed) continue;  // since Reserve
     if (upload->complete) {
@@ -243,24 +275,40 @@ absl::StatusOr<std::unique_ptr<UploadFile>> Spool::Begin(const JobId& job, WorkO
     }
     const int64_t writer = ++upload->writer;
     upload->total = total_bytes;
-    TRIB_ASSIGN_OR_RETURN(const uint64_t size, OpenPartial(*upload, header));
-    return std::make_unique<UploadFile>(upload, writer, size);
+    const uint64_t there = DiskBytesOf(upload->PartialPath());
+    const absl::Status room = CheckDisk(total_bytes - std::min(there, total_bytes));
+    const auto size = room.ok() ? OpenPartial(*upload, sidecar) : absl::StatusOr<uint64_t>(room);
+    if (size.ok()) return std::make_unique<UploadFile>(upload, writer, *size);
+    if (there == 0) {  // nor will anything be
+      RemoveFiles(*upload).IgnoreError();
+      Unreserve({owner.job, owner.work_order});
+    }
+    return size.status();
   }
 }
 
-absl::StatusOr<std::string> Spool::ReadPayload(const JobId& job, WorkOrderId work_order) const {
+absl::StatusOr<File> Spool::OpenPayload(const JobId& job, WorkOrderId work_order) const {
   const UploadPtr upload = Find({job, work_order});
   if (upload != nullptr) {
     MutexLock lock(upload->mu);
     if (upload->complete && !upload->removed) {
-      TRIB_ASSIGN_OR_RETURN(std::string payload, ReadWholeFile(upload->CompletePath()));
-      if (payload.size() == upload->total) return payload;
-      return absl::DataLossError(absl::StrCat(upload->CompletePath(), " is damaged: it has ",
-                                              payload.size(), " bytes, expected ", upload->total));
+      TRIB_ASSIGN_OR_RETURN(File file, File::Open(upload->CompletePath(), O_RDONLY));
+      TRIB_ASSIGN_OR_RETURN(const uint64_t size, file.Size());
+      if (size == upload->total) return file;
+      return absl::DataLossError(absl::StrCat(upload->CompletePath(), " is damaged: it has ", size,
+                                              " bytes, expected ", upload->total));
     }
   }
   return absl::NotFoundError(
       absl::StrCat("no complete upload of work order ", work_order, " of job '", job.value(), "'"));
+}
+
+absl::StatusOr<std::string> Spool::ReadPayload(const JobId& job, WorkOrderId work_order) const {
+  TRIB_ASSIGN_OR_RETURN(const File file, OpenPayload(job, work_order));
+  TRIB_ASSIGN_OR_RETURN(const uint64_t size, file.Size());
+  std::string payload(size, '\0');
+  TRIB_RETURN_IF_ERROR(file.ReadAt(0, payload.data(), size));
+  return payload;
 }
 
 absl::StatusOr<std::vector<Spool::Entry>> Spool::List() const {
@@ -272,9 +320,12 @@ absl::StatusOr<std::vector<Spool::Entry>> Spool::List() const {
   std::vector<Entry> entries;
   for (const auto& [key, upload] : uploads) {
     MutexLock lock(upload->mu);
-    if (!upload->complete || upload->removed) continue;
-    TRIB_ASSIGN_OR_RETURN(const std::string sidecar, ReadSidecar(upload->HeaderPath()));
-    entries.push_back({key.first, key.second, sidecar.substr(kTotalBytes), upload->total});
+    if (upload->removed) continue;
+    TRIB_ASSIGN_OR_RETURN(Sidecar sidecar, ReadSidecar(upload->HeaderPath()));
+    entries.push_back({{key.first, key.second, std::move(sidecar.client)},
+                       std::move(sidecar.header),
+                       upload->total,
+                       upload->complete});
   }
   return entries;
 }
@@ -303,7 +354,7 @@ absl::Status Spool::Remove(const JobId& job, WorkOrderId work_order) {
 void Spool::Unreserve(const Key& key) {
   MutexLock lock(mu_);
   const auto found = uploads_.find(key);
-  reserved_bytes_ -= found->second.reserved_bytes;
+  quota_.GiveBack(key.first, found->second.client, found->second.reserved_bytes);
   uploads_.erase(found);
 }
 
@@ -324,7 +375,7 @@ absl::Status Spool::RemoveJob(const JobId& job) {
 
 uint64_t Spool::reserved_bytes() const {
   MutexLock lock(mu_);
-  return reserved_bytes_;
+  return quota_.taken();
 }
 
 }  // namespace tributary

@@ -1,18 +1,21 @@
 // Spool: where the bytes of an update go before they are acknowledged. An upload is one
 // append-only file; it survives a restart of the coordinator and goes on where it stopped.
 //
-//   TRIB_ASSIGN_OR_RETURN(auto upload, spool->Begin(job, work_order, total_bytes, header));
+//   TRIB_ASSIGN_OR_RETURN(auto upload,
+//                         spool->Begin({job, work_order, client}, total_bytes, header));
 //   TRIB_RETURN_IF_ERROR(upload->Append(upload->size(), chunk));    // …
 //   TRIB_ASSIGN_OR_RETURN(uint64_t durable, upload->Sync());        // tell the client
 //   TRIB_RETURN_IF_ERROR(upload->Finish());                         // then acknowledge
 //
 // Files, all under `<dir>/<job>/`:
-//   <work_order>.header   the declared size (8 bytes, little-endian), then the opaque header
+//   <work_order>.header   the declared size (8 bytes, little-endian), the length of the client's
+//                         id (1 byte), the id, then the opaque header
 //   <work_order>.upload   what has arrived so far; after Finish: <work_order>.update
 #ifndef TRIBUTARY_SERVER_LIVE_SPOOL_H_
 #define TRIBUTARY_SERVER_LIVE_SPOOL_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -23,15 +26,27 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "common/durable_file.h"
 #include "common/ids.h"
 #include "common/mutex.h"
+#include "server/live/spool_quota.h"
 
 namespace tributary {
 
 struct SpoolOptions {
   std::string dir;
-  // Bound on the declared bytes of all uploads, running and complete.
-  uint64_t max_total_bytes = uint64_t{64} << 30;
+  SpoolLimits limits;
+  // No upload begins that would leave less than this of the disk.
+  uint64_t min_free_bytes = 0;
+  // What the disk has left; empty: the file system of `dir` says.
+  std::function<absl::StatusOr<uint64_t>()> free_bytes = nullptr;
+};
+
+// Whose upload it is.
+struct UploadOwner {
+  JobId job;
+  WorkOrderId work_order = 0;
+  ClientId client;
 };
 
 class Spool;
@@ -65,29 +80,40 @@ class UploadFile {
 };
 
 // Thread-safe. Every call blocks on disk: from a pool, never from an event loop. Errors
-// beside those named: InvalidArgument (not a valid id), Unavailable (disk full).
+// beside those named: InvalidArgument (not a valid id), Unavailable (the disk; IsDiskFull tells
+// whether for want of room).
 class Spool {
  public:
   struct Entry {
-    JobId job;
-    WorkOrderId work_order = 0;
+    UploadOwner owner;
     std::string header;
-    uint64_t size_bytes = 0;
+    uint64_t total_bytes = 0;
+    bool complete = false;
   };
 
   // Creates the directory, finds what earlier runs left, removes what is of no use.
   static absl::StatusOr<std::unique_ptr<Spool>> Open(SpoolOptions options);
 
-  // Starts an upload, or goes on with an interrupted one at its durable size if the total
-  // and the header are equal; if they are not, starts again. `header` is opaque to the spool.
-  // AlreadyExists: this upload is complete. ResourceExhausted: over max_total_bytes.
-  absl::StatusOr<std::unique_ptr<UploadFile>> Begin(const JobId& job, WorkOrderId work_order,
-                                                    uint64_t total_bytes, absl::string_view header);
+  // OutOfRange: an upload of this size can never be taken. Does not block.
+  absl::Status CheckSize(uint64_t total_bytes) const {
+    return SpoolQuota(options_.limits).CheckSize(total_bytes);
+  }
 
-  // The bytes of a complete upload. NotFound; DataLoss: not of the declared size.
+  // Starts an upload, or goes on with an interrupted one at its durable size if the owner, the
+  // total and the header are equal; if they are not, starts again. `header` is opaque to the
+  // spool. The disk keeps room for all of it from here on.
+  // AlreadyExists: this upload is complete. With ExhaustedOf, nothing has changed and it may be
+  // tried again later: ResourceExhausted "spool", "job", "client" or "disk".
+  absl::StatusOr<std::unique_ptr<UploadFile>> Begin(const UploadOwner& owner, uint64_t total_bytes,
+                                                    absl::string_view header);
+
+  // A complete upload, open for reading: it stays readable when it is removed or kept. NotFound;
+  // DataLoss: not of the declared size.
+  absl::StatusOr<File> OpenPayload(const JobId& job, WorkOrderId work_order) const;
+  // Its bytes.
   absl::StatusOr<std::string> ReadPayload(const JobId& job, WorkOrderId work_order) const;
 
-  // The complete uploads, by job and work order: what a restarted coordinator has to count.
+  // All uploads, by job and work order: what a restarted coordinator has to count or to remove.
   absl::StatusOr<std::vector<Entry>> List() const;
 
   // Moves the payload of a complete upload to `path`, on the same file system, and forgets the
@@ -98,7 +124,9 @@ class Spool {
   absl::Status Remove(const JobId& job, WorkOrderId work_order);
   absl::Status RemoveJob(const JobId& job);
 
-  uint64_t reserved_bytes() const;  // counted against max_total_bytes
+  uint64_t reserved_bytes() const;  // counted against limits.total_bytes
+  absl::StatusOr<uint64_t> FreeBytes() const;
+  uint64_t min_free_bytes() const { return options_.min_free_bytes; }
 
  private:
   using Key = std::pair<JobId, WorkOrderId>;
@@ -106,22 +134,24 @@ class Spool {
 
   struct Slot {
     UploadPtr upload;
+    ClientId client;
     uint64_t reserved_bytes = 0;
   };
 
-  explicit Spool(SpoolOptions options) : options_(std::move(options)) {}
+  explicit Spool(SpoolOptions options) : options_(std::move(options)), quota_(options_.limits) {}
   std::string DirOf(const JobId& job) const;
   absl::Status RecoverJob(const JobId& job);
   absl::Status RecoverUpload(const Key& key, bool complete);
   UploadPtr Find(const Key& key) const;
   void Unreserve(const Key& key);
   // The upload, new or known, with its share of the quota set to `bytes`.
-  absl::StatusOr<UploadPtr> Reserve(const Key& key, uint64_t bytes);
+  absl::StatusOr<UploadPtr> Reserve(const UploadOwner& owner, uint64_t bytes);
+  absl::Status CheckDisk(uint64_t bytes) const;
 
   const SpoolOptions options_;
   // An upload's own lock is taken before this one, and held over disk; this one never is.
   mutable Mutex mu_;
-  uint64_t reserved_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  SpoolQuota quota_ ABSL_GUARDED_BY(mu_);
   std::map<Key, Slot> uploads_ ABSL_GUARDED_BY(mu_);
 };
 

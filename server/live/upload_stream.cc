@@ -44,14 +44,15 @@ void UploadStream::Finish(Callback<uint64_t> done) {
 
 absl::StatusOr<uint64_t> UploadStream::DoOpen() {
   // The spool compares checksums to tell whether a later header speaks of the same bytes.
-  auto file = spool_->Begin(header_.job, header_.info.work_order, header_.total_bytes,
-                            header_.checksum.ToHex());
+  auto file = spool_->Begin({header_.job, header_.info.work_order, header_.client},
+                            header_.total_bytes, header_.checksum.ToHex());
   if (absl::IsAlreadyExists(file.status())) {
-    was_complete_ = true;
+    resumed_at_ = header_.total_bytes;
     return header_.total_bytes;
   }
   TRIB_RETURN_IF_ERROR(file.status());
   file_ = *std::move(file);
+  resumed_at_ = file_->size();
   return file_->durable_bytes();
 }
 

@@ -23,7 +23,7 @@ class UploadStream : public std::enable_shared_from_this<UploadStream> {
 
   const UploadHeader& header() const { return header_; }
 
-  // Call once, first. Tells how many bytes are durable. ResourceExhausted: the spool is full.
+  // Call once, first. Tells how many bytes are durable. Errors of Spool::Begin.
   void Open(Callback<uint64_t> done);
 
   // Bytes that are there already are skipped. DataLoss: the chunk's XXH3-64 differs;
@@ -37,8 +37,10 @@ class UploadStream : public std::enable_shared_from_this<UploadStream> {
 
   // When the client last showed on this stream that it is alive.
   absl::Time last_sign() const { return absl::FromUnixNanos(last_sign_ns_.load()); }
-  // Everything was there before this stream began.
-  bool was_complete() const { return was_complete_; }
+  // Once Open has called back with OK: what was there before this stream began, and whether that
+  // was everything.
+  uint64_t resumed_at() const { return resumed_at_; }
+  bool was_complete() const { return file_ == nullptr; }
 
  private:
   absl::StatusOr<uint64_t> DoOpen();
@@ -49,8 +51,8 @@ class UploadStream : public std::enable_shared_from_this<UploadStream> {
   Spool* const spool_;
   const Clock* const clock_;
   std::atomic<int64_t> last_sign_ns_;
-  std::atomic<bool> was_complete_ = false;
-  std::unique_ptr<UploadFile> file_;  // lane only; null when complete
+  std::atomic<uint64_t> resumed_at_ = 0;
+  std::unique_ptr<UploadFile> file_;  // set by Open, then the lane's; null when complete
   SerialLane lane_;
 };
 

@@ -86,11 +86,15 @@ std::string EvaluationText(bool present, const v1::Evaluation& evaluation) {
                          evaluation.version(), evaluation.num_examples());
 }
 
-std::string LostText(const v1::JobCounters& counters) {
-  std::string text = absl::StrCat(LostUpdates(counters));
-  for (const auto& [cause, count] : counters.lost())
-    absl::StrAppend(&text, ", ", cause, " ", count);
-  return text;
+// "3, abandoned 1, timed_out 2".
+std::string CountsText(const google::protobuf::Map<std::string, int64_t>& counts) {
+  int64_t all = 0;
+  std::string each;
+  for (const auto& [cause, count] : counts) {
+    all += count;
+    absl::StrAppend(&each, ", ", cause, " ", count);
+  }
+  return absl::StrCat(all, each);
 }
 
 void PrintJob(const Console& console, const v1::Job& job) {
@@ -109,7 +113,9 @@ void PrintJob(const Console& console, const v1::Job& job) {
        {"best evaluation", EvaluationText(job.has_best(), job.best())},
        {"updates", absl::StrCat(job.updates())},
        {"in flight", absl::StrCat(job.in_flight())},
-       {"lost", LostText(counters)},
+       {"lost", CountsText(counters.lost())},
+       {"put off", CountsText(counters.put_off())},
+       {"disk pauses", absl::StrCat(counters.disk_pauses())},
        {"late updates", absl::StrCat(counters.late_updates())},
        {"client steps", absl::StrCat(counters.client_steps())},
        {"uplink", absl::StrCat(bytes(counters.uplink_bytes()), " (",

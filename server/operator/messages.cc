@@ -33,6 +33,8 @@ nlohmann::json ToJson(const v1::Job& job) {
   const v1::JobCounters& counters = job.counters();
   nlohmann::json lost = nlohmann::json::object();
   for (const auto& [cause, count] : counters.lost()) lost[cause] = count;
+  nlohmann::json put_off = nlohmann::json::object();
+  for (const auto& [what, count] : counters.put_off()) put_off[what] = count;
   return {{"job_id", job.job_id()},
           {"name", job.name()},
           {"state", StateName(job.state())},
@@ -53,7 +55,9 @@ nlohmann::json ToJson(const v1::Job& job) {
             {"uplink_bytes_dense", counters.uplink_bytes_dense()},
             {"client_steps", counters.client_steps()},
             {"lost", std::move(lost)},
-            {"late_updates", counters.late_updates()}}}};
+            {"late_updates", counters.late_updates()},
+            {"put_off", std::move(put_off)},
+            {"disk_pauses", counters.disk_pauses()}}}};
 }
 
 nlohmann::json ToJson(const v1::ModelVersion& version) {

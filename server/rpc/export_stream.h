@@ -8,8 +8,8 @@
 #include <set>
 #include <string>
 
+#include "common/durable_file.h"
 #include "server/rpc/service.h"
-#include "server/store/durable_file.h"
 #include "tributary/v1/operator.pb.h"
 
 namespace tributary {

@@ -22,6 +22,18 @@ v1::WorkKind ToProto(WorkKind kind) {
   return v1::WORK_KIND_UNSPECIFIED;
 }
 
+v1::ErrorFeedback ToProto(ErrorFeedback feedback) {
+  switch (feedback) {
+    case ErrorFeedback::kOff:
+      return v1::ERROR_FEEDBACK_OFF;
+    case ErrorFeedback::kEven:
+      return v1::ERROR_FEEDBACK_EVEN;
+    case ErrorFeedback::kByExamples:
+      return v1::ERROR_FEEDBACK_BY_EXAMPLES;
+  }
+  return v1::ERROR_FEEDBACK_OFF;
+}
+
 v1::RefusalCause ToProto(Refusal refusal) {
   switch (refusal) {
     case Refusal::kNone:
@@ -68,6 +80,11 @@ void PutEvaluation(const Record& record, v1::Evaluation* out) {
   out->set_num_examples(record.num_examples);
 }
 
+void PutWindow(const RetryWindow& window, v1::RetryWindow* out) {
+  Put(window.min_delay, out->mutable_min_delay());
+  Put(window.max_delay, out->mutable_max_delay());
+}
+
 void PutWork(const WorkItem& item, v1::WorkOrder* out) {
   const WorkOrder& order = item.order;
   out->set_job_id(item.job.value());
@@ -81,6 +98,7 @@ void PutWork(const WorkItem& item, v1::WorkOrder* out) {
   out->set_model_json(item.model_json);
   out->set_train_json(item.train_json);
   out->set_codec_json(item.codec_json);
+  out->set_error_feedback(ToProto(item.error_feedback));
   Put(item.liveness, out->mutable_liveness());
 }
 
@@ -106,16 +124,16 @@ absl::Duration Get(const google::protobuf::Duration& duration) {
 
 void Put(const CheckInAnswer& answer, v1::CheckInResponse* out) {
   if (const auto* work = std::get_if<WorkItem>(&answer)) return PutWork(*work, out->mutable_work());
-  const auto& retry = std::get<RetryWindow>(answer);
-  Put(retry.min_delay, out->mutable_retry()->mutable_min_delay());
-  Put(retry.max_delay, out->mutable_retry()->mutable_max_delay());
+  PutWindow(std::get<RetryWindow>(answer), out->mutable_retry());
 }
 
 void Put(const UploadAnswer& answer, v1::UploadUpdateResponse* out) {
   using State = UploadAnswer::State;
   out->set_state(answer.state == State::kPartial    ? v1::UploadUpdateResponse::STATE_PARTIAL
                  : answer.state == State::kAccepted ? v1::UploadUpdateResponse::STATE_ACCEPTED
+                 : answer.state == State::kRetry    ? v1::UploadUpdateResponse::STATE_RETRY
                                                     : v1::UploadUpdateResponse::STATE_REFUSED);
+  if (answer.state == State::kRetry) PutWindow(answer.retry, out->mutable_retry());
   out->set_durable_bytes(answer.durable_bytes);
   out->set_refusal(ToProto(answer.refusal));
   out->set_message(answer.message);
@@ -144,6 +162,8 @@ void Put(const JobView& view, v1::Job* out) {
   counters.set_client_steps(p.client_steps);
   for (const auto& [cause, count] : p.lost) (*counters.mutable_lost())[cause] = count;
   counters.set_late_updates(p.late_updates);
+  for (const auto& [what, count] : view.put_off) (*counters.mutable_put_off())[what] = count;
+  counters.set_disk_pauses(view.disk_pauses);
 }
 
 void Put(const ClientView& view, v1::Client* out) {

@@ -9,7 +9,10 @@
 
 namespace tributary::test {
 
-LiveCluster::LiveCluster(std::string data_dir) : data_dir_(std::move(data_dir)) { Start(0); }
+LiveCluster::LiveCluster(std::string data_dir, LimitsConfig limits)
+    : data_dir_(std::move(data_dir)), limits_(limits) {
+  Start(0);
+}
 
 LiveCluster::~LiveCluster() {
   for (RunningClient& running : clients_) running.client->Stop();
@@ -19,6 +22,7 @@ LiveCluster::~LiveCluster() {
 void LiveCluster::Start(int port) {
   ServerConfig config = DevConfig(data_dir_);
   config.listen = absl::StrCat("127.0.0.1:", port);
+  config.limits = limits_;
   auto server = Server::Create(config, &clock_);
   if (!server.ok()) return Fail(server.status().ToString());
   server_ = *std::move(server);

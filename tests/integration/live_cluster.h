@@ -27,7 +27,7 @@ namespace tributary::test {
 class LiveCluster {
  public:
   // Starts a coordinator whose state is under `data_dir`.
-  explicit LiveCluster(std::string data_dir);
+  explicit LiveCluster(std::string data_dir, LimitsConfig limits = {});
   ~LiveCluster();  // stops clients, then the coordinator
 
   std::string address() const;
@@ -62,6 +62,7 @@ class LiveCluster {
 
   RealClock clock_;
   const std::string data_dir_;
+  const LimitsConfig limits_;
   std::unique_ptr<Server> server_;
   std::unique_ptr<v1::Operator::Stub> operator_;
   std::vector<RunningClient> clients_;

@@ -29,16 +29,29 @@ data_dir: /data
 tls: {certificate: s.pem, key: s.key, client_ca: ca.pem, operators: [alice, bob]}
 http: {listen: "[::1]:9000"}
 log: {level: debug, format: json}
-limits: {max_chunk_bytes: 65536, in_flight_bytes: 131072, in_flight_bytes_per_client: 65536}
+limits:
+  max_chunk_bytes: 65536
+  in_flight_bytes: 131072
+  in_flight_bytes_per_client: 65536
+  spool_bytes: 4000
+  spool_bytes_per_job: 3000
+  spool_bytes_per_client: 2000
+  min_free_bytes: 2097152
 check_in: {max_wait_seconds: 5, grace_seconds: 10, retry_min_seconds: 1, retry_max_seconds: 2}
 worker_threads: 2
+aggregation_threads: 3
 shutdown_seconds: 3
 )"));
   EXPECT_EQ(config.tls->operators.size(), 2u);
   EXPECT_EQ(config.http.listen, "[::1]:9000");
   EXPECT_EQ(config.log.format, "json");
   EXPECT_EQ(config.limits.in_flight_bytes, 131072);
+  EXPECT_EQ(config.limits.spool_bytes, 4000);
+  EXPECT_EQ(config.limits.spool_bytes_per_job, 3000);
+  EXPECT_EQ(config.limits.spool_bytes_per_client, 2000);
+  EXPECT_EQ(config.limits.min_free_bytes, 2 << 20);
   EXPECT_EQ(config.check_in.grace_seconds, absl::Seconds(10));
+  EXPECT_EQ(config.aggregation_threads, 3);
   EXPECT_EQ(config.shutdown_seconds, absl::Seconds(3));
 }
 
@@ -80,10 +93,13 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"half_tls", "data_dir: /d\ntls: {certificate: a.pem}\n", "tls.key"},
         Wrong{"level", "data_dir: /d\nlog: {level: loud}\n", "log.level"},
         Wrong{"chunk", "data_dir: /d\nlimits: {max_chunk_bytes: 12}\n", "limits.max_chunk_bytes"},
+        Wrong{"min_free", "data_dir: /d\nlimits: {min_free_bytes: 0}\n", "limits.min_free_bytes"},
         Wrong{"chunk_over_budget", "data_dir: /d\nlimits: {in_flight_bytes: 2048}\n",
               "in_flight_bytes"},
         Wrong{"windows", "data_dir: /d\ncheck_in: {retry_min_seconds: 5}\n", "retry_min_seconds"},
-        Wrong{"threads", "data_dir: /d\nworker_threads: 0\n", "worker_threads"}),
+        Wrong{"threads", "data_dir: /d\nworker_threads: 0\n", "worker_threads"},
+        Wrong{"no_aggregation_threads", "data_dir: /d\naggregation_threads: 0\n",
+              "aggregation_threads"}),
     [](const auto& tested) { return tested.param.name; });
 
 TEST(ServerConfigTest, AMissingFileIsNotFound) {

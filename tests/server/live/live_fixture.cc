@@ -1,23 +1,26 @@
 #include "tests/server/live/live_fixture.h"
 
 #include <deque>
+#include <filesystem>
 
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "common/codec/update_payload.h"
 #include "server/coordinator/run_record.h"
-#include "server/store/memory_store.h"
 
 namespace tributary::test {
 
-LiveFixture::LiveFixture(LiveOptions options) : options_(std::move(options)) {
+LiveFixture::LiveFixture(LiveOptions options, SpoolLimits limits)
+    : options_(std::move(options)), limits_(limits), store_(std::make_unique<FillingStore>()) {
   options_.data_dir = dir_.path();
-  store_ = *MemoryStore::Create({});
 }
 
 void LiveFixture::Start(int64_t tasks) {
   tasks_left_ = tasks;
-  spool_ = *Spool::Open({.dir = dir_.File("spool")});
+  spool_ = *Spool::Open({.dir = dir_.File("spool"),
+                         .limits = limits_,
+                         .min_free_bytes = kMinFreeBytes,
+                         .free_bytes = [this] { return free_bytes; }});
   loop_ = std::make_unique<EventLoop>(&clock_);
   pool_ = std::make_unique<LoopExecutor>(loop_.get());
   auto host = LiveHost::Create(options_, {.loop = loop_.get(),
@@ -27,6 +30,15 @@ void LiveFixture::Start(int64_t tasks) {
                                           .spool = spool_.get()});
   EXPECT_THAT(host, IsOk());
   host_ = *std::move(host);
+}
+
+std::vector<std::string> LiveFixture::SpoolFiles() const {
+  std::vector<std::string> files;
+  const std::string spool = dir_.File("spool");
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(spool)) {
+    files.push_back(entry.path().lexically_relative(spool).string());
+  }
+  return files;
 }
 
 void LiveFixture::Crash() {
@@ -216,6 +228,10 @@ std::string RawPayload(const LayoutPtr& layout, float value) {
   ParamVector delta(layout);
   for (float& x : delta.values()) x = value;
   return EncodeUpdate(**CreateCodec({}), delta, {.layout = layout});
+}
+
+bool PutOff(const std::optional<absl::StatusOr<UploadAnswer>>& answer) {
+  return answer && answer->ok() && (*answer)->state == UploadAnswer::State::kRetry;
 }
 
 bool Accepted(const std::optional<absl::StatusOr<UploadAnswer>>& answer) {

@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "common/clock.h"
+#include "common/exhausted.h"
 #include "gmock/gmock.h"
 #include "server/live/live_host.h"
+#include "server/store/memory_store.h"
 #include "tests/testing/params.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
@@ -28,9 +30,35 @@ class LoopExecutor final : public Executor {
   EventLoop* const loop_;
 };
 
+// A store on a disk that can be full: then its writes fail, as SQLite's do.
+class FillingStore final : public MemoryStore {
+ public:
+  absl::Status PutJob(const JobRecord& job) override {
+    return full ? Full() : MemoryStore::PutJob(job);
+  }
+  absl::StatusOr<VersionRecord> Publish(const Publication& publication) override {
+    if (full || full_for_versions) return Full();
+    return MemoryStore::Publish(publication);
+  }
+  absl::Status AppendJournal(const JobId& job, const std::vector<std::string>& lines) override {
+    return full ? Full() : MemoryStore::AppendJournal(job, lines);
+  }
+  absl::Status PutClient(const ClientRecord& client) override {
+    return full ? Full() : MemoryStore::PutClient(client);
+  }
+
+  bool full = false;
+  bool full_for_versions = false;
+
+ private:
+  static absl::Status Full() {
+    return MarkExhausted(absl::UnavailableError("database: disk is full"), kDisk);
+  }
+};
+
 class LiveFixture {
  public:
-  explicit LiveFixture(LiveOptions options = {});
+  explicit LiveFixture(LiveOptions options = {}, SpoolLimits limits = {});
   ~LiveFixture() { Crash(); }
 
   // Opens the host on what is on disk; runs at most `tasks` tasks from then on.
@@ -40,13 +68,19 @@ class LiveFixture {
 
   // Runs what is ready, within the budget; false when that is used up.
   bool Run();
+  bool RunOne() { return loop_->RunOne(); }
   void Advance(absl::Duration duration);
   int64_t tasks_run() const { return tasks_run_; }
 
   LiveHost& host() { return *host_; }
-  ModelStore& store() { return *store_; }
+  FillingStore& store() { return *store_; }
+  Spool& spool() { return *spool_; }
   SimulatedClock& clock() { return clock_; }
   std::string data_dir() const { return dir_.path(); }
+  uint64_t free_bytes = 1'000'000;                    // of the spool's disk
+  static constexpr uint64_t kMinFreeBytes = 100'000;  // below it the alarm is on
+  // Everything under the spool's folder, by relative path.
+  std::vector<std::string> SpoolFiles() const;
 
   // A job of `trainers` clients a round that ends at `versions`; `more` goes into the spec.
   // With `initial`, the first model comes with the job.
@@ -60,7 +94,8 @@ class LiveFixture {
   SimulatedClock clock_{absl::FromUnixSeconds(1'000'000)};
   TempDir dir_;
   LiveOptions options_;
-  std::unique_ptr<ModelStore> store_;
+  SpoolLimits limits_;
+  std::unique_ptr<FillingStore> store_;
   std::unique_ptr<Spool> spool_;
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<LoopExecutor> pool_;
@@ -107,6 +142,7 @@ class FakeClient {
 ::testing::Matcher<const std::string&> HasSoundDigests();
 
 std::string RawPayload(const LayoutPtr& layout, float value);
+bool PutOff(const std::optional<absl::StatusOr<UploadAnswer>>& answer);
 bool Accepted(const std::optional<absl::StatusOr<UploadAnswer>>& answer);
 Refusal RefusedFor(const std::optional<absl::StatusOr<UploadAnswer>>& answer);
 

@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/durable_file.h"
 #include "server/coordinator/run_record.h"
-#include "server/store/durable_file.h"
 #include "tests/server/live/live_fixture.h"
 
 namespace tributary::test {
@@ -106,6 +106,7 @@ int64_t RunJob(int64_t crash_after, Version versions, bool initial_from_file,
   EXPECT_TRUE(fixture.Job(job).progress.lost.empty());
   EXPECT_EQ(a.refused() + b.refused(), 0);
   EXPECT_EQ(fixture.store().GetJob(job)->state, "done");
+  EXPECT_THAT(fixture.SpoolFiles(), ::testing::IsEmpty());
   const auto mean = static_cast<float>(2 * versions);
   EXPECT_THAT(*fixture.store().LoadModel(job, versions), ParamsNear({mean, mean, mean, 2}, 0));
   if (keep_updates) ExpectWholeRecord(fixture, job, versions);

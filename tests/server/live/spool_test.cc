@@ -5,6 +5,8 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "common/durable_file.h"
+#include "common/exhausted.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/status_matchers.h"
@@ -22,22 +24,25 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 const JobId kJob("mnist");
+const ClientId kClient("c");
 
 class SpoolTest : public ::testing::Test {
  protected:
   void SetUp() override { Reopen(); }
 
   // As after a crash: nothing of the old spool is told that it ends.
-  void Reopen(uint64_t max_total_bytes = 1000) {
+  void Reopen(SpoolLimits limits = {.total_bytes = 1000}) {
     spool_.reset();
-    TRIB_ASSERT_OK_AND_ASSIGN(
-        spool_, Spool::Open({.dir = dir_.path(), .max_total_bytes = max_total_bytes}));
+    TRIB_ASSERT_OK_AND_ASSIGN(spool_, Spool::Open({.dir = dir_.path(),
+                                                   .limits = limits,
+                                                   .min_free_bytes = 100,
+                                                   .free_bytes = [this] { return free_bytes_; }}));
   }
 
   void Upload(const JobId& job, WorkOrderId work_order, const std::string& payload,
               const std::string& header = "h") {
     TRIB_ASSERT_OK_AND_ASSIGN(const auto upload,
-                              spool_->Begin(job, work_order, payload.size(), header));
+                              spool_->Begin({job, work_order, kClient}, payload.size(), header));
     ASSERT_THAT(upload->Append(0, payload), IsOk());
     ASSERT_THAT(upload->Finish(), IsOk());
   }
@@ -51,11 +56,12 @@ class SpoolTest : public ::testing::Test {
   }
 
   test::TempDir dir_;
+  absl::StatusOr<uint64_t> free_bytes_ = 1'000'000;
   std::unique_ptr<Spool> spool_;
 };
 
 TEST_F(SpoolTest, ChunksBecomeAPayload) {
-  TRIB_ASSERT_OK_AND_ASSIGN(const auto upload, spool_->Begin(kJob, 7, 10, "head"));
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto upload, spool_->Begin({kJob, 7, kClient}, 10, "head"));
   EXPECT_EQ(upload->size(), 0U);
   ASSERT_THAT(upload->Append(0, "0123"), IsOk());
   EXPECT_EQ(upload->size(), 4U);
@@ -64,7 +70,9 @@ TEST_F(SpoolTest, ChunksBecomeAPayload) {
   ASSERT_THAT(upload->Append(4, ""), IsOk());
   ASSERT_THAT(upload->Append(4, std::string("\0\n89ab", 6)), IsOk());
   EXPECT_THAT(spool_->ReadPayload(kJob, 7), StatusIs(absl::StatusCode::kNotFound));
-  EXPECT_THAT(spool_->List(), IsOkAndHolds(IsEmpty()));
+  TRIB_ASSERT_OK_AND_ASSIGN(const std::vector<Spool::Entry> entries, spool_->List());
+  ASSERT_EQ(entries.size(), 1U);
+  EXPECT_FALSE(entries[0].complete);
   ASSERT_THAT(upload->Finish(), IsOk());
   EXPECT_EQ(upload->durable_bytes(), 10U);
   EXPECT_THAT(upload->Finish(), IsOk());
@@ -73,7 +81,7 @@ TEST_F(SpoolTest, ChunksBecomeAPayload) {
 }
 
 TEST_F(SpoolTest, OffsetMustBeTheEnd) {
-  TRIB_ASSERT_OK_AND_ASSIGN(const auto upload, spool_->Begin(kJob, 1, 10, "h"));
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto upload, spool_->Begin({kJob, 1, kClient}, 10, "h"));
   ASSERT_THAT(upload->Append(0, "01234"), IsOk());
   for (const uint64_t wrong : {0, 4, 6}) {
     EXPECT_THAT(upload->Append(wrong, "x"),
@@ -97,13 +105,13 @@ TEST_F(SpoolTest, EmptyPayloadIsAPayload) {
 }
 
 TEST_F(SpoolTest, GoesOnAfterARestart) {
-  TRIB_ASSERT_OK_AND_ASSIGN(auto upload, spool_->Begin(kJob, 1, 10, "head"));
+  TRIB_ASSERT_OK_AND_ASSIGN(auto upload, spool_->Begin({kJob, 1, kClient}, 10, "head"));
   ASSERT_THAT(upload->Append(0, "01234"), IsOk());
   ASSERT_THAT(upload->Sync(), IsOk());
   upload.reset();
   Reopen();
   EXPECT_EQ(spool_->reserved_bytes(), 10U);
-  TRIB_ASSERT_OK_AND_ASSIGN(upload, spool_->Begin(kJob, 1, 10, "head"));
+  TRIB_ASSERT_OK_AND_ASSIGN(upload, spool_->Begin({kJob, 1, kClient}, 10, "head"));
   EXPECT_EQ(upload->size(), 5U);
   EXPECT_EQ(upload->durable_bytes(), 5U);
   ASSERT_THAT(upload->Append(5, "56789"), IsOk());
@@ -114,12 +122,12 @@ TEST_F(SpoolTest, GoesOnAfterARestart) {
 TEST_F(SpoolTest, StartsAgainWhenHeaderOrTotalDiffers) {
   for (const auto& [total, header] :
        std::vector<std::pair<uint64_t, std::string>>{{10, "tail"}, {11, "head"}, {10, ""}}) {
-    TRIB_ASSERT_OK_AND_ASSIGN(auto first, spool_->Begin(kJob, 1, 10, "head"));
+    TRIB_ASSERT_OK_AND_ASSIGN(auto first, spool_->Begin({kJob, 1, kClient}, 10, "head"));
     if (first->size() == 0) {
       ASSERT_THAT(first->Append(0, "01234"), IsOk());
     }
     Reopen();
-    TRIB_ASSERT_OK_AND_ASSIGN(auto second, spool_->Begin(kJob, 1, total, header));
+    TRIB_ASSERT_OK_AND_ASSIGN(auto second, spool_->Begin({kJob, 1, kClient}, total, header));
     EXPECT_EQ(second->size(), 0U) << total << " " << header;
     EXPECT_EQ(spool_->reserved_bytes(), total);
     ASSERT_THAT(spool_->Remove(kJob, 1), IsOk());
@@ -128,22 +136,22 @@ TEST_F(SpoolTest, StartsAgainWhenHeaderOrTotalDiffers) {
 
 TEST_F(SpoolTest, GoesOnFromWhateverTheCrashLeft) {
   for (const uintmax_t left : {0, 3, 5, 11}) {
-    TRIB_ASSERT_OK_AND_ASSIGN(auto upload, spool_->Begin(kJob, 1, 10, "head"));
+    TRIB_ASSERT_OK_AND_ASSIGN(auto upload, spool_->Begin({kJob, 1, kClient}, 10, "head"));
     ASSERT_THAT(upload->Append(0, "01234"), IsOk());
     upload.reset();
     spool_.reset();
     std::filesystem::resize_file(dir_.File("mnist/1.upload"), left);
     Reopen();
-    TRIB_ASSERT_OK_AND_ASSIGN(upload, spool_->Begin(kJob, 1, 10, "head"));
+    TRIB_ASSERT_OK_AND_ASSIGN(upload, spool_->Begin({kJob, 1, kClient}, 10, "head"));
     EXPECT_EQ(upload->size(), left <= 10 ? left : 0U);  // more than was declared: not ours
     ASSERT_THAT(spool_->Remove(kJob, 1), IsOk());
   }
 }
 
 TEST_F(SpoolTest, LaterBeginTakesOver) {
-  TRIB_ASSERT_OK_AND_ASSIGN(auto stale, spool_->Begin(kJob, 1, 4, "h"));
+  TRIB_ASSERT_OK_AND_ASSIGN(auto stale, spool_->Begin({kJob, 1, kClient}, 4, "h"));
   ASSERT_THAT(stale->Append(0, "ab"), IsOk());
-  TRIB_ASSERT_OK_AND_ASSIGN(const auto current, spool_->Begin(kJob, 1, 4, "h"));
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto current, spool_->Begin({kJob, 1, kClient}, 4, "h"));
   EXPECT_EQ(current->size(), 2U);
   const auto aborted = StatusIs(absl::StatusCode::kAborted, HasSubstr("taken over"));
   EXPECT_THAT(stale->Append(2, "xx"), aborted);
@@ -158,11 +166,11 @@ TEST_F(SpoolTest, LaterBeginTakesOver) {
 TEST_F(SpoolTest, CompleteUploadIsNotBegunAgain) {
   Upload(kJob, 1, "abc");
   const auto exists = StatusIs(absl::StatusCode::kAlreadyExists, HasSubstr("complete"));
-  EXPECT_THAT(spool_->Begin(kJob, 1, 3, "h"), exists);
-  EXPECT_THAT(spool_->Begin(kJob, 1, 0, "other"), exists);
+  EXPECT_THAT(spool_->Begin({kJob, 1, kClient}, 3, "h"), exists);
+  EXPECT_THAT(spool_->Begin({kJob, 1, kClient}, 0, "other"), exists);
   EXPECT_EQ(spool_->reserved_bytes(), 3U);
   Reopen();
-  EXPECT_THAT(spool_->Begin(kJob, 1, 3, "h"), exists);
+  EXPECT_THAT(spool_->Begin({kJob, 1, kClient}, 3, "h"), exists);
   EXPECT_THAT(spool_->ReadPayload(kJob, 1), IsOkAndHolds("abc"));
 }
 
@@ -170,35 +178,112 @@ TEST_F(SpoolTest, QuotaCountsDeclaredBytesUntilTheyAreRemoved) {
   Upload(kJob, 1, std::string(600, 'x'));
   const auto full = StatusIs(absl::StatusCode::kResourceExhausted,
                              AllOf(HasSubstr("401 bytes"), HasSubstr("600 taken of 1000")));
-  EXPECT_THAT(spool_->Begin(kJob, 2, 401, "h"), full);
-  EXPECT_THAT(spool_->Begin(kJob, 2, ~uint64_t{0}, "h"),
+  EXPECT_THAT(spool_->Begin({kJob, 2, kClient}, 401, "h"), full);
+  EXPECT_THAT(spool_->Begin({kJob, 2, kClient}, ~uint64_t{0}, "h"),
               StatusIs(absl::StatusCode::kResourceExhausted));
   Reopen();
-  EXPECT_THAT(spool_->Begin(kJob, 2, 401, "h"), full);
-  TRIB_ASSERT_OK_AND_ASSIGN(auto upload, spool_->Begin(kJob, 2, 400, "h"));
+  EXPECT_THAT(spool_->Begin({kJob, 2, kClient}, 401, "h"), full);
+  TRIB_ASSERT_OK_AND_ASSIGN(auto upload, spool_->Begin({kJob, 2, kClient}, 400, "h"));
   EXPECT_EQ(spool_->reserved_bytes(), 1000U);
-  TRIB_ASSERT_OK_AND_ASSIGN(upload, spool_->Begin(kJob, 2, 400, "h"));  // counted once
-  EXPECT_THAT(spool_->Begin(kJob, 3, 1, "h"), StatusIs(absl::StatusCode::kResourceExhausted));
+  TRIB_ASSERT_OK_AND_ASSIGN(upload, spool_->Begin({kJob, 2, kClient}, 400, "h"));  // counted once
+  EXPECT_THAT(spool_->Begin({kJob, 3, kClient}, 1, "h"),
+              StatusIs(absl::StatusCode::kResourceExhausted));
   ASSERT_THAT(spool_->Remove(kJob, 1), IsOk());
   EXPECT_EQ(spool_->reserved_bytes(), 400U);
-  EXPECT_THAT(spool_->Begin(kJob, 3, 600, "h"), IsOk());
+  EXPECT_THAT(spool_->Begin({kJob, 3, kClient}, 600, "h"), IsOk());
 }
 
-TEST_F(SpoolTest, ListsCompleteUploadsInOrderAfterARestart) {
+// What a Begin ran into: the name of the limit, or nothing.
+std::string Full(const absl::StatusOr<std::unique_ptr<UploadFile>>& begun) {
+  EXPECT_EQ(begun.ok(), ExhaustedOf(begun.status()).empty()) << begun.status();
+  return ExhaustedOf(begun.status());
+}
+
+TEST_F(SpoolTest, JobsAndClientsHaveTheirShares) {
+  const JobId other_job("cifar");
+  const ClientId other_client("d");
+  Reopen({.total_bytes = 1100, .bytes_per_job = 600, .bytes_per_client = 500});
+  Upload(kJob, 1, std::string(400, 'x'));
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(Full(spool_->Begin({other_job, 1, kClient}, 101, "h")), "client");
+    EXPECT_EQ(Full(spool_->Begin({kJob, 2, other_client}, 201, "h")), "job");
+    Reopen({.total_bytes = 1100, .bytes_per_job = 600, .bytes_per_client = 500});
+  }
+  EXPECT_THAT(spool_->Begin({kJob, 2, other_client}, 201, "h"),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       AllOf(HasSubstr("'mnist'"), HasSubstr("201 bytes beside 400 taken of 600"),
+                             HasSubstr("limits.spool_bytes_per_job"))));
+  EXPECT_EQ(Full(spool_->Begin({other_job, 1, kClient}, 100, "h")), "");
+  EXPECT_EQ(Full(spool_->Begin({kJob, 2, other_client}, 200, "h")), "");
+  EXPECT_EQ(Full(spool_->Begin({other_job, 2, other_client}, 301, "h")), "client");
+  EXPECT_EQ(Full(spool_->Begin({other_job, 2, ClientId("e")}, 401, "h")), "spool");
+  // An upload that begins again with another size gives up its old share, if it gets the new one.
+  EXPECT_EQ(Full(spool_->Begin({kJob, 2, other_client}, 201, "h2")), "job");
+  EXPECT_EQ(spool_->reserved_bytes(), 700U);
+  EXPECT_EQ(Full(spool_->Begin({kJob, 2, other_client}, 10, "h2")), "");
+  EXPECT_EQ(spool_->reserved_bytes(), 510U);
+  ASSERT_THAT(spool_->RemoveJob(kJob), IsOk());
+  EXPECT_EQ(Full(spool_->Begin({kJob, 3, kClient}, 400, "h")), "");
+}
+
+TEST_F(SpoolTest, AnUploadThatCanNeverFitIsToldApart) {
+  Reopen({.total_bytes = 1000, .bytes_per_job = 600, .bytes_per_client = 500});
+  EXPECT_THAT(spool_->CheckSize(500), IsOk());
+  const auto never = [](const char* limit) {
+    return StatusIs(absl::StatusCode::kOutOfRange, HasSubstr(limit));
+  };
+  EXPECT_THAT(spool_->CheckSize(501), never("at most 500 can ever be taken"));
+  EXPECT_THAT(spool_->CheckSize(501), never("limits.spool_bytes_per_client"));
+  EXPECT_THAT(spool_->CheckSize(601), never("limits.spool_bytes_per_job"));
+  EXPECT_THAT(spool_->CheckSize(1001), never("limits.spool_bytes)"));
+}
+
+TEST_F(SpoolTest, NothingBeginsThatWouldFillTheDisk) {
+  free_bytes_ = 199;
+  EXPECT_EQ(Full(spool_->Begin({kJob, 1, kClient}, 100, "h")), "disk");
+  EXPECT_THAT(Files(), IsEmpty());
+  EXPECT_EQ(spool_->reserved_bytes(), 0U);
+  free_bytes_ = 200;
+  TRIB_ASSERT_OK_AND_ASSIGN(auto upload, spool_->Begin({kJob, 1, kClient}, 100, "h"));
+  ASSERT_THAT(upload->Append(0, "abc"), IsOk());
+  free_bytes_ = 99;  // below the limit nothing goes on; what is there stays
+  EXPECT_EQ(Full(spool_->Begin({kJob, 1, kClient}, 100, "h")), "disk");
+  free_bytes_ = 100;  // the rest has its room already
+  TRIB_ASSERT_OK_AND_ASSIGN(upload, spool_->Begin({kJob, 1, kClient}, 100, "h"));
+  EXPECT_EQ(upload->size(), 3U);
+  free_bytes_ = absl::UnavailableError("no such disk");
+  EXPECT_THAT(spool_->Begin({kJob, 2, kClient}, 1, "h"), StatusIs(absl::StatusCode::kUnavailable));
+}
+
+TEST_F(SpoolTest, TheDiskKeepsRoomForTheRest) {
+  constexpr uint64_t kTotal = 1 << 20;
+  Reopen({});
+  free_bytes_ = 2 * kTotal;
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto upload, spool_->Begin({kJob, 1, kClient}, kTotal, "h"));
+  EXPECT_EQ(std::filesystem::file_size(dir_.File("mnist/1.upload")), 0U);
+  if (DiskBytesOf(dir_.File("mnist/1.upload")) == 0) GTEST_SKIP() << "not on this file system";
+  EXPECT_GE(DiskBytesOf(dir_.File("mnist/1.upload")), kTotal);
+}
+
+TEST_F(SpoolTest, ListsUploadsInOrderAfterARestart) {
   Upload(JobId("b"), 2, "xyz", std::string("bin\0ary", 7));
   Upload(JobId("a"), 10, "x", "ten");
   Upload(JobId("a"), 9, "xy", "nine");
-  TRIB_ASSERT_OK_AND_ASSIGN(auto partial, spool_->Begin(JobId("a"), 11, 5, "h"));
+  TRIB_ASSERT_OK_AND_ASSIGN(auto partial, spool_->Begin({JobId("a"), 11, kClient}, 5, "h"));
   Reopen();
   TRIB_ASSERT_OK_AND_ASSIGN(const std::vector<Spool::Entry> entries, spool_->List());
-  ASSERT_EQ(entries.size(), 3U);
-  EXPECT_EQ(entries[0].job, JobId("a"));
-  EXPECT_EQ(entries[0].work_order, 9);
+  ASSERT_EQ(entries.size(), 4U);
+  EXPECT_EQ(entries[0].owner.job, JobId("a"));
+  EXPECT_EQ(entries[0].owner.work_order, 9);
   EXPECT_EQ(entries[0].header, "nine");
-  EXPECT_EQ(entries[0].size_bytes, 2U);
-  EXPECT_EQ(entries[1].work_order, 10);
-  EXPECT_EQ(entries[2].job, JobId("b"));
-  EXPECT_EQ(entries[2].header, std::string("bin\0ary", 7));
+  EXPECT_EQ(entries[0].total_bytes, 2U);
+  EXPECT_EQ(entries[1].owner.work_order, 10);
+  EXPECT_TRUE(entries[1].complete);
+  EXPECT_EQ(entries[2].owner.work_order, 11);
+  EXPECT_FALSE(entries[2].complete);
+  EXPECT_EQ(entries[3].owner.job, JobId("b"));
+  EXPECT_EQ(entries[3].owner.client, kClient);
+  EXPECT_EQ(entries[3].header, std::string("bin\0ary", 7));
 }
 
 TEST_F(SpoolTest, RestartRemovesWhatIsOfNoUse) {
@@ -206,7 +291,7 @@ TEST_F(SpoolTest, RestartRemovesWhatIsOfNoUse) {
   dir_.Write("mnist/2.header.tmp", "torn");
   dir_.Write("mnist/3.header", std::string(8, '\0'));  // died before the upload's file
   dir_.Write("mnist/4.upload", "no header");
-  dir_.Write("mnist/5.header", "short");
+  dir_.Write("mnist/5.header", std::string(8, '\0') + "\7short");
   dir_.Write("mnist/5.upload", "with a short header");
   dir_.Write("other/1.update", "no header");
   Reopen();
@@ -223,7 +308,7 @@ TEST_F(SpoolTest, PayloadOfAnotherSizeIsDataLoss) {
 
 TEST_F(SpoolTest, RemoveForgetsAnyUpload) {
   Upload(kJob, 1, "abc");
-  TRIB_ASSERT_OK_AND_ASSIGN(const auto partial, spool_->Begin(kJob, 2, 5, "h"));
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto partial, spool_->Begin({kJob, 2, kClient}, 5, "h"));
   EXPECT_THAT(spool_->Remove(kJob, 1), IsOk());
   EXPECT_THAT(spool_->Remove(kJob, 1), IsOk());
   EXPECT_THAT(spool_->Remove(kJob, 2), IsOk());
@@ -248,7 +333,7 @@ TEST_F(SpoolTest, RemoveJobLeavesTheOthers) {
 TEST_F(SpoolTest, AKeptPayloadLeavesTheSpool) {
   const test::TempDir kept;
   Upload(kJob, 1, "payload");
-  TRIB_ASSERT_OK_AND_ASSIGN(const auto partial, spool_->Begin(kJob, 2, 10, "h"));
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto partial, spool_->Begin({kJob, 2, kClient}, 10, "h"));
   EXPECT_THAT(spool_->Keep(kJob, 1, kept.File("1.update")), IsOk());
   EXPECT_EQ(test::ReadFile(kept.File("1.update")), "payload");
   EXPECT_THAT(spool_->ReadPayload(kJob, 1), StatusIs(absl::StatusCode::kNotFound));
@@ -271,23 +356,24 @@ TEST_F(SpoolTest, APayloadThatCannotBeKeptStays) {
 
 TEST_F(SpoolTest, RefusesNamesThatAreNotIds) {
   for (const char* name : {"", "..", ".", "a/b", "../../etc", ".hidden"}) {
-    EXPECT_THAT(spool_->Begin(JobId(name), 1, 1, "h"),
+    EXPECT_THAT(spool_->Begin({JobId(name), 1, kClient}, 1, "h"),
                 StatusIs(absl::StatusCode::kInvalidArgument));
   }
   for (const WorkOrderId id : {0, -1}) {
-    EXPECT_THAT(spool_->Begin(kJob, id, 1, "h"), StatusIs(absl::StatusCode::kInvalidArgument));
+    EXPECT_THAT(spool_->Begin({kJob, id, kClient}, 1, "h"),
+                StatusIs(absl::StatusCode::kInvalidArgument));
   }
   EXPECT_THAT(Files(), IsEmpty());
 }
 
 TEST_F(SpoolTest, ThreadsUploadAndRemoveSideBySide) {
-  Reopen(1 << 20);
+  Reopen({.total_bytes = 1 << 20});
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       for (WorkOrderId id = 1; id <= 10; ++id) {
         const JobId job(absl::StrCat("j", t % 2));  // two threads compete for each upload
-        auto upload = spool_->Begin(job, id, 4, "h");
+        auto upload = spool_->Begin({job, id, kClient}, 4, "h");
         if (!upload.ok()) {
           EXPECT_THAT(upload, StatusIs(absl::StatusCode::kAlreadyExists));
           continue;
@@ -301,7 +387,7 @@ TEST_F(SpoolTest, ThreadsUploadAndRemoveSideBySide) {
   for (std::thread& thread : threads) thread.join();
   for (const char* job : {"j0", "j1"}) {
     for (WorkOrderId id = 1; id <= 10; ++id) {
-      auto upload = spool_->Begin(JobId(job), id, 4, "h");
+      auto upload = spool_->Begin({JobId(job), id, kClient}, 4, "h");
       if (upload.ok()) {  // the thread that took over found all bytes there, and could add none
         EXPECT_EQ((*upload)->size(), 4U);
         EXPECT_THAT((*upload)->Finish(), IsOk());

@@ -1,64 +1,212 @@
-// The passes that an update makes through the server's memory, beside the machine's own
-// limit: a triad (a[i] = b[i] + s·c[i]) over the same number of values, in the same run.
-//
-//   payload_bench --benchmark_filter=10000000
+// The passes that an update makes through memory: encoded on the client, decoded and checked, and
+// added to the sum on the server; each beside the machine's own limit in the same run, a triad
+// (a[i] = b[i] + s·c[i]) over as many values. Prints a table, or with --json one object.
+#include <algorithm>
+#include <functional>
+#include <iostream>
+#include <limits>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "benchmark/benchmark.h"
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "aggregators/parallel.h"
+#include "common/check.h"
+#include "common/cli/format.h"
+#include "common/clock.h"
 #include "common/codec/codec.h"
 #include "common/params/param_vector.h"
+#include "nlohmann/json.hpp"
+#include "server/live/pool_parallel.h"
 #include "tests/testing/params.h"
 
 namespace tributary {
 namespace {
 
-void Triad(benchmark::State& state) {
-  const auto n = static_cast<size_t>(state.range(0));
-  std::vector<float> a(n), b(n, 1.0F), c(n, 2.0F);
-  for (auto _ : state) {
-    for (size_t i = 0; i < n; ++i) a[i] = b[i] + 0.5F * c[i];
-    benchmark::DoNotOptimize(a.data());
-    benchmark::ClobberMemory();
+struct Row {
+  std::string what;
+  int threads = 1;
+  double bytes_per_value = 0;  // of memory read and written; encode and decode: of float32
+  // One pass; returns how long what counts of it took.
+  std::function<absl::Duration()> pass;
+  absl::Duration best = absl::InfiniteDuration();
+
+  double Gigabytes(int64_t n) const {
+    return bytes_per_value * static_cast<double>(n) / absl::ToDoubleNanoseconds(best);
   }
-  state.SetBytesProcessed(state.iterations() * state.range(0) * 12);
-  state.SetItemsProcessed(state.iterations() * state.range(0));
+};
+
+absl::Duration Timed(const std::function<void()>& body) {
+  static const RealClock clock;
+  const absl::Time start = clock.Now();
+  body();
+  return clock.Now() - start;
 }
 
-std::unique_ptr<const DeltaPayload> Payload(const std::string& codec, int64_t n) {
-  const CodecContext context{.layout = test::FlatLayout(n)};
-  const auto made = CreateCodec({{.name = codec}});
-  const ParamVector delta = test::RandomParams(context.layout, 1);
-  auto payload = (*made)->Decode((*made)->Encode(delta.trainable(), context), context);
-  return *std::move(payload);
+// The accumulator, and what a triad reads.
+struct Arrays {
+  explicit Arrays(int64_t n)
+      : a(test::FlatLayout(n)), b(test::RandomParams(a.layout(), 1)), c(b.Clone()) {}
+  ParamVector a, b, c;
+};
+
+void Triad(Arrays& arrays, CoordinateRange range) {
+  float* const a = arrays.a.values().data();
+  const float* const b = arrays.b.values().data();
+  const float* const c = arrays.c.values().data();
+  for (int64_t i = range.begin; i < range.end; ++i) a[i] = b[i] + 0.5F * c[i];
 }
 
-void AddTo(benchmark::State& state, const std::string& codec) {
-  const int64_t n = state.range(0);
-  const auto payload = Payload(codec, n);
-  std::vector<float> sum(static_cast<size_t>(n));
-  for (auto _ : state) {
-    payload->AddTo(0.5F, {0, n}, absl::MakeSpan(sum));
-    benchmark::ClobberMemory();
+std::vector<std::pair<std::string, config::Choice>> Codecs() {
+  std::vector<std::pair<std::string, config::Choice>> codecs;
+  for (const std::string name : {"raw", "fp16", "bf16", "int8", "int4", "sign"}) {
+    codecs.push_back({name, {.name = name}});
   }
-  state.SetItemsProcessed(state.iterations() * n);
+  codecs.push_back({"int8 nearest", {.name = "int8", .options = {{"rounding", "nearest"}}}});
+  codecs.push_back({"topk 1 %", {.name = "topk", .options = {{"fraction", 0.01}}}});
+  codecs.push_back({"zstd", {.name = "zstd"}});
+  return codecs;
 }
 
-void Finite(benchmark::State& state, const std::string& codec) {
-  const auto payload = Payload(codec, state.range(0));
-  for (auto _ : state) benchmark::DoNotOptimize(payload->CheckFinite().ok());
-  state.SetItemsProcessed(state.iterations() * state.range(0));
-}
+// Every row over `n` values. The codecs one by one, since their payloads take memory; a triad runs
+// beside each.
+class Measurement {
+ public:
+  Measurement(int64_t n, std::vector<int> threads, int rounds)
+      : n_(n), threads_(std::move(threads)), rounds_(rounds), arrays_(n) {
+    for (const int count : threads_) {
+      pools_.push_back(std::make_unique<WorkerPool>(std::max(1, count - 1)));
+      parallels_.push_back(std::make_unique<PoolParallel>(pools_.back().get(), count - 1));
+      triads_.push_back(
+          {.what = "triad", .threads = count, .bytes_per_value = 12, .pass = TriadPass(count)});
+    }
+  }
 
-constexpr int64_t kSmall = 1'000'000, kLarge = 10'000'000;
-BENCHMARK(Triad)->Arg(kSmall)->Arg(kLarge);
-BENCHMARK_CAPTURE(AddTo, raw, std::string("raw"))->Arg(kSmall)->Arg(kLarge);
-BENCHMARK_CAPTURE(AddTo, fp16, std::string("fp16"))->Arg(kSmall)->Arg(kLarge);
-BENCHMARK_CAPTURE(Finite, raw, std::string("raw"))->Arg(kSmall)->Arg(kLarge);
-BENCHMARK_CAPTURE(Finite, fp16, std::string("fp16"))->Arg(kSmall)->Arg(kLarge);
+  std::vector<Row> Run() {
+    std::vector<Row> all;
+    for (const auto& [name, stage] : Codecs()) {
+      for (Row& row : RunCodec(name, stage)) all.push_back(std::move(row));
+    }
+    all.insert(all.begin(), triads_.begin(), triads_.end());
+    return all;
+  }
+
+ private:
+  Parallel* ParallelOf(int threads) const {
+    const auto at = std::find(threads_.begin(), threads_.end(), threads) - threads_.begin();
+    return threads == 1 ? nullptr : parallels_[static_cast<size_t>(at)].get();
+  }
+
+  std::function<absl::Duration()> TriadPass(int threads) {
+    return [this, parallel = ParallelOf(threads)] {
+      return Timed(
+          [&] { ForRanges(parallel, n_, [&](CoordinateRange range) { Triad(arrays_, range); }); });
+    };
+  }
+
+  std::vector<Row> RunCodec(const std::string& name, const config::Choice& stage) {
+    const CodecContext context{.layout = arrays_.a.layout(), .rng = Rng(1)};
+    const auto codec = CreateCodec({stage}).value();
+    const absl::Span<const float> values = arrays_.b.trainable();
+    const std::string bytes = codec->Encode(values, context);
+    const auto payload = codec->Decode(bytes, context).value();
+    const double size = static_cast<double>(bytes.size()) / static_cast<double>(n_);
+    std::vector<Row> rows;
+    for (const int threads : threads_) {
+      rows.push_back({absl::StrCat("add ", name), threads,
+                      // Of the sum, topk touches no more than it has values for.
+                      size + 8 * (stage.name == "topk" ? 0.01 : 1.0),
+                      [&, threads] { return Timed([&] { Add(*payload, ParallelOf(threads)); }); }});
+    }
+    rows.push_back({absl::StrCat("encode ", name), 1, 4,
+                    [&] { return Timed([&] { codec->Encode(values, context); }); }});
+    rows.push_back({absl::StrCat("decode ", name), 1, 4, [&] {
+                      std::string copy = bytes;
+                      return Timed([&] {
+                        const auto decoded = codec->Decode(std::move(copy), context).value();
+                        TRIB_CHECK(decoded->CheckFinite().ok());
+                      });
+                    }});
+    for (int round = 0; round < rounds_; ++round) {
+      for (Row& triad : triads_) triad.best = std::min(triad.best, triad.pass());
+      for (Row& row : rows) row.best = std::min(row.best, row.pass());
+    }
+    for (Row& row : rows) row.pass = nullptr;
+    return rows;
+  }
+
+  void Add(const DeltaPayload& payload, Parallel* parallel) {
+    const absl::Span<float> sum = arrays_.a.trainable();
+    ForRanges(parallel, n_, [&](CoordinateRange range) {
+      payload.AddTo(
+          0.5F, range,
+          sum.subspan(static_cast<size_t>(range.begin), static_cast<size_t>(range.size())));
+    });
+  }
+
+  const int64_t n_;
+  const std::vector<int> threads_;
+  const int rounds_;
+  Arrays arrays_;
+  std::vector<std::unique_ptr<WorkerPool>> pools_;
+  std::vector<std::unique_ptr<PoolParallel>> parallels_;
+  std::vector<Row> triads_;
+};
+
+int Main(int argc, char** argv) {
+  CLI::App app{"memory bandwidth of encoding, decoding and adding updates"};
+  std::vector<int64_t> sizes = {1'000'000, 10'000'000, 100'000'000};
+  std::vector<int> threads = {1, 2};
+  int rounds = 5;
+  bool json = false;
+  app.add_option("--values", sizes, "parameters of the model")
+      ->check(CLI::Range(1'000, 1'000'000'000))
+      ->delimiter(',');
+  app.add_option("--threads", threads, "that add; the first is 1")
+      ->check(CLI::Range(1, 256))
+      ->delimiter(',');
+  app.add_option("--rounds", rounds, "of which the fastest counts; ten times as many below 10M")
+      ->check(CLI::Range(1, 1000));
+  app.add_flag("--json", json, "one JSON object");
+  CLI11_PARSE(app, argc, argv);
+
+  nlohmann::json rows = nlohmann::json::array();
+  std::vector<std::vector<std::string>> table = {
+      {"values", "what", "threads", "ms", "Gvalues/s", "GB/s", "of triad"}};
+  for (const int64_t n : sizes) {
+    const std::vector<Row> all =
+        Measurement(n, threads, n < 10'000'000 ? 10 * rounds : rounds).Run();
+    for (const Row& row : all) {
+      const Row& triad = *std::find_if(all.begin(), all.end(), [&](const Row& other) {
+        return other.what == "triad" && other.threads == row.threads;
+      });
+      const double share = row.Gigabytes(n) / triad.Gigabytes(n);
+      const double speed = static_cast<double>(n) / absl::ToDoubleNanoseconds(row.best);
+      rows.push_back({{"values", n},
+                      {"what", row.what},
+                      {"threads", row.threads},
+                      {"seconds", absl::ToDoubleSeconds(row.best)},
+                      {"values_per_second", 1e9 * speed},
+                      {"bytes_per_second", 1e9 * row.Gigabytes(n)},
+                      {"of_triad", share}});
+      table.push_back({absl::StrCat(n), row.what, absl::StrCat(row.threads),
+                       absl::StrFormat("%.2f", absl::ToDoubleMilliseconds(row.best)),
+                       absl::StrFormat("%.2f", speed), absl::StrFormat("%.1f", row.Gigabytes(n)),
+                       absl::StrFormat("%.2f", share)});
+    }
+  }
+  if (json) {
+    std::cout << nlohmann::json{{"rows", rows}}.dump(2) << "\n";
+  } else {
+    std::cout << cli::FormatTable(table);
+  }
+  return 0;
+}
 
 }  // namespace
 }  // namespace tributary
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) { return tributary::Main(argc, argv); }

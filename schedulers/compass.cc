@@ -1,6 +1,7 @@
 #include "schedulers/compass.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/numeric/int128.h"
@@ -196,10 +197,9 @@ void CompassScheduler::CloseIfComplete(GroupId id, Decision& decision) {
 void CompassScheduler::Finalize(GroupId id, Decision& decision) {
   Group& group = state_.groups.at(id);
   ++state_.counts.groups;
-  std::vector<Arrival> batch = std::exchange(state_.late, {});
-  batch.insert(batch.end(), group.updates.begin(), group.updates.end());
+  std::vector<Arrival> batch = std::exchange(group.updates, {});
+  std::ranges::move(std::exchange(state_.late, {}), std::back_inserter(batch));
   std::vector<ClientId> arrived = KnownBySpeed(std::exchange(group.arrived, {}));
-  group.updates.clear();
   group.open = false;
   open_.erase(id);
   Apply(id, std::move(batch), std::move(arrived), decision);
@@ -207,17 +207,16 @@ void CompassScheduler::Finalize(GroupId id, Decision& decision) {
 }
 
 // Who has left since, and was then lost with other work, is not known any more.
-std::vector<ClientId> CompassScheduler::KnownBySpeed(const std::vector<ClientId>& ids) const {
-  std::vector<std::pair<absl::Duration, ClientId>> known;
-  for (const ClientId& id : ids) {
-    const auto it = state_.clients.find(id);
-    if (it != state_.clients.end()) known.emplace_back(it->second.time.per_step(), id);
+std::vector<ClientId> CompassScheduler::KnownBySpeed(std::vector<ClientId> ids) const {
+  std::vector<std::pair<absl::Duration, size_t>> known;  // places in `ids`: in order of arrival
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const auto it = state_.clients.find(ids[i]);
+    if (it != state_.clients.end()) known.emplace_back(it->second.time.per_step(), i);
   }
-  std::stable_sort(known.begin(), known.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::ranges::sort(known);
   std::vector<ClientId> sorted;
   sorted.reserve(known.size());
-  for (auto& [pace, id] : known) sorted.push_back(std::move(id));
+  for (const auto& [pace, i] : known) sorted.push_back(std::move(ids[i]));
   return sorted;
 }
 

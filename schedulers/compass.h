@@ -151,7 +151,7 @@ class CompassScheduler final : public Scheduler {
   void Exit(Group& group, const Client& client);
   void CloseIfComplete(GroupId id, Decision& decision);
   void Finalize(GroupId id, Decision& decision);
-  std::vector<ClientId> KnownBySpeed(const std::vector<ClientId>& ids) const;  // fastest first
+  std::vector<ClientId> KnownBySpeed(std::vector<ClientId> ids) const;  // fastest first
   void Apply(GroupId id, std::vector<Arrival> batch, std::vector<ClientId> then_assign,
              Decision& decision);
   std::vector<double> Coefficients(const std::vector<Arrival>& batch) const;

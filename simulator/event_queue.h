@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <deque>
-#include <functional>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -18,45 +16,33 @@ namespace tributary {
 
 // The order of schedulers/scheduler.h at one instant, and evaluations last: training
 // that starts at that instant is then already on its way while the loop waits for them.
-enum class EventRank { kResult, kCheckIn, kTimer, kEvaluation };
+enum class EventRank : uint8_t { kResult, kCheckIn, kTimer, kEvaluation };
 
-// Thread-compatible.
+// Of small values: what happens, to whom. Thread-compatible.
+template <typename What>
 class EventQueue {
  public:
-  using Handler = std::function<void()>;
-
-  void Push(absl::Time at, EventRank rank, Handler handler) {
-    if (free_.empty()) {
-      free_.push_back(static_cast<uint32_t>(handlers_.size()));
-      handlers_.emplace_back();
-    }
-    const uint32_t slot = free_.back();
-    free_.pop_back();
-    handlers_[slot] = std::move(handler);
-    Rise({at, rank, slot, next_sequence_++});
-  }
+  void Push(absl::Time at, EventRank rank, What what) { Rise({at, rank, next_sequence_++, what}); }
 
   bool empty() const { return heap_.empty(); }
   size_t size() const { return heap_.size(); }
 
-  // The time and handler of the next event, which is taken out.
-  std::pair<absl::Time, Handler> Pop() {
+  // The next event and its time; it is taken out.
+  std::pair<absl::Time, What> Pop() {
     TRIB_CHECK(!heap_.empty());
     const Entry next = heap_.front();
     const Entry last = heap_.back();
     heap_.pop_back();
     if (!heap_.empty()) Sink(last);
-    free_.push_back(next.slot);
-    return {next.at, std::exchange(handlers_[next.slot], nullptr)};
+    return {next.at, next.what};
   }
 
  private:
-  // Small, for a queue of many is memory that is not in the cache.
   struct Entry {
     absl::Time at;
     EventRank rank;
-    uint32_t slot;  // of its handler
     uint64_t sequence;
+    What what;
 
     bool operator<(const Entry& other) const {
       return std::tie(at, rank, sequence) < std::tie(other.at, other.rank, other.sequence);
@@ -90,8 +76,6 @@ class EventQueue {
   }
 
   std::vector<Entry> heap_;
-  std::deque<Handler> handlers_;
-  std::vector<uint32_t> free_;  // slots
   uint64_t next_sequence_ = 0;
 };
 

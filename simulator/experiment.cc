@@ -48,7 +48,7 @@ Experiment::Experiment(SimulationFile file, std::unique_ptr<Workload> workload,
       workload_(std::move(workload)),
       fleet_(std::move(fleet)),
       wall_start_(wall_clock_.Now()),
-      clients_(file_.job, fleet_.get(), workload_.get(), &queue_, this, options_.stop) {}
+      clients_(file_.job, fleet_.get(), workload_.get(), &queue_, this) {}
 
 absl::StatusOr<std::unique_ptr<Experiment>> Experiment::Create(SimulationFile file,
                                                                std::unique_ptr<Workload> workload,
@@ -104,9 +104,13 @@ absl::Status Experiment::Loop() {
       answers_.pop_front();
       Deliver(std::move(answer));
     } else if (!queue_.empty()) {
-      auto [at, handler] = queue_.Pop();
+      const auto [at, what] = queue_.Pop();
       now_ = at;
-      handler();
+      if (what.kind != Happening::Kind::kTimer) {
+        clients_.Happen(what);
+      } else if (what.id == wishes_) {
+        Deliver(event::TimerFired{});
+      }
     } else {
       return absl::FailedPreconditionError(
           absl::StrCat("nothing is left to happen at virtual second ", Seconds(now_),
@@ -215,13 +219,10 @@ void Experiment::CompleteRow(VersionMetrics& row) const {
 }
 
 void Experiment::Do(const action::WakeAt& a) {
-  wake_ = a.at;
-  if (wake_ == absl::InfiniteFuture()) return;
-  queue_.Push(std::max(wake_, now_), EventRank::kTimer, [this, wish = wake_] {
-    if (wake_ != wish) return;  // replaced since
-    wake_ = absl::InfiniteFuture();
-    Deliver(event::TimerFired{});
-  });
+  ++wishes_;
+  if (a.at == absl::InfiniteFuture()) return;
+  queue_.Push(std::max(a.at, now_), EventRank::kTimer,
+              {.kind = Happening::Kind::kTimer, .id = wishes_});
 }
 
 void Experiment::Do(const action::RecordEvaluation& a) {

@@ -75,7 +75,7 @@ class Experiment : private SimulatedServer {
 
   void Perform(const JobAction& action);
   void Do(const action::SendWork& a) { clients_.Send(a.order); }
-  void Do(const action::RecallWork& a) { clients_.Recall(a.work_order); }
+  void Do(const action::RecallWork& a) { clients_.Recall(a.client, a.work_order); }
   void Do(const action::InstallModel& a);
   void Do(const action::PublishVersion& a);
   void Do(const action::DropUpdate& a) { payloads_.erase(a.work_order); }
@@ -95,10 +95,10 @@ class Experiment : private SimulatedServer {
   std::unique_ptr<JobController> controller_;
   std::unique_ptr<JobExecutor> executor_;
 
-  EventQueue queue_;
+  Happenings queue_;
   VirtualClients clients_;
   absl::Time now_ = absl::UnixEpoch();
-  absl::Time wake_ = absl::InfiniteFuture();
+  int64_t wishes_ = 0;  // of the coordinator to be woken; the last one counts
   std::deque<decltype(JobEvent::what)> answers_;            // to be delivered before time goes on
   absl::flat_hash_map<WorkOrderId, std::string> payloads_;  // of accepted updates
   ParamVector first_model_;

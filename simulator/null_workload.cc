@@ -6,17 +6,6 @@
 #include "common/status_macros.h"
 
 namespace tributary {
-namespace {
-
-// What `make` returns, made when it is asked for: a result that waits costs memory.
-template <typename Make>
-auto Later(Make make) {
-  using Result = absl::StatusOr<decltype(make())>;
-  return std::async(std::launch::deferred, [make]() -> Result { return make(); });
-}
-
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<Workload>> NullWorkload::Create(const JobSpec& job) {
   TRIB_ASSIGN_OR_RETURN(const auto codec, CreateCodec(job.codec));
   TRIB_ASSIGN_OR_RETURN(LayoutPtr layout, ParamLayout::Create({{.name = "weight", .shape = {1}}}));
@@ -30,20 +19,21 @@ absl::Status NullWorkload::CheckModel(const ParamVector& model) const {
   return absl::InvalidArgumentError("a run without training has a model of one weight");
 }
 
-std::future<absl::StatusOr<ParamVector>> NullWorkload::MakeFirstModel(WorkloadTask) {
-  return Later([this] { return ParamVector(layout_); });
+Pending<ParamVector> NullWorkload::MakeFirstModel(WorkloadTask) {
+  return [this] { return ParamVector(layout_); };
 }
 
-std::future<absl::StatusOr<TrainedUpdate>> NullWorkload::Train(WorkloadTask task) {
-  return Later([this, steps = task.steps] {
+// Made when it is asked for: a result that waits costs memory.
+Pending<TrainedUpdate> NullWorkload::Train(WorkloadTask task) {
+  return [this, steps = task.steps] {
     return TrainedUpdate{
         .result = {.num_examples = 1, .local_steps = steps, .examples_seen = steps},
         .payload = payload_};
-  });
+  };
 }
 
-std::future<absl::StatusOr<EvalResult>> NullWorkload::Evaluate(WorkloadTask) {
-  return Later([] { return EvalResult{.num_examples = 1}; });
+Pending<EvalResult> NullWorkload::Evaluate(WorkloadTask) {
+  return [] { return EvalResult{.num_examples = 1}; };
 }
 
 }  // namespace tributary

@@ -19,9 +19,9 @@ class NullWorkload final : public Workload {
   int64_t Examples(int64_t) const override { return 1; }
   int64_t TrainFlopsPerExample() const override { return 0; }
   absl::Status CheckModel(const ParamVector& model) const override;
-  std::future<absl::StatusOr<ParamVector>> MakeFirstModel(WorkloadTask task) override;
-  std::future<absl::StatusOr<TrainedUpdate>> Train(WorkloadTask task) override;
-  std::future<absl::StatusOr<EvalResult>> Evaluate(WorkloadTask task) override;
+  Pending<ParamVector> MakeFirstModel(WorkloadTask task) override;
+  Pending<TrainedUpdate> Train(WorkloadTask task) override;
+  Pending<EvalResult> Evaluate(WorkloadTask task) override;
   absl::Duration cpu_time() const override { return absl::ZeroDuration(); }
 
  private:

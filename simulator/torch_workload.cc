@@ -1,5 +1,6 @@
 #include "simulator/torch_workload.h"
 
+#include <future>
 #include <utility>
 
 #include "client_sdk/data/partition.h"
@@ -8,24 +9,45 @@
 #include "simulator/experiment.h"
 
 namespace tributary {
+namespace {
+
+// A result that the pool works on, until it is let go.
+template <typename T>
+class OnThePool {
+ public:
+  OnThePool(std::future<absl::StatusOr<T>> done, std::stop_source stop)
+      : done_(std::move(done)), stop_(std::move(stop)) {}
+  OnThePool(OnThePool&&) = default;
+  ~OnThePool() { stop_.request_stop(); }
+
+  absl::StatusOr<T> operator()() && { return done_.get(); }
+
+ private:
+  std::future<absl::StatusOr<T>> done_;
+  std::stop_source stop_;
+};
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Experiment>> Experiment::Create(SimulationFile file,
                                                                ExperimentOptions options) {
-  TRIB_ASSIGN_OR_RETURN(auto workload, TorchWorkload::Create(file, options.threads));
+  TRIB_ASSIGN_OR_RETURN(auto workload, TorchWorkload::Create(file, options.threads, options.stop));
   return Create(std::move(file), std::move(workload), std::move(options));
 }
 
-TorchWorkload::TorchWorkload(const JobSpec& job, int threads)
+TorchWorkload::TorchWorkload(const JobSpec& job, int threads, std::stop_token stop)
     : job_{.id = JobId("simulation"),
            .name = job.name,
            .model_json = config::Print(job.model).dump(),
            .train_json = config::Print(job.train).dump()},
+      stop_(std::move(stop)),
       pool_(threads) {}
 
 absl::StatusOr<std::unique_ptr<Workload>> TorchWorkload::Create(const SimulationFile& file,
-                                                                int threads) {
+                                                                int threads, std::stop_token stop) {
   const SimulationSpec& spec = file.simulation;
-  auto workload = std::unique_ptr<TorchWorkload>(new TorchWorkload(file.job, threads));
+  auto workload =
+      std::unique_ptr<TorchWorkload>(new TorchWorkload(file.job, threads, std::move(stop)));
   TRIB_ASSIGN_OR_RETURN(workload->error_feedback_, ErrorFeedbackOf(file.job));
   TRIB_ASSIGN_OR_RETURN(workload->codec_, CreateCodec(file.job.codec, workload->error_feedback_ !=
                                                                           ErrorFeedback::kOff));
@@ -47,21 +69,33 @@ absl::Status TorchWorkload::CheckModel(const ParamVector& model) const {
   return TorchWorker().CheckModel(job_, shape_, model);
 }
 
-std::future<absl::StatusOr<ParamVector>> TorchWorkload::MakeFirstModel(WorkloadTask task) {
-  return pool_.Start(task.needed_at, [this, seed = task.order.seed](TorchWorker& worker) {
-    return worker.InitialModel(job_, shape_, seed);
+template <typename T, typename Body>
+Pending<T> TorchWorkload::Start(absl::Time needed_at, Body body) {
+  std::stop_source stop;
+  auto done = pool_.Start(needed_at, [this, stop, body = std::move(body)](TorchWorker& worker) {
+    const std::stop_callback with_all(stop_, [&stop] { stop.request_stop(); });
+    return body(worker, stop.get_token());
   });
+  return OnThePool<T>(std::move(done), std::move(stop));
 }
 
-std::future<absl::StatusOr<TrainedUpdate>> TorchWorkload::Train(WorkloadTask task) {
+Pending<ParamVector> TorchWorkload::MakeFirstModel(WorkloadTask task) {
+  return Start<ParamVector>(task.needed_at,
+                            [this, seed = task.order.seed](TorchWorker& worker, std::stop_token) {
+                              return worker.InitialModel(job_, shape_, seed);
+                            });
+}
+
+Pending<TrainedUpdate> TorchWorkload::Train(WorkloadTask task) {
   const absl::Time needed_at = task.needed_at;
-  return pool_.Start(needed_at, [this, task = std::move(task)](TorchWorker& worker) {
-    return TrainNow(task, worker);
-  });
+  return Start<TrainedUpdate>(
+      needed_at, [this, task = std::move(task)](TorchWorker& worker, std::stop_token stop) {
+        return TrainNow(task, worker, std::move(stop));
+      });
 }
 
-absl::StatusOr<TrainedUpdate> TorchWorkload::TrainNow(const WorkloadTask& task,
-                                                      TorchWorker& worker) const {
+absl::StatusOr<TrainedUpdate> TorchWorkload::TrainNow(const WorkloadTask& task, TorchWorker& worker,
+                                                      std::stop_token stop) const {
   const Rng rng(task.order.seed);
   ParamVector model = task.base->Clone();
   TrainedUpdate update;
@@ -71,7 +105,7 @@ absl::StatusOr<TrainedUpdate> TorchWorkload::TrainNow(const WorkloadTask& task,
                                                      .local_steps = task.order.local_steps,
                                                      .deadline = task.order.deadline,
                                                      .rng = rng,
-                                                     .stop = task.stop,
+                                                     .stop = std::move(stop),
                                                      .progress = {}},
                                                     View(task.client), model));
   AddScaled(-1.0f, task.base->trainable(), model.trainable());  // trained − base
@@ -87,15 +121,16 @@ absl::StatusOr<TrainedUpdate> TorchWorkload::TrainNow(const WorkloadTask& task,
   return update;
 }
 
-std::future<absl::StatusOr<EvalResult>> TorchWorkload::Evaluate(WorkloadTask task) {
+Pending<EvalResult> TorchWorkload::Evaluate(WorkloadTask task) {
   const absl::Time needed_at = task.needed_at;
-  return pool_.Start(needed_at, [this, task = std::move(task)](TorchWorker& worker) {
-    return worker.Evaluate({.job = job_,
-                            .work_order = task.order.id,
-                            .version = task.order.version,
-                            .stop = task.stop},
-                           View(task.client), *task.base);
-  });
+  return Start<EvalResult>(
+      needed_at, [this, task = std::move(task)](TorchWorker& worker, std::stop_token stop) {
+        return worker.Evaluate({.job = job_,
+                                .work_order = task.order.id,
+                                .version = task.order.version,
+                                .stop = std::move(stop)},
+                               View(task.client), *task.base);
+      });
 }
 
 }  // namespace tributary

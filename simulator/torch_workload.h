@@ -4,6 +4,7 @@
 #define TRIBUTARY_SIMULATOR_TORCH_WORKLOAD_H_
 
 #include <memory>
+#include <stop_token>
 #include <vector>
 
 #include "client_sdk/data/dataset.h"
@@ -19,23 +20,29 @@ class TorchWorkload final : public Workload {
  public:
   // Reads the data and deals it out, and builds the model once: one that does not fit the data is
   // found here and not in the first training. InvalidArgument: what is wrong with the file, and
-  // where.
-  static absl::StatusOr<std::unique_ptr<Workload>> Create(const SimulationFile& file, int threads);
+  // where. `stop` ends all tasks.
+  static absl::StatusOr<std::unique_ptr<Workload>> Create(const SimulationFile& file, int threads,
+                                                          std::stop_token stop);
 
   int64_t Examples(int64_t client) const override { return View(client).size(); }
   int64_t TrainFlopsPerExample() const override { return flops_per_example_; }
   absl::Status CheckModel(const ParamVector& model) const override;
-  std::future<absl::StatusOr<ParamVector>> MakeFirstModel(WorkloadTask task) override;
-  std::future<absl::StatusOr<TrainedUpdate>> Train(WorkloadTask task) override;
-  std::future<absl::StatusOr<EvalResult>> Evaluate(WorkloadTask task) override;
+  Pending<ParamVector> MakeFirstModel(WorkloadTask task) override;
+  Pending<TrainedUpdate> Train(WorkloadTask task) override;
+  Pending<EvalResult> Evaluate(WorkloadTask task) override;
   absl::Duration cpu_time() const override { return pool_.busy(); }
 
  private:
-  TorchWorkload(const JobSpec& job, int threads);
+  TorchWorkload(const JobSpec& job, int threads, std::stop_token stop);
   const DataView& View(int64_t client) const { return views_[static_cast<size_t>(client)]; }
-  absl::StatusOr<TrainedUpdate> TrainNow(const WorkloadTask& task, TorchWorker& worker) const;
+  // What `body` makes of a worker and a stop token, on the pool.
+  template <typename T, typename Body>
+  Pending<T> Start(absl::Time needed_at, Body body);
+  absl::StatusOr<TrainedUpdate> TrainNow(const WorkloadTask& task, TorchWorker& worker,
+                                         std::stop_token stop) const;
 
   const JobInfo job_;
+  const std::stop_token stop_;
   DataShape shape_;
   std::vector<DataView> views_;  // by client; the last one is the test set
   int64_t flops_per_example_ = 0;

@@ -1,6 +1,5 @@
 #include "simulator/virtual_clients.h"
 
-#include <future>
 #include <optional>
 #include <utility>
 
@@ -11,43 +10,38 @@
 namespace tributary {
 namespace {
 
+using Kind = Happening::Kind;
+
 constexpr char kEvaluator[] = "evaluator";
+
+EventRank RankOf(Kind kind) {
+  switch (kind) {
+    case Kind::kTimer:
+      return EventRank::kTimer;
+    case Kind::kArrival:
+    case Kind::kGone:
+    case Kind::kCheckIn:
+      return EventRank::kCheckIn;
+    case Kind::kEvaluated:
+      return EventRank::kEvaluation;
+    default:
+      return EventRank::kResult;
+  }
+}
 
 }  // namespace
 
-struct VirtualClients::Work {
-  struct RequestStop {
-    std::stop_source of;
-    void operator()() { of.request_stop(); }
-  };
-
-  explicit Work(const std::stop_token& run) : with_the_run(run, RequestStop{stop}) {}
-
-  int64_t client = 0;
-  WorkOrder order;
-  int64_t steps = 0;
-  std::stop_source stop;
-  std::stop_callback<RequestStop> with_the_run;
-  std::future<absl::StatusOr<ParamVector>> first_model;
-  std::future<absl::StatusOr<TrainedUpdate>> training;
-  std::future<absl::StatusOr<EvalResult>> evaluation;
-  TrainedUpdate update;
-};
-
 VirtualClients::VirtualClients(const JobSpec& job, const Fleet* fleet, Workload* workload,
-                               EventQueue* queue, SimulatedServer* server, std::stop_token stop)
+                               Happenings* queue, SimulatedServer* server)
     : train_(job.train),
       liveness_(job.liveness_seconds),
       fleet_(fleet),
       workload_(workload),
       queue_(queue),
       server_(server),
-      stop_(std::move(stop)),
       clients_(static_cast<size_t>(fleet->size()) + 1) {
   for (int64_t i = 0; i < fleet->size(); ++i) At(i).jitter = fleet->JitterStream(i);
 }
-
-VirtualClients::~VirtualClients() = default;
 
 ClientId VirtualClients::Id(int64_t client) const {
   return IsEvaluator(client) ? ClientId(kEvaluator) : fleet_->Id(client);
@@ -57,11 +51,33 @@ int64_t VirtualClients::IndexOf(const ClientId& id) const {
   return id.value() == kEvaluator ? fleet_->size() : fleet_->IndexOf(id);
 }
 
+void VirtualClients::Push(absl::Time at, Kind kind, int64_t client, WorkOrderId order) {
+  queue_->Push(at, RankOf(kind),
+               {.kind = kind, .client = static_cast<int32_t>(client), .id = order});
+}
+
+void VirtualClients::Happen(const Happening& what) {
+  const int64_t client = what.client;
+  switch (what.kind) {
+    case Kind::kArrival:
+      return Arrive(client);
+    case Kind::kLeaving:
+      return Leave(client);
+    case Kind::kMissed:
+      return Depart(client, LossCause::kTimedOut, "no sign of life from the client");
+    case Kind::kGone:
+      return server_->Deliver(event::ClientGone{Id(client)});
+    case Kind::kCheckIn:
+      return CheckInNow(client);
+    default:
+      if (Work& work = At(client).work; work.id == what.id) HappenToWork(what.kind, client, work);
+  }
+}
+
 // ---- who is there ----------------------------------------------------------------------
 
 void VirtualClients::Start() {
-  const int64_t evaluator = fleet_->size();
-  queue_->Push(server_->now(), EventRank::kCheckIn, [this, evaluator] { Arrive(evaluator); });
+  Push(server_->now(), Kind::kArrival, /*client=*/fleet_->size());
   for (int64_t i = 0; i < fleet_->size(); ++i) AwaitNextPeriod(i);
 }
 
@@ -70,16 +86,14 @@ void VirtualClients::AwaitNextPeriod(int64_t client) {
   const OnlinePeriod period = fleet_->NextPeriod(client, c.periods, server_->now());
   if (period.from == absl::InfiniteFuture()) return;
   c.leaves_at = period.to;
-  queue_->Push(period.from, EventRank::kCheckIn, [this, client] { Arrive(client); });
+  Push(period.from, Kind::kArrival, client);
 }
 
 void VirtualClients::Arrive(int64_t client) {
   Client& c = At(client);
   c.presence = Presence::kHere;
   c.came_at = server_->now();
-  if (c.leaves_at != absl::InfiniteFuture()) {
-    queue_->Push(c.leaves_at, EventRank::kResult, [this, client] { Leave(client); });
-  }
+  if (c.leaves_at != absl::InfiniteFuture()) Push(c.leaves_at, Kind::kLeaving, client);
   CheckInNow(client);
 }
 
@@ -89,38 +103,31 @@ void VirtualClients::Leave(int64_t client) {
     return Depart(client, LossCause::kAbandoned, "the client went offline");
   }
   c.presence = Presence::kVanished;
-  if (const auto it = work_.find(c.order); it != work_.end()) it->second->stop.request_stop();
-  queue_->Push(server_->now() + liveness_, EventRank::kResult, [this, client] {
-    Depart(client, LossCause::kTimedOut, "no sign of life from the client");
-  });
+  c.work.result = {};
+  Push(server_->now() + liveness_, Kind::kMissed, client);
 }
 
 void VirtualClients::Depart(int64_t client, LossCause cause, absl::string_view why) {
   Client& c = At(client);
   c.presence = Presence::kAway;
   there_ += server_->now() - c.came_at;
-  if (c.order != 0) Lose(c.order, cause, why);
-  queue_->Push(server_->now(), EventRank::kCheckIn,
-               [this, client] { server_->Deliver(event::ClientGone{Id(client)}); });
+  if (c.work.id != 0) Lose(client, cause, why);
+  Push(server_->now(), Kind::kGone, client);
   AwaitNextPeriod(client);
 }
 
 void VirtualClients::CheckInNow(int64_t client) {
-  if (At(client).presence != Presence::kHere || At(client).order != 0) return;
+  if (At(client).presence != Presence::kHere || At(client).work.id != 0) return;
   server_->Deliver(event::ClientAvailable{Id(client), IsEvaluator(client)});
 }
 
-void VirtualClients::CheckInLater(int64_t client) {
-  queue_->Push(server_->now(), EventRank::kCheckIn, [this, client] { CheckInNow(client); });
-}
+void VirtualClients::CheckInLater(int64_t client) { Push(server_->now(), Kind::kCheckIn, client); }
 
 double VirtualClients::Utilisation() const {
   absl::Duration busy = busy_, there = there_;
-  for (const auto& [id, work] : work_) {
-    if (work->order.kind == WorkKind::kTrain) busy += server_->now() - work->order.dispatched_at;
-  }
   for (int64_t i = 0; i < fleet_->size(); ++i) {
     const Client& c = clients_[static_cast<size_t>(i)];
+    if (c.work.id != 0 && c.work.kind == WorkKind::kTrain) busy += server_->now() - c.work.since;
     if (c.presence != Presence::kAway) there += server_->now() - c.came_at;
   }
   return there > absl::ZeroDuration() ? absl::FDivDuration(busy, there) : 0;
@@ -129,86 +136,83 @@ double VirtualClients::Utilisation() const {
 // ---- work orders -----------------------------------------------------------------------
 
 void VirtualClients::Send(const WorkOrder& order) {
-  auto made = std::make_unique<Work>(stop_);
-  Work& work = *made;
-  work.client = IndexOf(order.client);
-  work.order = order;
-  work_[order.id] = std::move(made);
-  Client& client = At(work.client);
-  client.order = order.id;
+  const int64_t index = IndexOf(order.client);
+  Client& client = At(index);
+  client.work = {.id = order.id,
+                 .version = order.version,
+                 .since = order.dispatched_at,
+                 .kind = order.kind,
+                 .result = {}};
   if (client.presence == Presence::kVanished) return;
   if (client.presence == Presence::kAway) {
-    queue_->Push(server_->now(), EventRank::kResult, [this, id = order.id] {
-      Lose(id, LossCause::kAbandoned, "the client is offline");
-    });
-    return;
+    return Push(server_->now(), Kind::kNobodyThere, index, order.id);
   }
   switch (order.kind) {
     case WorkKind::kInitialise:
-      return MakeFirstModel(work);
+      return MakeFirstModel(index, order);
     case WorkKind::kTrain:
-      return Train(work);
+      return Train(index, order);
     case WorkKind::kEvaluate:
-      return Evaluate(work);
+      return Evaluate(index, order);
   }
 }
 
-// The order, if it is still wanted and its client is there to go on with it.
-VirtualClients::Work* VirtualClients::Find(WorkOrderId id) {
-  const auto it = work_.find(id);
-  if (it == work_.end() || At(it->second->client).presence != Presence::kHere) return nullptr;
-  return it->second.get();
+void VirtualClients::HappenToWork(Kind kind, int64_t client, Work& work) {
+  if (kind == Kind::kNobodyThere) {
+    return Lose(client, LossCause::kAbandoned, "the client is offline");
+  }
+  if (At(client).presence != Presence::kHere) return;
+  switch (kind) {
+    case Kind::kDropout:
+      return Lose(client, LossCause::kAbandoned, "dropped out");
+    case Kind::kFirstModelMade:
+      return FirstModelMade(client, work);
+    case Kind::kTrained:
+      return Trained(client, work);
+    case Kind::kUploaded:
+      return Uploaded(client, work);
+    case Kind::kEvaluated:
+      return Evaluated(client, work);
+    default:
+      TRIB_CHECK(false);
+  }
 }
 
-std::unique_ptr<VirtualClients::Work> VirtualClients::Take(WorkOrderId id) {
-  const auto it = work_.find(id);
-  if (it == work_.end()) return nullptr;
-  std::unique_ptr<Work> work = std::move(it->second);
-  work_.erase(it);
-  work->stop.request_stop();
-  At(work->client).order = 0;
-  if (work->order.kind == WorkKind::kTrain) busy_ += server_->now() - work->order.dispatched_at;
+VirtualClients::Work VirtualClients::Take(int64_t client) {
+  Work work = std::exchange(At(client).work, {});
+  if (work.kind == WorkKind::kTrain) busy_ += server_->now() - work.since;
   return work;
 }
 
-void VirtualClients::Recall(WorkOrderId id) {
-  if (const auto work = Take(id)) CheckInLater(work->client);
+void VirtualClients::Recall(const ClientId& client, WorkOrderId id) {
+  const int64_t index = IndexOf(client);
+  if (At(index).work.id != id) return;
+  Take(index);
+  CheckInLater(index);
 }
 
 void VirtualClients::Stop() {
-  for (const auto& [id, work] : work_) work->stop.request_stop();
+  for (Client& client : clients_) client.work.result = {};
 }
 
-void VirtualClients::Lose(WorkOrderId id, LossCause cause, absl::string_view why) {
-  const auto work = Take(id);
-  if (work == nullptr) return;
-  server_->Deliver(event::WorkFailed{id, cause, std::string(why)});
-  CheckInLater(work->client);
+void VirtualClients::Lose(int64_t client, LossCause cause, absl::string_view why) {
+  const Work work = Take(client);
+  server_->Deliver(event::WorkFailed{work.id, cause, std::string(why)});
+  CheckInLater(client);
 }
 
-// What came of the order cannot be used.
-void VirtualClients::Refuse(WorkOrderId id, LossCause cause, const absl::Status& status) {
+// What came of the client's order cannot be used.
+void VirtualClients::Refuse(int64_t client, LossCause cause, const absl::Status& status) {
   // Only a diverging loss is the client's own; anything else is wrong for everybody.
   if (!absl::IsOutOfRange(status)) {
-    const ClientId client = Id(work_.at(id)->client);
-    return server_->Abort(WithContext(status, absl::StrCat("client ", client.value())));
+    return server_->Abort(WithContext(status, absl::StrCat("client ", Id(client).value())));
   }
   if (++refused_in_a_row_ > 10 * static_cast<int64_t>(clients_.size())) {
     return server_->Abort(absl::FailedPreconditionError(
         absl::StrCat("no update of ", refused_in_a_row_,
                      " in a row was usable; the last one: ", status.message())));
   }
-  Lose(id, cause, status.message());
-}
-
-WorkloadTask VirtualClients::TaskOf(const Work& work, absl::Time needed_at) const {
-  return {.client = work.client,
-          .order = work.order,
-          .steps = work.steps,
-          .base = nullptr,
-          .residual = nullptr,
-          .needed_at = needed_at,
-          .stop = work.stop.get_token()};
+  Lose(client, cause, status.message());
 }
 
 bool VirtualClients::GetBase(WorkloadTask& task) {
@@ -220,18 +224,17 @@ bool VirtualClients::GetBase(WorkloadTask& task) {
 
 // ---- the first model -------------------------------------------------------------------
 
-void VirtualClients::MakeFirstModel(Work& work) {
-  work.first_model = workload_->MakeFirstModel(TaskOf(work, server_->now()));
-  queue_->Push(server_->now(), EventRank::kResult,
-               [this, id = work.order.id] { FirstModelMade(id); });
+void VirtualClients::MakeFirstModel(int64_t client, const WorkOrder& order) {
+  const absl::Time now = server_->now();
+  At(client).work.result =
+      workload_->MakeFirstModel({.client = client, .order = order, .base = {}, .needed_at = now});
+  Push(now, Kind::kFirstModelMade, client, order.id);
 }
 
-void VirtualClients::FirstModelMade(WorkOrderId id) {
-  Work* work = Find(id);
-  if (work == nullptr) return;
-  auto model = work->first_model.get();
+void VirtualClients::FirstModelMade(int64_t client, Work& work) {
+  auto model = std::get<Pending<ParamVector>>(std::move(work.result))();
   if (!model.ok()) return server_->Abort(model.status());
-  const int64_t client = Take(id)->client;
+  const WorkOrderId id = Take(client).id;
   server_->KeepFirstModel(*std::move(model));
   server_->Deliver(event::ModelMade{id});
   CheckInLater(client);
@@ -240,69 +243,62 @@ void VirtualClients::FirstModelMade(WorkOrderId id) {
 // ---- training --------------------------------------------------------------------------
 
 // Real work is done only for what will come to something.
-void VirtualClients::Train(Work& work) {
-  Client& client = At(work.client);
-  const WorkOrderId id = work.order.id;
-  work.steps = PlannedSteps(work);
+void VirtualClients::Train(int64_t index, const WorkOrder& order) {
+  Client& client = At(index);
+  const int64_t steps = PlannedSteps(index, order);
   const double jitter = fleet_->DrawJitter(client.jitter);
-  const std::optional<double> dropout = fleet_->DrawDropout(work.client, client.training_orders++);
+  const std::optional<double> dropout = fleet_->DrawDropout(index, client.training_orders++);
   const absl::Time now = server_->now();
-  const absl::Time trained_at = fleet_->TrainedAt(
-      work.client, now + Download(work.client, work.order.version), work.steps, jitter);
+  const absl::Time trained_at =
+      fleet_->TrainedAt(index, now + Download(index, order.version), steps, jitter);
   if (dropout) {
     const double seconds = *dropout * absl::ToDoubleSeconds(trained_at - now);
-    queue_->Push(now + absl::Trunc(absl::Seconds(seconds), absl::Nanoseconds(1)),
-                 EventRank::kResult, [this, id] {
-                   if (Find(id)) Lose(id, LossCause::kAbandoned, "dropped out");
-                 });
-    return;
+    return Push(now + absl::Trunc(absl::Seconds(seconds), absl::Nanoseconds(1)), Kind::kDropout,
+                index, order.id);
   }
-  WorkloadTask task = TaskOf(work, trained_at);
+  WorkloadTask task = {
+      .client = index, .order = order, .steps = steps, .base = {}, .needed_at = trained_at};
   if (trained_at >= client.leaves_at || !GetBase(task)) return;
   task.residual = client.residual;
-  work.training = workload_->Train(std::move(task));
-  queue_->Push(trained_at, EventRank::kResult, [this, id] { Trained(id); });
+  client.work.result = workload_->Train(std::move(task));
+  Push(trained_at, Kind::kTrained, index, order.id);
 }
 
-void VirtualClients::Trained(WorkOrderId id) {
-  Work* work = Find(id);
-  if (work == nullptr) return;
-  auto update = work->training.get();
-  if (!update.ok()) return Refuse(id, LossCause::kAbandoned, update.status());
-  work->update = *std::move(update);
-  const auto bytes = static_cast<int64_t>(work->update.payload.size());
-  const absl::Duration upload = fleet_->UploadTime(work->client, bytes);
-  if (upload == absl::ZeroDuration()) return Uploaded(id);
-  queue_->Push(server_->now() + upload, EventRank::kResult, [this, id] { Uploaded(id); });
+void VirtualClients::Trained(int64_t client, Work& work) {
+  auto update = std::get<Pending<TrainedUpdate>>(std::move(work.result))();
+  if (!update.ok()) return Refuse(client, LossCause::kAbandoned, update.status());
+  const auto bytes = static_cast<int64_t>(update->payload.size());
+  work.result = std::make_unique<TrainedUpdate>(*std::move(update));
+  const absl::Duration upload = fleet_->UploadTime(client, bytes);
+  if (upload == absl::ZeroDuration()) return Uploaded(client, work);
+  Push(server_->now() + upload, Kind::kUploaded, client, work.id);
 }
 
-void VirtualClients::Uploaded(WorkOrderId id) {
-  Work* work = Find(id);
-  if (work == nullptr) return;
-  const TrainResult& trained = work->update.result;
-  const UpdateInfo info = {.work_order = id,
-                           .base_version = work->order.version,
+void VirtualClients::Uploaded(int64_t client, Work& work) {
+  auto& [trained, payload, residual] = *std::get<std::unique_ptr<TrainedUpdate>>(work.result);
+  const UpdateInfo info = {.work_order = work.id,
+                           .base_version = work.version,
                            .num_examples = trained.num_examples,
                            .local_steps = trained.local_steps,
                            .learning_rate = trained.learning_rate,
                            .loss = trained.loss,
                            .accuracy = trained.accuracy};
-  const auto bytes = static_cast<int64_t>(work->update.payload.size());
-  const absl::Status kept = server_->KeepUpdate(info, std::move(work->update.payload));
-  if (!kept.ok()) return Refuse(id, ClassifyRefusal(kept), kept);
+  const auto bytes = static_cast<int64_t>(payload.size());
+  const int64_t flops = trained.examples_seen * workload_->TrainFlopsPerExample();
+  const absl::Status kept = server_->KeepUpdate(info, std::move(payload));
+  if (!kept.ok()) return Refuse(client, ClassifyRefusal(kept), kept);
   refused_in_a_row_ = 0;
-  train_flops_ += trained.examples_seen * workload_->TrainFlopsPerExample();
-  const std::unique_ptr<Work> done = Take(id);
-  At(done->client).residual = std::move(done->update.residual);
+  train_flops_ += flops;
+  At(client).residual = std::move(residual);
+  Take(client);
   server_->Deliver(event::UpdateArrived{info, bytes});
-  CheckInLater(done->client);
+  CheckInLater(client);
 }
 
-int64_t VirtualClients::PlannedSteps(const Work& work) const {
-  if (work.order.local_steps) return *work.order.local_steps;
+int64_t VirtualClients::PlannedSteps(int64_t client, const WorkOrder& order) const {
+  if (order.local_steps) return *order.local_steps;
   if (train_.local_steps) return *train_.local_steps;
-  const int64_t batches =
-      (workload_->Examples(work.client) + train_.batch_size - 1) / train_.batch_size;
+  const int64_t batches = (workload_->Examples(client) + train_.batch_size - 1) / train_.batch_size;
   return batches * train_.local_epochs.value_or(1);
 }
 
@@ -314,22 +310,19 @@ absl::Duration VirtualClients::Download(int64_t client, Version version) {
 
 // ---- evaluation ------------------------------------------------------------------------
 
-void VirtualClients::Evaluate(Work& work) {
+void VirtualClients::Evaluate(int64_t client, const WorkOrder& order) {
   const absl::Time now = server_->now();
-  const absl::Time at =
-      IsEvaluator(work.client) ? now : now + Download(work.client, work.order.version);
-  WorkloadTask task = TaskOf(work, now);
-  if (at >= At(work.client).leaves_at || !GetBase(task)) return;
-  work.evaluation = workload_->Evaluate(std::move(task));
-  queue_->Push(at, EventRank::kEvaluation, [this, id = work.order.id] { Evaluated(id); });
+  const absl::Time at = IsEvaluator(client) ? now : now + Download(client, order.version);
+  WorkloadTask task = {.client = client, .order = order, .base = {}, .needed_at = now};
+  if (at >= At(client).leaves_at || !GetBase(task)) return;
+  At(client).work.result = workload_->Evaluate(std::move(task));
+  Push(at, Kind::kEvaluated, client, order.id);
 }
 
-void VirtualClients::Evaluated(WorkOrderId id) {
-  Work* work = Find(id);
-  if (work == nullptr) return;
-  const auto result = work->evaluation.get();
-  if (!result.ok()) return Refuse(id, LossCause::kAbandoned, result.status());
-  const int64_t client = Take(id)->client;
+void VirtualClients::Evaluated(int64_t client, Work& work) {
+  const auto result = std::get<Pending<EvalResult>>(std::move(work.result))();
+  if (!result.ok()) return Refuse(client, LossCause::kAbandoned, result.status());
+  const WorkOrderId id = Take(client).id;
   server_->Deliver(
       event::EvaluationArrived{id, result->num_examples, result->loss, result->accuracy});
   CheckInLater(client);

@@ -14,11 +14,10 @@
 
 #include <cstdint>
 #include <memory>
-#include <stop_token>
 #include <string>
+#include <variant>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -30,6 +29,30 @@
 #include "simulator/workload.h"
 
 namespace tributary {
+
+// What happens in virtual time.
+struct Happening {
+  enum class Kind : uint8_t {
+    kTimer,  // the coordinator's; `id` is the number of its wish
+    // To a client.
+    kArrival,
+    kLeaving,
+    kMissed,  // vanished for job.liveness_seconds
+    kGone,
+    kCheckIn,
+    // To a client's work order `id`: nothing if the client no longer has it.
+    kNobodyThere,
+    kDropout,
+    kFirstModelMade,
+    kTrained,
+    kUploaded,
+    kEvaluated,
+  };
+  Kind kind = Kind::kTimer;
+  int32_t client = 0;  // its index
+  int64_t id = 0;
+};
+using Happenings = EventQueue<Happening>;
 
 // What the virtual clients know of the other side.
 class SimulatedServer {
@@ -50,16 +73,18 @@ class SimulatedServer {
 // Thread-compatible; the pointers outlive it.
 class VirtualClients {
  public:
-  VirtualClients(const JobSpec& job, const Fleet* fleet, Workload* workload, EventQueue* queue,
-                 SimulatedServer* server, std::stop_token stop);
-  ~VirtualClients();
+  VirtualClients(const JobSpec& job, const Fleet* fleet, Workload* workload, Happenings* queue,
+                 SimulatedServer* server);
 
   // Everybody's first check-in, each at its time; the evaluator's comes first.
   void Start();
 
+  // What comes out of the queue, but kTimer.
+  void Happen(const Happening& what);
+
   // What the coordinator asks for.
   void Send(const WorkOrder& order);
-  void Recall(WorkOrderId id);
+  void Recall(const ClientId& client, WorkOrderId id);
   // The run has ended: real work that goes on is told to stop.
   void Stop();
 
@@ -71,18 +96,28 @@ class VirtualClients {
 
  private:
   enum class Presence : uint8_t { kAway, kHere, kVanished };  // kVanished: not yet noticed
+  // Small: of a hundred thousand, one that has something to do is in no cache.
+  struct Work {
+    WorkOrderId id = 0;  // 0: none
+    Version version = 0;
+    absl::Time since;
+    WorkKind kind = WorkKind::kTrain;
+    // To come, and of training then what is being uploaded.
+    std::variant<std::monostate, Pending<ParamVector>, Pending<TrainedUpdate>,
+                 std::unique_ptr<TrainedUpdate>, Pending<EvalResult>>
+        result;
+  };
   struct Client {
-    Presence presence = Presence::kAway;
-    WorkOrderId order = 0;                     // its work; 0: none
+    Work work;
     Version cached = -1;                       // the version that it holds
     std::shared_ptr<const Residual> residual;  // of its last accepted update; null: none
     Rng jitter{0};
     int64_t training_orders = 0;  // so far
     int64_t periods = 0;          // so far
-    absl::Time came_at;
     absl::Time leaves_at = absl::InfiniteFuture();
+    absl::Time came_at;
+    Presence presence = Presence::kAway;
   };
-  struct Work;
 
   Client& At(int64_t client) { return clients_[static_cast<size_t>(client)]; }
   bool IsEvaluator(int64_t client) const { return client == fleet_->size(); }
@@ -96,34 +131,32 @@ class VirtualClients {
   void CheckInNow(int64_t client);
   void CheckInLater(int64_t client);
 
-  Work* Find(WorkOrderId id);
-  std::unique_ptr<Work> Take(WorkOrderId id);
-  void Lose(WorkOrderId id, LossCause cause, absl::string_view why);
-  void Refuse(WorkOrderId id, LossCause cause, const absl::Status& status);
-  WorkloadTask TaskOf(const Work& work, absl::Time needed_at) const;
+  void Push(absl::Time at, Happening::Kind kind, int64_t client, WorkOrderId order = 0);
+  void HappenToWork(Happening::Kind kind, int64_t client, Work& work);
+  Work Take(int64_t client);
+  void Lose(int64_t client, LossCause cause, absl::string_view why);
+  void Refuse(int64_t client, LossCause cause, const absl::Status& status);
   bool GetBase(WorkloadTask& task);
 
-  void MakeFirstModel(Work& work);
-  void FirstModelMade(WorkOrderId id);
-  void Train(Work& work);
-  void Trained(WorkOrderId id);
-  void Uploaded(WorkOrderId id);
-  void Evaluate(Work& work);
-  void Evaluated(WorkOrderId id);
+  void MakeFirstModel(int64_t client, const WorkOrder& order);
+  void FirstModelMade(int64_t client, Work& work);
+  void Train(int64_t client, const WorkOrder& order);
+  void Trained(int64_t client, Work& work);
+  void Uploaded(int64_t client, Work& work);
+  void Evaluate(int64_t client, const WorkOrder& order);
+  void Evaluated(int64_t client, Work& work);
 
-  int64_t PlannedSteps(const Work& work) const;
+  int64_t PlannedSteps(int64_t client, const WorkOrder& order) const;
   absl::Duration Download(int64_t client, Version version);
 
   const TrainSpec train_;
   const absl::Duration liveness_;
   const Fleet* const fleet_;
   Workload* const workload_;
-  EventQueue* const queue_;
+  Happenings* const queue_;
   SimulatedServer* const server_;
-  const std::stop_token stop_;
 
   std::vector<Client> clients_;  // the evaluator last
-  absl::flat_hash_map<WorkOrderId, std::unique_ptr<Work>> work_;
   int64_t refused_in_a_row_ = 0;
 
   int64_t downlink_bytes_ = 0;

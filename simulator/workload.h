@@ -4,11 +4,10 @@
 #define TRIBUTARY_SIMULATOR_WORKLOAD_H_
 
 #include <cstdint>
-#include <future>
 #include <memory>
-#include <stop_token>
 #include <string>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -27,7 +26,6 @@ struct WorkloadTask {
   // Of the client's last accepted update, for error feedback; null: none. Training only.
   std::shared_ptr<const Residual> residual;
   absl::Time needed_at;  // virtual: of the tasks that wait, the one needed first goes first
-  std::stop_token stop;  // the result is no longer wanted
 };
 
 struct TrainedUpdate {
@@ -36,8 +34,13 @@ struct TrainedUpdate {
   std::shared_ptr<const Residual> residual;  // what the payload leaves out; null: nothing
 };
 
+// A result to come: called once, it waits for it. Destroyed before that, the result is not wanted,
+// and the work on it stops soon. The workload outlives it.
+template <typename T>
+using Pending = absl::AnyInvocable<absl::StatusOr<T>() &&>;
+
 // Thread-compatible. A result is a function of the task alone, of its client, order, base and
-// residual; its future is ready some time after the call. Errors of a task as in TorchWorker.
+// residual. Errors of a task as in TorchWorker.
 class Workload {
  public:
   virtual ~Workload() = default;
@@ -47,9 +50,9 @@ class Workload {
   // InvalidArgument: the job cannot start from this model.
   virtual absl::Status CheckModel(const ParamVector& model) const = 0;
 
-  virtual std::future<absl::StatusOr<ParamVector>> MakeFirstModel(WorkloadTask task) = 0;
-  virtual std::future<absl::StatusOr<TrainedUpdate>> Train(WorkloadTask task) = 0;
-  virtual std::future<absl::StatusOr<EvalResult>> Evaluate(WorkloadTask task) = 0;
+  virtual Pending<ParamVector> MakeFirstModel(WorkloadTask task) = 0;
+  virtual Pending<TrainedUpdate> Train(WorkloadTask task) = 0;
+  virtual Pending<EvalResult> Evaluate(WorkloadTask task) = 0;
 
   // CPU time spent on tasks so far; for measurements.
   virtual absl::Duration cpu_time() const = 0;

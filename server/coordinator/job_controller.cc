@@ -68,7 +68,7 @@ std::vector<JobAction> JobController::Handle(const JobEvent& event) {
 
 const WorkOrder* JobController::FindWork(WorkOrderId id) const {
   const auto it = work_.find(id);
-  return it == work_.end() ? nullptr : &it->second;
+  return it == work_.end() ? nullptr : &it->second->order;
 }
 
 // ---- clients ---------------------------------------------------------------------------
@@ -78,7 +78,7 @@ void JobController::On(const event::ClientAvailable& e) {
   client.evaluate_only = e.evaluate_only;
   client.present = true;
   if (e.evaluate_only) evaluators_.insert(e.client);
-  if (client.busy != 0 || client.idle) return;
+  if (client.busy() || client.idle) return;
   client.idle = true;
   if (client.planned) return;
   if (OfferEvaluation(e.client, client)) {
@@ -111,7 +111,7 @@ void JobController::AdmitWaiting() {
 void JobController::CheckOutAtClosing() {
   for (const ClientId& id : SortedClients()) {
     Client& client = clients_[id];
-    if (!client.admitted || client.busy != 0 || client.planned) continue;
+    if (!client.admitted || client.busy() || client.planned) continue;
     GiveUpPlace(id, client);
     if (client.idle) admission_.Ask(id, now_);
   }
@@ -147,7 +147,7 @@ void JobController::On(const event::ClientGone& e) {
   client.present = false;
   client.idle = false;
   evaluators_.erase(e.client);
-  if (client.busy == 0 && !client.planned) GiveUpPlace(e.client, client);
+  if (!client.busy() && !client.planned) GiveUpPlace(e.client, client);
   FinishEvaluationIfDone();
 }
 
@@ -156,9 +156,9 @@ void JobController::On(const event::ClientGone& e) {
 void JobController::AskForFirstModel() {
   if (progress_.state != JobState::kInitialising || !work_.empty()) return;
   for (const ClientId& id : SortedClients()) {
-    const Client& client = clients_[id];
+    Client& client = clients_[id];
     if (!client.idle || client.evaluate_only) continue;
-    WorkOrder& order = NewWork(id, WorkKind::kInitialise);
+    WorkOrder& order = NewWork(id, client, WorkKind::kInitialise);
     order.seed = WorkOrderSeed(static_cast<uint64_t>(spec_.seed), 0);
     Send(order);
     return;
@@ -242,18 +242,20 @@ void JobController::RunSteps() {
 }
 
 void JobController::StartPublication(const Close& close) {
-  action::PublishVersion publication{.version = progress_.version + 1,
-                                     .group = close.group,
-                                     .parts = {},
-                                     .given_coefficients = !close.coefficients.empty(),
-                                     .mix_models = close.mix_models,
-                                     .beside_momentum = close.beside_momentum};
-  if (publication.given_coefficients && close.coefficients.size() != close.updates.size()) {
+  action::PublishVersion version{.version = progress_.version + 1,
+                                 .group = close.group,
+                                 .parts = {},
+                                 .given_coefficients = !close.coefficients.empty(),
+                                 .mix_models = close.mix_models,
+                                 .beside_momentum = close.beside_momentum};
+  if (version.given_coefficients && close.coefficients.size() != close.updates.size()) {
     return End(JobState::kFailed,
                absl::StrCat("the scheduler '", spec_.scheduler.name, "' closed group ", close.group,
                             " with ", close.updates.size(), " updates and ",
                             close.coefficients.size(), " coefficients"));
   }
+  Publication publication{.group = close.group, .updates = std::ssize(close.updates)};
+  version.parts.reserve(close.updates.size());
   for (size_t i = 0; i < close.updates.size(); ++i) {
     const WorkOrderId id = close.updates[i];
     const auto it = waiting_updates_.find(id);
@@ -263,28 +265,36 @@ void JobController::StartPublication(const Close& close) {
           absl::StrCat("the scheduler '", spec_.scheduler.name, "' closed group ", close.group,
                        " with work order ", id, ", which has no waiting update"));
     }
-    publication.parts.push_back(
-        {.info = it->second.info,
-         .client = it->second.client,
-         .staleness = progress_.version - it->second.info.base_version,
+    const UpdateInfo& info = it->second.info;
+    const int64_t staleness = progress_.version - info.base_version;
+    const auto weight = static_cast<double>(info.num_examples);
+    publication.client_steps += info.local_steps;
+    publication.staleness_sum += static_cast<double>(staleness);
+    publication.staleness_max = std::max(publication.staleness_max, staleness);
+    publication.loss_sum += weight * info.loss;
+    publication.num_examples += weight;
+    version.parts.push_back(
+        {.info = info,
+         .client = std::move(it->second.client),
+         .staleness = staleness,
          .bytes = it->second.bytes,
-         .coefficient = publication.given_coefficients ? close.coefficients[i] : 1.0});
+         .coefficient = version.given_coefficients ? close.coefficients[i] : 1.0});
     waiting_updates_.erase(it);
   }
   publication_ = publication;
-  actions_.push_back(std::move(publication));
+  actions_.push_back(std::move(version));
 }
 
 void JobController::StartTraining(const Dispatch& dispatch) {
   Client& client = clients_[dispatch.client];
   client.planned = false;
-  if (client.busy != 0 || !client.admitted) {
+  if (client.busy() || !client.admitted) {
     return End(JobState::kFailed,
                absl::StrCat("the scheduler '", spec_.scheduler.name, "' gave work to client ",
                             dispatch.client.value(), ", which is ",
-                            client.busy != 0 ? "still working" : "not available"));
+                            client.busy() ? "still working" : "not available"));
   }
-  WorkOrder& order = NewWork(dispatch.client, WorkKind::kTrain);
+  WorkOrder& order = NewWork(dispatch.client, client, WorkKind::kTrain);
   order.version = progress_.version;
   order.group = dispatch.group;
   order.local_steps = dispatch.local_steps;
@@ -312,20 +322,14 @@ void JobController::On(const event::VersionPublished& e) {
     return;
   }
   if (!publication_) return;
-  const action::PublishVersion publication = *std::exchange(publication_, std::nullopt);
-  double staleness = 0, examples = 0, loss = 0;
-  for (const auto& part : publication.parts) {
-    const auto weight = static_cast<double>(part.info.num_examples);
-    progress_.client_steps += part.info.local_steps;
-    progress_.staleness_max = std::max(progress_.staleness_max, part.staleness);
-    staleness += static_cast<double>(part.staleness);
-    examples += weight;
-    loss += weight * part.info.loss;
-  }
-  progress_.updates += static_cast<int64_t>(publication.parts.size());
-  progress_.staleness_sum += staleness;
-  progress_.last_mean_staleness = staleness / static_cast<double>(publication.parts.size());
-  progress_.last_train_loss = loss / examples;
+  const Publication publication = *std::exchange(publication_, std::nullopt);
+  const auto updates = static_cast<double>(publication.updates);
+  progress_.updates += publication.updates;
+  progress_.client_steps += publication.client_steps;
+  progress_.staleness_sum += publication.staleness_sum;
+  progress_.staleness_max = std::max(progress_.staleness_max, publication.staleness_max);
+  progress_.last_mean_staleness = publication.staleness_sum / updates;
+  progress_.last_train_loss = publication.loss_sum / publication.num_examples;
   StopIfReached();
   if (!draining_ && e.version % spec_.evaluate.every_versions == 0) EvaluateVersion(e.version);
   EndIfDrained();
@@ -340,17 +344,11 @@ void JobController::On(const event::PublishFailed& e) {
 
 // ---- work orders -----------------------------------------------------------------------
 
-WorkOrder& JobController::NewWork(const ClientId& client, WorkKind kind) {
-  const WorkOrderId id = next_work_order_++;
-  Client& record = clients_[client];
-  record.idle = false;
-  record.busy = id;
-  WorkOrder& order = work_[id];
-  order.id = id;
-  order.client = client;
-  order.kind = kind;
-  order.dispatched_at = now_;
-  return order;
+WorkOrder& JobController::NewWork(const ClientId& id, Client& client, WorkKind kind) {
+  client.idle = false;
+  client.order = {.id = next_work_order_++, .client = id, .kind = kind, .dispatched_at = now_};
+  work_[client.order.id] = &client;
+  return client.order;
 }
 
 void JobController::Send(const WorkOrder& order) { actions_.push_back(action::SendWork{order}); }
@@ -358,11 +356,9 @@ void JobController::Send(const WorkOrder& order) { actions_.push_back(action::Se
 std::optional<WorkOrder> JobController::TakeWork(WorkOrderId id) {
   const auto it = work_.find(id);
   if (it == work_.end()) return std::nullopt;
-  WorkOrder order = std::move(it->second);
+  Client* const client = it->second;
   work_.erase(it);
-  Client& client = clients_[order.client];
-  if (client.busy == id) client.busy = 0;
-  return order;
+  return std::exchange(client->order, {});
 }
 
 void JobController::Recall(bool evaluations_too) {

@@ -97,8 +97,10 @@ class JobController {
     bool idle = false;       // checked in, and not given an order since
     bool admitted = false;   // has a place: the scheduler may dispatch it, or has
     bool planned = false;    // a dispatch waits for a publication
-    WorkOrderId busy = 0;    // its work order; 0: none
     Version evaluated = -1;  // newest version that it was asked to evaluate
+    WorkOrder order;         // that it works on; id 0: none
+
+    bool busy() const { return order.id != 0; }
   };
   struct AcceptedUpdate {
     ClientId client;
@@ -112,6 +114,16 @@ class JobController {
     int64_t num_examples = 0;
     double loss_sum = 0;  // these two weighted by examples
     double accuracy_sum = 0;
+  };
+  // What is being published, as progress counts it.
+  struct Publication {
+    GroupId group = 0;
+    int64_t updates = 0;
+    int64_t client_steps = 0;
+    double staleness_sum = 0;
+    int64_t staleness_max = 0;
+    double loss_sum = 0;  // weighted by examples
+    double num_examples = 0;
   };
   // The scheduler's will, one step at a time: what stands behind a Close waits for it.
   using Step = std::variant<Close, Dispatch>;
@@ -145,7 +157,7 @@ class JobController {
   void DropWaiting(WorkOrderId id);
   void DropPlans();
 
-  WorkOrder& NewWork(const ClientId& client, WorkKind kind);
+  WorkOrder& NewWork(const ClientId& id, Client& client, WorkKind kind);
   void Send(const WorkOrder& order);
   std::optional<WorkOrder> TakeWork(WorkOrderId id);
   void Recall(bool evaluations_too);
@@ -176,8 +188,8 @@ class JobController {
   absl::node_hash_map<ClientId, Client> clients_;
   std::set<ClientId> evaluators_;  // those present that only evaluate
   Admission admission_;
-  bool was_open_ = true;  // at the latest event
-  absl::flat_hash_map<WorkOrderId, WorkOrder> work_;
+  bool was_open_ = true;                            // at the latest event
+  absl::flat_hash_map<WorkOrderId, Client*> work_;  // who has it
   WorkOrderId next_work_order_ = 1;
   int64_t training_orders_ = 0;  // seeds of training do not depend on evaluations in between
 
@@ -185,9 +197,9 @@ class JobController {
   absl::flat_hash_map<WorkOrderId, AcceptedUpdate> waiting_updates_;
   std::vector<bool> accepted_;  // by work order, up to the last of them
   std::deque<Step> steps_;
-  std::optional<action::PublishVersion> publication_;  // being made by the host
-  bool installing_ = false;                            // version 0 is being made by the host
-  std::deque<JobEvent> deferred_;                      // arrived meanwhile
+  std::optional<Publication> publication_;  // being made by the host
+  bool installing_ = false;                 // version 0 is being made by the host
+  std::deque<JobEvent> deferred_;           // arrived meanwhile
 
   RunningEvaluation evaluation_;
   Version next_evaluation_ = -1;  // waits until the running one is done; the newest wins

@@ -32,7 +32,7 @@ bool JobController::OfferEvaluation(const ClientId& id, Client& client) {
   if (!OwesEvaluation(client)) return false;
   client.evaluated = evaluation_.version;
   ++evaluation_.out;
-  WorkOrder& order = NewWork(id, WorkKind::kEvaluate);
+  WorkOrder& order = NewWork(id, client, WorkKind::kEvaluate);
   order.version = evaluation_.version;
   order.deadline = evaluation_.deadline;
   Send(order);

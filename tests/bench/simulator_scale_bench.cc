@@ -1,5 +1,8 @@
 // How the simulator and the coordinator core scale with the number of clients: a discrete-event
-// run without training (NullWorkload), each size in a process of its own, as many updates in each.
+// run without training (NullWorkload), each size in a process of its own. Measures a whole run,
+// from the first check-in to the recall of the last order, of as many updates with each size; or
+// with
+// --events as many events of a run that goes on, once it has had kWarmUp events for each client.
 // Prints a table, or with --json one object; fails when an event costs more than --limit times what
 // it costs with the fewest clients.
 #include <sys/resource.h>
@@ -10,6 +13,9 @@
 #include <array>
 #include <fstream>
 #include <iostream>
+#include <limits>
+#include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -47,6 +53,14 @@ simulation:
   network: {}
 )";
 
+// By then everybody has checked in and all but the slowest have delivered.
+constexpr int64_t kWarmUp = 10;
+
+struct Length {
+  int64_t updates = 0;  // of a whole run
+  int64_t events = 0;   // if not 0: after the warm-up
+};
+
 struct Figures {
   int64_t clients = 0, events = 0, updates = 0, versions = 0;
   double create_seconds = 0, run_seconds = 0;  // of CPU
@@ -68,39 +82,61 @@ int64_t PeakRssBytes() {
   return static_cast<int64_t>(usage.ru_maxrss) * 1024;
 }
 
-absl::StatusOr<Figures> Measure(int64_t clients, int64_t updates, std::vector<std::string> set) {
+absl::StatusOr<Figures> Measure(int64_t clients, Length length, std::vector<std::string> set) {
   set.push_back(absl::StrCat("simulation.clients=", clients));
-  set.push_back(absl::StrCat("job.stop.updates=", updates));
+  const int64_t forever = std::numeric_limits<int64_t>::max();
+  set.push_back(absl::StrCat("job.stop.updates=", length.events > 0 ? forever : length.updates));
   const test::TempDir dir;
   TRIB_ASSIGN_OR_RETURN(SimulationFile file,
                         ReadSimulationFile(dir.Write("job.yaml", kFile), {.set = std::move(set)}));
   const int64_t rss = RssBytes();
   const absl::Duration start = ThreadCpuTime();
   TRIB_ASSIGN_OR_RETURN(auto workload, NullWorkload::Create(file.job));
-  TRIB_ASSIGN_OR_RETURN(auto experiment,
-                        Experiment::Create(std::move(file), std::move(workload), {}));
+  std::unique_ptr<Experiment> experiment;
+  // The two ends of what is measured.
+  JobProgress before, after;
+  absl::Duration begin, end;
+  std::stop_source stop;
+  const auto on_progress = [&](const JobProgress& progress, absl::Duration) {
+    const int64_t events = experiment->events() - kWarmUp * clients;
+    if (events != 0 && events != length.events) return;
+    (events == 0 ? before : after) = progress;
+    (events == 0 ? begin : end) = ThreadCpuTime();
+    if (events == length.events) stop.request_stop();
+  };
+  ExperimentOptions options{.stop = stop.get_token()};
+  if (length.events > 0) options.on_progress = on_progress;
+  TRIB_ASSIGN_OR_RETURN(
+      experiment, Experiment::Create(std::move(file), std::move(workload), std::move(options)));
   const absl::Duration created = ThreadCpuTime();
-  TRIB_RETURN_IF_ERROR(experiment->Run(nullptr));
-  const JobProgress progress = experiment->Summary().progress;
+  const absl::Status status = experiment->Run(nullptr);
+  if (length.events == 0) {
+    TRIB_RETURN_IF_ERROR(status);
+    begin = created;
+    end = ThreadCpuTime();
+    after = experiment->Summary().progress;
+  } else if (!absl::IsCancelled(status)) {
+    return absl::FailedPreconditionError(absl::StrCat("the run ended: ", status.message()));
+  }
   return Figures{.clients = clients,
-                 .events = experiment->events(),
-                 .updates = progress.updates,
-                 .versions = progress.version,
+                 .events = length.events > 0 ? length.events : experiment->events(),
+                 .updates = after.updates - before.updates,
+                 .versions = after.version - before.version,
                  .create_seconds = absl::ToDoubleSeconds(created - start),
-                 .run_seconds = absl::ToDoubleSeconds(ThreadCpuTime() - created),
+                 .run_seconds = absl::ToDoubleSeconds(end - begin),
                  .rss_bytes_per_client =
                      static_cast<double>(PeakRssBytes() - rss) / static_cast<double>(clients)};
 }
 
 // In a child, so that one size's memory is not another's.
-absl::StatusOr<Figures> MeasureApart(int64_t clients, int64_t updates,
+absl::StatusOr<Figures> MeasureApart(int64_t clients, Length length,
                                      const std::vector<std::string>& set) {
   std::array<int, 2> pipe_ends{};
   TRIB_CHECK(pipe(pipe_ends.data()) == 0);
   const pid_t child = fork();
   TRIB_CHECK(child >= 0);
   if (child == 0) {
-    const auto figures = Measure(clients, updates, set);
+    const auto figures = Measure(clients, length, set);
     if (!figures.ok()) std::cerr << figures.status().message() << "\n";
     const bool told =
         figures.ok() && write(pipe_ends[1], &*figures, sizeof(Figures)) == sizeof(Figures);
@@ -132,7 +168,7 @@ nlohmann::json ToJson(const Figures& f, double ratio) {
 int Main(int argc, char** argv) {
   CLI::App app{"events per second and bytes per client of a simulation without training"};
   std::vector<int64_t> sizes = {1'000, 10'000, 100'000};
-  int64_t updates = 200'000;
+  Length length{.updates = 200'000};
   std::string scheduler = "{sync_round: {clients_per_round: 100}}";
   std::vector<std::string> set;
   double limit = 0;
@@ -140,7 +176,11 @@ int Main(int argc, char** argv) {
   app.add_option("--clients", sizes, "numbers of clients, ascending")
       ->check(CLI::Range(1, 10'000'000))
       ->delimiter(',');
-  app.add_option("--updates", updates, "length of each run")->check(CLI::Range(1, 1'000'000'000));
+  app.add_option("--updates", length.updates, "length of each run")
+      ->check(CLI::Range(1, 1'000'000'000));
+  app.add_option("--events", length.events,
+                 "instead: length of what is measured of each run, after a warm-up")
+      ->check(CLI::Range(1, 1'000'000'000));
   app.add_option("--scheduler", scheduler, "as in a job file: {name: {options}}");
   app.add_option("--set", set, "path=value, replaces a value of the file; may be repeated");
   app.add_option("--limit", limit, "fail above this ratio of costs; 0: never");
@@ -157,7 +197,7 @@ int Main(int argc, char** argv) {
       {"clients", "events", "versions", "events/s", "ns/event", "ratio", "bytes/client"}};
   double worst = 0;
   for (const int64_t clients : sizes) {
-    const auto f = MeasureApart(clients, updates, set);
+    const auto f = MeasureApart(clients, length, set);
     if (!f.ok()) return std::cerr << f.status().message() << "\n", 1;
     all.push_back(*f);
     const double ratio = f->nanoseconds_per_event() / all.front().nanoseconds_per_event();

@@ -3,6 +3,7 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "common/rng.h"
@@ -15,11 +16,9 @@ namespace {
 using ::testing::ElementsAre;
 
 TEST(EventQueue, OrdersByTimeThenRankThenArrival) {
-  EventQueue queue;
-  std::vector<std::string> ran;
-  const auto push = [&](int seconds, EventRank rank, const std::string& name) {
-    queue.Push(absl::UnixEpoch() + absl::Seconds(seconds), rank,
-               [&ran, name] { ran.push_back(name); });
+  EventQueue<const char*> queue;
+  const auto push = [&](int seconds, EventRank rank, const char* name) {
+    queue.Push(absl::UnixEpoch() + absl::Seconds(seconds), rank, name);
   };
   push(2, EventRank::kResult, "later");
   push(1, EventRank::kEvaluation, "evaluation");
@@ -28,30 +27,26 @@ TEST(EventQueue, OrdersByTimeThenRankThenArrival) {
   push(1, EventRank::kCheckIn, "check-in 2");
   push(1, EventRank::kResult, "result");
   EXPECT_EQ(queue.size(), 6u);
-  while (!queue.empty()) queue.Pop().second();
-  EXPECT_THAT(ran,
+  std::vector<std::string> popped;
+  while (!queue.empty()) popped.emplace_back(queue.Pop().second);
+  EXPECT_THAT(popped,
               ElementsAre("result", "check-in 1", "check-in 2", "timer", "evaluation", "later"));
 }
 
-TEST(EventQueue, AHandlerMayPushForTheSameInstant) {
-  EventQueue queue;
-  std::vector<int> ran;
+TEST(EventQueue, AnInstantMayGrowWhileItIsDealtWith) {
+  EventQueue<int> queue;
   const absl::Time t = absl::UnixEpoch();
-  queue.Push(t, EventRank::kTimer, [&] {
-    ran.push_back(1);
-    queue.Push(t, EventRank::kResult, [&] { ran.push_back(2); });
-  });
-  queue.Push(t, EventRank::kTimer, [&] { ran.push_back(3); });
-  while (!queue.empty()) {
-    auto [at, handler] = queue.Pop();
-    EXPECT_EQ(at, t);
-    handler();
-  }
-  EXPECT_THAT(ran, ElementsAre(1, 2, 3));
+  queue.Push(t, EventRank::kTimer, 1);
+  queue.Push(t, EventRank::kTimer, 3);
+  EXPECT_EQ(queue.Pop(), std::pair(t, 1));
+  queue.Push(t, EventRank::kResult, 2);
+  EXPECT_EQ(queue.Pop(), std::pair(t, 2));
+  EXPECT_EQ(queue.Pop(), std::pair(t, 3));
+  EXPECT_TRUE(queue.empty());
 }
 
 TEST(EventQueue, AgreesWithASortedListOfThousands) {
-  EventQueue queue;
+  EventQueue<int> queue;
   Rng rng(3);
   using Key = std::tuple<int64_t, EventRank, int>;  // second, rank, number of the push
   std::set<Key> oracle;
@@ -60,15 +55,11 @@ TEST(EventQueue, AgreesWithASortedListOfThousands) {
     if (rng.Uniform() < (i / 5000 % 2 == 0 ? 0.7 : 0.2)) {
       const Key key(rng.UniformInt(500), static_cast<EventRank>(rng.UniformInt(4)), i);
       oracle.insert(key);
-      queue.Push(absl::UnixEpoch() + absl::Seconds(std::get<0>(key)), std::get<1>(key),
-                 [&oracle, key] {
-                   ASSERT_EQ(*oracle.begin(), key);
-                   oracle.erase(oracle.begin());
-                 });
+      queue.Push(absl::UnixEpoch() + absl::Seconds(std::get<0>(key)), std::get<1>(key), i);
     } else if (!queue.empty()) {
-      const auto [at, handler] = queue.Pop();
-      ASSERT_EQ(at, absl::UnixEpoch() + absl::Seconds(std::get<0>(*oracle.begin())));
-      ASSERT_NO_FATAL_FAILURE(handler());
+      const auto [second, rank, number] = *oracle.begin();
+      oracle.erase(oracle.begin());
+      ASSERT_EQ(queue.Pop(), std::pair(absl::UnixEpoch() + absl::Seconds(second), number));
     }
     ASSERT_EQ(queue.size(), oracle.size());
   }

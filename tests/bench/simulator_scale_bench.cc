@@ -94,7 +94,7 @@ absl::StatusOr<Figures> Measure(int64_t clients, Length length, std::vector<std:
   TRIB_ASSIGN_OR_RETURN(auto workload, NullWorkload::Create(file.job));
   std::unique_ptr<Experiment> experiment;
   // The two ends of what is measured.
-  JobProgress before, after;
+  JobProgress before{.version = 0}, after;
   absl::Duration begin, end;
   std::stop_source stop;
   const auto on_progress = [&](const JobProgress& progress, absl::Duration) {

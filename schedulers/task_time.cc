@@ -13,6 +13,8 @@ constexpr int64_t kMillion = 1'000'000;
 constexpr double kFade = 0.8;
 // Step counts that differ by less than this share of their mean do not tell a from b.
 constexpr double kLeastSpread = 0.05;
+// At most this share of an order's time is fixed: steps are never free.
+constexpr double kMostFixed = 0.99;
 
 }  // namespace
 
@@ -35,7 +37,7 @@ void TaskTime::Observe(absl::Duration duration, int64_t steps, const Model& mode
   if (model.affine) Fit(ns, steps);
 }
 
-// Replaces the scalar estimate where the step counts seen tell a from b.
+// Replaces the scalar estimate.
 void TaskTime::Fit(int64_t ns, int64_t steps) {
   const auto q = static_cast<double>(steps), t = static_cast<double>(ns);
   w_ = kFade * w_ + 1;
@@ -43,18 +45,22 @@ void TaskTime::Fit(int64_t ns, int64_t steps) {
   qq_ = kFade * qq_ + q * q;
   t_ = kFade * t_ + t;
   qt_ = kFade * qt_ + q * t;
-  const double mean_q = q_ / w_, mean_t = t_ / w_;
+  double mean_q = q_ / w_, mean_t = t_ / w_;
   const double variance = qq_ / w_ - mean_q * mean_q;
-  if (variance < kLeastSpread * kLeastSpread * mean_q * mean_q) {
-    // One size of order so far: keep the fixed cost that was found, if any.
-    const double rest = std::max(1.0, mean_t - static_cast<double>(fixed_ns_));
-    step_ns_ = std::max<int64_t>(1, std::llround(rest / mean_q));
-    return;
+  // With one size of order so far, the fixed cost that was found stays.
+  auto fixed = static_cast<double>(fixed_ns_);
+  if (variance >= kLeastSpread * kLeastSpread * mean_q * mean_q) {
+    const double slope = (qt_ / w_ - mean_q * mean_t) / variance;
+    if (slope > 0) {
+      fixed = mean_t - slope * mean_q;
+    } else {
+      // More steps took less time: the client has changed, and only this order tells how it is.
+      w_ = 1, q_ = mean_q = q, qq_ = q * q, t_ = mean_t = t, qt_ = q * t;
+    }
   }
-  // Neither part is negative: a fleet's noise must not make a client look free.
-  const double slope = std::clamp((qt_ / w_ - mean_q * mean_t) / variance, 0.0, mean_t / mean_q);
-  step_ns_ = std::max<int64_t>(1, std::llround(slope));
-  fixed_ns_ = std::max<int64_t>(0, std::llround(mean_t - static_cast<double>(step_ns_) * mean_q));
+  fixed = std::clamp(fixed, 0.0, kMostFixed * mean_t);
+  fixed_ns_ = std::llround(fixed);
+  step_ns_ = std::max<int64_t>(1, std::llround((mean_t - fixed) / mean_q));
 }
 
 absl::Duration TaskTime::Predict(int64_t steps) const {

@@ -2,11 +2,13 @@
 // did. Everything is in there: download, training, upload, waiting at the server.
 //
 //   scalar   T(q) = b·q            b ← (1 − ρ)·b + ρ·obs,  obs = duration / steps
-//   affine   T(q) = a + b·q        weighted least squares, old observations fade
+//   affine   T(q) = a + b·q        least squares, old observations fade; a >= 0, b > 0
 //
 // The scalar form is FedCompass's (Li et al. 2024, Algorithm 1); its arithmetic is exact in
 // integer nanoseconds, so that two clients alike get steps alike. The affine form keeps a slow
 // network from being taken for a slow processor: a is what a work order costs whatever its size.
+// It forgets slowly, so that noise averages out; where orders of more steps took less time, it
+// starts afresh from the latest.
 #ifndef TRIBUTARY_SCHEDULERS_TASK_TIME_H_
 #define TRIBUTARY_SCHEDULERS_TASK_TIME_H_
 

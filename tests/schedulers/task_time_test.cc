@@ -84,6 +84,38 @@ TEST(TaskTimeTest, AffinePartsAreNeverNegative) {
   EXPECT_GT(superlinear.Predict(1), absl::ZeroDuration());
 }
 
+// 3 s for the transfers and 0.5 s a step; then 2 s a step, and orders become smaller.
+TEST(TaskTimeTest, AffineStartsAfreshWhenMoreStepsTookLessTime) {
+  TaskTime time;
+  for (const int64_t steps : {80, 60, 70}) {
+    time.Observe(absl::Seconds(3) + absl::Milliseconds(500) * steps, steps, kAffine);
+  }
+  time.Observe(absl::Seconds(123), 60, kAffine);
+  EXPECT_NEAR(absl::ToDoubleSeconds(time.Predict(60)), 123, 1e-3);
+  EXPECT_NEAR(absl::ToDoubleSeconds(time.Predict(30)), 63, 1);
+  time.Observe(absl::Seconds(63), 30, kAffine);
+  EXPECT_NEAR(absl::ToDoubleSeconds(time.per_step()), 2, 1e-3);
+}
+
+TEST(TaskTimeTest, AffineStepsAreNeverFree) {
+  TaskTime time;
+  time.Observe(absl::Seconds(100), 20, kAffine);
+  time.Observe(absl::Seconds(100) + absl::Nanoseconds(1), 60, kAffine);
+  EXPECT_GE(time.per_step(), absl::Milliseconds(20));
+  EXPECT_NEAR(absl::ToDoubleSeconds(time.Predict(40)), 100, 1);
+}
+
+// The network, which had been nearly all of it, is fast now.
+TEST(TaskTimeTest, AffineForgetsAFixedCostAboveAWholeOrder) {
+  TaskTime time;
+  for (const int64_t steps : {20, 60, 40}) {
+    time.Observe(absl::Seconds(90) + absl::Milliseconds(50) * steps, steps, kAffine);
+  }
+  for (int i = 0; i < 40; ++i) time.Observe(absl::Seconds(2), 40, kAffine);
+  EXPECT_NEAR(absl::ToDoubleSeconds(time.Predict(40)), 2, 0.1);
+  EXPECT_GE(time.per_step(), absl::Microseconds(500));
+}
+
 TEST(TaskTimeTest, VariationIsTheRelativeErrorOfThePredictions) {
   TaskTime time;
   time.Observe(absl::Seconds(10), 10, kScalar);

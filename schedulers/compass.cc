@@ -94,22 +94,22 @@ void CompassScheduler::Move(Client& client, Place place, GroupId group) {
   state_.reporters += sign;
   state_.examples += sign * client.examples;
   if (is_away) {
-    step_times_.erase(step_times_.find(client.time.per_step()));
+    full_tasks_.erase(full_tasks_.find(FullTask(client)));
   } else {
-    step_times_.insert(client.time.per_step());
+    full_tasks_.insert(FullTask(client));
   }
 }
 
 void CompassScheduler::Learn(Client& client, const UpdateAccepted& e) {
   if (client.time.known()) {
-    step_times_.erase(step_times_.find(client.time.per_step()));
+    full_tasks_.erase(full_tasks_.find(FullTask(client)));
   } else {
     ++state_.reporters;
   }
   state_.examples += e.num_examples - std::exchange(client.examples, e.num_examples);
   client.time.Observe(e.arrived_at - e.dispatched_at, e.local_steps,
                       {.affine = options_.affine, .momentum_ppm = options_.momentum_ppm});
-  step_times_.insert(client.time.per_step());
+  full_tasks_.insert(FullTask(client));
   ++client.updates;
   ++state_.updates;
 }
@@ -211,12 +211,12 @@ std::vector<ClientId> CompassScheduler::KnownBySpeed(std::vector<ClientId> ids) 
   std::vector<std::pair<absl::Duration, size_t>> known;  // places in `ids`: in order of arrival
   for (size_t i = 0; i < ids.size(); ++i) {
     const auto it = state_.clients.find(ids[i]);
-    if (it != state_.clients.end()) known.emplace_back(it->second.time.per_step(), i);
+    if (it != state_.clients.end()) known.emplace_back(FullTask(it->second), i);
   }
   std::ranges::sort(known);
   std::vector<ClientId> sorted;
   sorted.reserve(known.size());
-  for (const auto& [pace, i] : known) sorted.push_back(std::move(ids[i]));
+  for (const auto& [task, i] : known) sorted.push_back(std::move(ids[i]));
   return sorted;
 }
 
@@ -378,29 +378,30 @@ GroupId CompassScheduler::NewGroup(Group group) {
   return id;
 }
 
-int64_t CompassScheduler::FullTask(const Client& client) const {
-  return absl::ToInt64Nanoseconds(client.time.Predict(options_.max_steps));
+absl::Duration CompassScheduler::FullTask(const Client& client) const {
+  return client.time.Predict(options_.max_steps);
 }
 
 void CompassScheduler::Enter(Group& group, const Client& client) {
-  if (client.time.known()) group.full_tasks.insert(FullTask(client));
+  if (client.time.known()) group.full_tasks.insert(absl::ToInt64Nanoseconds(FullTask(client)));
 }
 
 void CompassScheduler::Exit(Group& group, const Client& client) {
-  if (client.time.known()) group.full_tasks.erase(group.full_tasks.find(FullTask(client)));
+  if (!client.time.known()) return;
+  group.full_tasks.erase(group.full_tasks.find(absl::ToInt64Nanoseconds(FullTask(client))));
 }
 
 int64_t CompassScheduler::MinSteps() const {
-  if (!options_.auto_bounds || step_times_.empty()) return options_.min_steps;
-  const int64_t within = *step_times_.begin() * options_.max_steps / *step_times_.rbegin();
+  if (!options_.auto_bounds || full_tasks_.empty()) return options_.min_steps;
+  const int64_t within = *full_tasks_.begin() * options_.max_steps / *full_tasks_.rbegin();
   return std::clamp(within, options_.lowest_steps, options_.min_steps);
 }
 
 // ---- state -----------------------------------------------------------------------------
 
 double CompassScheduler::SpeedRatio() const {
-  if (step_times_.empty()) return 1.0;
-  return absl::FDivDuration(*step_times_.rbegin(), *step_times_.begin());
+  if (full_tasks_.empty()) return 1.0;
+  return absl::FDivDuration(*full_tasks_.rbegin(), *full_tasks_.begin());
 }
 
 nlohmann::json CompassScheduler::Stats() const {
@@ -409,7 +410,7 @@ nlohmann::json CompassScheduler::Stats() const {
   const double allowed = static_cast<double>(options_.max_steps) / static_cast<double>(MinSteps());
   if (SpeedRatio() > allowed) {
     warnings.push_back(absl::StrFormat(
-        "the slowest client takes %.1f times as long for a step as the fastest, and "
+        "the slowest client takes %.1f times as long for a full order as the fastest, and "
         "max_local_steps / min_local_steps is %.1f: groups cannot meet; lower min_local_steps, or "
         "use preset adaptive",
         SpeedRatio(), allowed));
@@ -453,13 +454,13 @@ absl::Status CompassScheduler::Load(const nlohmann::json& json) {
   };
   TRIB_RETURN_IF_ERROR(LoadState(json, "compass", is_sound, state_));
   open_.clear();
-  step_times_.clear();
+  full_tasks_.clear();
   for (const auto& [id, group] : state_.groups) {
     if (group.open) open_.insert(id);
   }
   for (const auto& [id, client] : state_.clients) {
     if (client.place != Place::kAway && client.time.known()) {
-      step_times_.insert(client.time.per_step());
+      full_tasks_.insert(FullTask(client));
     }
   }
   return absl::OkStatus();

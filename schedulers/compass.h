@@ -59,8 +59,8 @@ class CompassScheduler final : public Scheduler {
   bool CountsByExamples() const override { return options_.by_examples; }
 
   // groups (closed), groups_by_deadline, open_groups_max, joins, creations, first_updates,
-  // late_updates, lost, speed_ratio (slowest over fastest client, by estimate), min_local_steps
-  // (as in force), warnings (texts).
+  // late_updates, lost, speed_ratio (of a full task, slowest over fastest client, by estimate),
+  // min_local_steps (as in force), warnings (texts).
   nlohmann::json Stats() const override;
 
  private:
@@ -146,7 +146,7 @@ class CompassScheduler final : public Scheduler {
   int64_t StepsToJoin(const Client& client, const Group& group, absl::Time now) const;
 
   GroupId NewGroup(Group group);
-  int64_t FullTask(const Client& client) const;
+  absl::Duration FullTask(const Client& client) const;
   void Enter(Group& group, const Client& client);
   void Exit(Group& group, const Client& client);
   void CloseIfComplete(GroupId id, Decision& decision);
@@ -163,9 +163,9 @@ class CompassScheduler final : public Scheduler {
   const ResolvedCompassOptions options_;
   const std::unique_ptr<const StalenessFunction> staleness_;
   State state_;
-  // Derived from state_: the groups that are open, the step times of the clients present.
+  // Derived from state_: the groups that are open, the full tasks of the clients present.
   std::set<GroupId> open_;
-  absl::btree_multiset<absl::Duration> step_times_;
+  absl::btree_multiset<absl::Duration> full_tasks_;
 };
 
 }  // namespace tributary

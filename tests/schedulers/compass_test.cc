@@ -480,6 +480,14 @@ TEST(CompassAssignTest, AutomaticBoundsFollowTheSpeedRatio) {
 
 // ---- steady state -------------------------------------------------------------------------
 
+// The last six lines: a version of all five clients without staleness, and five that start anew.
+void ExpectOneGroup(const std::vector<std::string>& lines) {
+  ASSERT_GE(lines.size(), 6);
+  const std::vector<absl::string_view> version = absl::StrSplit(lines[lines.size() - 6], ' ');
+  ASSERT_EQ(version.size(), 7) << lines[lines.size() - 6];
+  for (size_t i = 2; i < 7; ++i) EXPECT_TRUE(absl::EndsWith(version[i], "/0")) << version[i];
+}
+
 // If the slowest client can do min_local_steps while the fastest does max_local_steps, all end in
 // one group without staleness, whoever is called what.
 TEST(CompassSteadyStateTest, OneGroupWhenTheBoundsCoverTheSpeedRatio) {
@@ -487,13 +495,24 @@ TEST(CompassSteadyStateTest, OneGroupWhenTheBoundsCoverTheSpeedRatio) {
   do {
     World world(Faithful(1.2), 5, PerStep(speeds));
     world.RunUntil(20'000);  // it may take a while: two groups meet when their times match
-    const std::vector<std::string>& lines = world.lines();
-    // The last six: a version of all five, and five that start together.
-    ASSERT_GE(lines.size(), 6);
-    const std::vector<absl::string_view> version = absl::StrSplit(lines[lines.size() - 6], ' ');
-    ASSERT_EQ(version.size(), 7) << lines[lines.size() - 6];
-    for (size_t i = 2; i < 7; ++i) EXPECT_TRUE(absl::EndsWith(version[i], "/0")) << version[i];
+    ExpectOneGroup(world.lines());
   } while (std::next_permutation(speeds.begin(), speeds.end()));
+}
+
+// The same with fixed costs. The client with the quickest step is not the one that is first done
+// with a full task.
+TEST(CompassSteadyStateTest, AffineOneGroupWhateverTheFixedCosts) {
+  std::vector<std::pair<double, double>> times = {{0, 0.9}, {5, 3}, {10, 2}, {30, 1}, {60, 0.5}};
+  CompassOptions options = Faithful(1.2);
+  options.time_model = "affine";
+  do {
+    World world(options, 5, [&](int64_t client, int64_t, int64_t steps) {
+      const auto [fixed, step] = times[static_cast<size_t>(client - 1)];
+      return absl::Seconds(fixed) + absl::Seconds(step) * steps;
+    });
+    world.RunUntil(20'000);
+    ExpectOneGroup(world.lines());
+  } while (std::next_permutation(times.begin(), times.end()));
 }
 
 // ---- what a late update is worth, and vanishing --------------------------------------------
@@ -662,7 +681,7 @@ TEST(CompassStatsTest, WarnsWhenSpeedsDifferByMoreThanTheBoundsAllow) {
   too_far.RunUntil(500);
   EXPECT_NEAR(too_far.scheduler().Stats()["speed_ratio"], 8, 1e-9);
   EXPECT_THAT(too_far.scheduler().Stats()["warnings"].dump(),
-              testing::HasSubstr("takes 8.0 times as long for a step as the fastest, and "
+              testing::HasSubstr("takes 8.0 times as long for a full order as the fastest, and "
                                  "max_local_steps / min_local_steps is 5.0"));
 }
 

@@ -20,10 +20,12 @@ constexpr double kMostFixed = 0.99;
 
 void TaskTime::Observe(absl::Duration duration, int64_t steps, const Model& model) {
   const int64_t ns = std::max<int64_t>(1, absl::ToInt64Nanoseconds(duration));
-  if (known()) {
+  // With fewer observations than parameters a prediction is a guess, and its error no noise.
+  const int64_t parameters = model.affine ? 2 : 1;
+  if (observations_ >= parameters) {
     const double expected = absl::ToDoubleNanoseconds(Predict(steps));
     const double off = static_cast<double>(ns) / expected - 1.0;
-    error_ = observations_ == 1 ? off * off : kFade * error_ + (1 - kFade) * off * off;
+    error_ = observations_ == parameters ? off * off : kFade * error_ + (1 - kFade) * off * off;
   }
   const int64_t observed = std::max<int64_t>(1, (ns + steps / 2) / steps);
   if (known()) {

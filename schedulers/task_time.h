@@ -40,7 +40,7 @@ class TaskTime {
   absl::Duration per_step() const { return absl::Nanoseconds(step_ns_); }
 
   // Coefficient of variation of the durations around what had been predicted; 0 until the second
-  // observation.
+  // observation, with the affine form the third.
   double variation() const;
 
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(TaskTime, step_ns_, fixed_ns_, observations_, error_, w_, q_, qq_,

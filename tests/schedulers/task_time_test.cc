@@ -126,6 +126,16 @@ TEST(TaskTimeTest, VariationIsTheRelativeErrorOfThePredictions) {
   EXPECT_LT(time.variation(), 1e-3);
 }
 
+// Two points make a line: before there is one, an error says nothing about the client.
+TEST(TaskTimeTest, AffineVariationBeginsWithTheThirdObservation) {
+  TaskTime time;
+  time.Observe(absl::Seconds(61), 1, kAffine);
+  time.Observe(absl::Seconds(110), 50, kAffine);  // 3050 s had been predicted
+  EXPECT_EQ(time.variation(), 0);
+  time.Observe(1.1 * time.Predict(30), 30, kAffine);
+  EXPECT_NEAR(time.variation(), 0.1, 1e-6);
+}
+
 TEST(TaskTimeTest, SurvivesItsJson) {
   TaskTime time;
   time.Observe(absl::Seconds(13), 20, kAffine);

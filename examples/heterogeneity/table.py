@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
 """Every scheduler on every fleet, over several seeds: how much sooner than synchronous FedAvg?
 
-usage: examples/heterogeneity/table.py [--sim PATH] [--seeds 1,2,3] [--partitions A,B] [--speeds A,B]
-           [--only PREFIX] [--set PATH=VALUE]… [--ablation] [--out DIR] [--write-docs NAME]
+usage: examples/heterogeneity/table.py [--rows SET] [--only ROW]… [--sim PATH] [--seeds 1,2,3]
+           [--partitions A,B] [--speeds A,B] [--jitter J] [--set PATH=VALUE]… [--target ACCURACY]
+           [--jobs N] [--out DIR] [--write-docs NAME]
 
 Each draw (partition, speeds, seed) runs sync_round until it reaches the partition's target
-accuracy; then each other file until the target too, until 1.5 times that long, or until 150,000
-client steps. A cell is FedAvg's virtual time divided by the file's, median and range over the
-seeds; "never" counts the draws in which the target was not reached by then. Runs whose summary is
-already in DIR are not repeated. --write-docs puts the table between the markers `<!-- NAME -->` of
-docs/algorithms/scheduling.md.
+accuracy; then each row's file until the target too, until 1.5 times that long, or until 150,000
+client steps. A cell is FedAvg's virtual time divided by the row's, median and range over the
+seeds; "never" counts the draws in which the target was not reached by then. The last columns are
+about all of a row's runs. Runs whose summary is already in DIR are not repeated. --write-docs puts
+the table between the markers `<!-- NAME -->` of docs/algorithms/scheduling.md.
 """
 
 import argparse
+import collections
 import concurrent.futures
+import hashlib
 import json
 import os
 import pathlib
@@ -26,14 +29,20 @@ ROOT = HERE.parent.parent
 DOCS = ROOT / "docs/algorithms/scheduling.md"
 
 TARGETS = {"dual_dirichlet": 0.76, "compass_classes": 0.78}
-# Row -> file, and what is changed in it.
 COMPASS = "job.scheduler.compass."
-METHODS = {
+
+
+def compass(**changes):
+    return {COMPASS + key: value for key, value in changes.items()}
+
+
+# Row -> file, and what is changed in it.
+SCHEDULERS = {
     "FedAvg, weights: uniform": ("sync_round", {"job.aggregation.combine.fedavg.weights": "uniform"}),
     "compass 20/100": ("compass", {}),
-    "compass 20/100, weights: examples": ("compass", {COMPASS + "weights": "examples"}),
+    "compass 20/100, weights: examples": ("compass", compass(weights="examples")),
     "compass 5/100": ("compass_wide", {}),
-    "compass 5/100, weights: examples": ("compass_wide", {COMPASS + "weights": "examples"}),
+    "compass 5/100, weights: examples": ("compass_wide", compass(weights="examples")),
     "compass, adaptive": ("compass_adaptive", {}),
     "fedbuff, K = 5": ("fedbuff_5", {}),
     "fedbuff, K = 10": ("fedbuff_10", {}),
@@ -42,14 +51,28 @@ METHODS = {
     "tiered": ("tiered", {}),
 }
 # The adaptive preset with one extension taken away.
-ABLATIONS = {
-    "adaptive": {},
-    "without bounds: auto": {"bounds": "fixed"},
-    "without participation: frequency": {"participation": "uniform"},
-    "without first_round: group": {"first_round": "single"},
-    "without fast_join: idle": {"fast_join": "create"},
-    "without weights: examples": {"weights": "uniform"},
-    "without mixing_rate: 1": {"mixing_rate": 0.9},
+ABLATION = {
+    "adaptive": ("compass_adaptive", {}),
+    "without bounds: auto": ("compass_adaptive", compass(bounds="fixed")),
+    "without participation: frequency": ("compass_adaptive", compass(participation="uniform")),
+    "without first_round: group": ("compass_adaptive", compass(first_round="single")),
+    "without fast_join: idle": ("compass_adaptive", compass(fast_join="create")),
+    "without weights: examples": ("compass_adaptive", compass(weights="uniform")),
+    "without mixing_rate: 1": ("compass_adaptive", compass(mixing_rate=0.9)),
+}
+# How compass predicts; equal weights on both sides, so that only the schedule differs.
+TIME_MODELS = {
+    f"{name}, {model}": (file, {**weights, **changes})
+    for name, file, weights in (("20/100", "compass", compass(weights="examples")),
+                                ("adaptive", "compass_adaptive", {}))
+    for model, changes in (("scalar", {}), ("affine", compass(time_model="affine")),
+                           ("affine, margin 2", compass(time_model="affine", admission_margin=2)))
+}
+# Set -> its rows, and its last columns.
+ROWS = {
+    "schedulers": (SCHEDULERS, ["late", "utilisation"]),
+    "ablation": (ABLATION, ["late", "utilisation"]),
+    "time-models": (TIME_MODELS, ["error", "late", "spread", "utilisation", "staleness"]),
 }
 LONGEST = 1.5  # times FedAvg's time
 MOST_STEPS = 150_000
@@ -57,14 +80,15 @@ MOST_STEPS = 150_000
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", choices=ROWS, default="schedulers")
+    parser.add_argument("--only", action="append", default=[], metavar="ROW")
     parser.add_argument("--sim", default=str(ROOT / "build/release/bin/tributary-sim"))
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--partitions", default=",".join(TARGETS))
     parser.add_argument("--speeds", default="constant,normal,exponential")
-    parser.add_argument("--only", default="", help="rows whose names begin with this")
+    parser.add_argument("--jitter", type=float, help="instead of the files' 5 %%")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE")
     parser.add_argument("--target", type=float, help="instead of the partitions' own")
-    parser.add_argument("--ablation", action="store_true")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--out", default=str(ROOT / "build/heterogeneity"))
     parser.add_argument("--write-docs", metavar="NAME")
@@ -78,30 +102,32 @@ class Study:
     def target(self, draw):
         return self.options.target or TARGETS[draw[0]]
 
-    def run(self, method, draw, longest):
-        """The summary of one run, with when the target was reached (None: never)."""
-        name, file, changes = method
+    def run(self, row, draw, longest):
+        """The summary of one run; "reached": when it reached the target (None: never)."""
+        name, file, changes = row
         partition, speeds, seed = draw
-        folder = pathlib.Path(self.options.out) / f"{speeds}-{partition}-{seed}-{slug(name)}"
         stop = {"seconds": longest, "client_steps": MOST_STEPS, "target_accuracy": self.target(draw)}
+        settings = [f"simulation.data.partition={partition}",
+                    f"simulation.targets=[{self.target(draw)}]", f"job.stop={json.dumps(stop)}"]
+        if self.options.jitter is not None:
+            settings.append(f"simulation.speed.{speeds}.jitter={self.options.jitter}")
+        settings += [f"{path}={value}" for path, value in changes.items()] + self.options.set
+        digest = hashlib.sha256("\n".join(settings).encode()).hexdigest()[:8]
+        folder = pathlib.Path(self.options.out) / f"{speeds}-{partition}-{seed}-{slug(name)}-{digest}"
         command = [self.options.sim, "run", str(HERE / speeds / f"{file}.yaml"), "--quiet",
-                   "--threads", "1", "--seed", str(seed), "--out", str(folder),
-                   "--set", f"simulation.data.partition={partition}",
-                   "--set", f"simulation.targets=[{self.target(draw)}]",
-                   "--set", f"job.stop={json.dumps(stop)}"]
-        for path, value in changes.items():
-            command += ["--set", f"{path}={value}"]
-        for change in self.options.set:
-            command += ["--set", change]
+                   "--threads", "1", "--seed", str(seed), "--out", str(folder)]
+        for setting in settings:
+            command += ["--set", setting]
         if not (folder / "summary.json").exists():
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 sys.exit(f"{' '.join(command)}\n{done.stderr}")
         summary = json.loads((folder / "summary.json").read_text())
         summary["reached"] = summary["targets"][0]["virtual_seconds"]
+        summary["folder"] = folder
         return summary
 
-    def table(self, methods):
+    def table(self, rows, figures):
         o = self.options
         draws = [(p, s, int(seed)) for p in o.partitions.split(",") for s in o.speeds.split(",")
                  for seed in o.seeds.split(",")]
@@ -111,27 +137,27 @@ class Study:
             for draw in draws:
                 if base[draw]["reached"] is None:
                     sys.exit(f"FedAvg does not reach {self.target(draw)} in {draw}")
-            runs = {(m[0], d): pool.submit(self.run, m, d, LONGEST * base[d]["reached"])
-                    for m in methods for d in draws}
+            runs = {(row[0], d): pool.submit(self.run, row, d, LONGEST * base[d]["reached"])
+                    for row in rows for d in draws}
         cells = {key: future.result() for key, future in runs.items()}
-        return self.markdown(methods, draws, base, cells)
+        return self.markdown(draws, base, cells, figures)
 
-    def markdown(self, methods, draws, base, cells):
+    def markdown(self, draws, base, cells, figures):
         columns = list(dict.fromkeys((p, s) for p, s, _ in draws))
-        header = [""] + [f"{p}, {s}" for p, s in columns] + ["late", "utilisation"]
+        header = [""] + [f"{p}, {s}" for p, s in columns] + figures
         lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
         row = ["FedAvg, seconds"]
         for column in columns:
             row.append(spread([base[d]["reached"] for d in draws if d[:2] == column], "{:.0f}"))
-        row += quality([base[d] for d in draws])
+        row += [FIGURES[f]([base[d] for d in draws]) for f in figures]
         lines.append("| " + " | ".join(row) + " |")
-        for name, _, _ in methods:
+        for name in dict.fromkeys(name for name, _ in cells):
             row = [name]
             for column in columns:
                 ratios = [base[d]["reached"] / cells[name, d]["reached"]
                           if cells[name, d]["reached"] else None for d in draws if d[:2] == column]
                 row.append(spread(ratios, "{:.2f}"))
-            row += quality([cells[name, d] for d in draws])
+            row += [FIGURES[f]([cells[name, d] for d in draws]) for f in figures]
             lines.append("| " + " | ".join(row) + " |")
         return "\n".join(lines)
 
@@ -153,11 +179,56 @@ def spread(values, form):
     return text + (f", {never} never)" if never else ")")
 
 
-def quality(summaries):
-    late = sum(s["clients"]["late_updates"] for s in summaries)
+def late(summaries):
     updates = sum(s["updates"] for s in summaries)
-    busy = statistics.median(s["clients"]["utilisation"] for s in summaries)
-    return [f"{100 * late / max(1, updates):.1f} %", f"{busy:.2f}"]
+    return f"{100 * sum(s['clients']['late_updates'] for s in summaries) / max(1, updates):.1f} %"
+
+
+def utilisation(summaries):
+    return f"{statistics.median(s['clients']['utilisation'] for s in summaries):.2f}"
+
+
+def staleness(summaries):
+    return f"{statistics.median(s['staleness']['mean'] for s in summaries):.2f}"
+
+
+def orders(summary):
+    """(group, sent, expected, arrived) of the run's training orders that were given a time."""
+    sent = {}
+    with open(summary["folder"] / "events.jsonl") as events:
+        for event in map(json.loads, events):
+            if event.get("action") == "send_work" and "expected" in event:
+                sent[event["work_order"]] = event
+            elif event.get("event") == "update_arrived" and event["work_order"] in sent:
+                order = sent[event["work_order"]]
+                yield order["group"], order["at"], order["expected"], event["at"]
+
+
+def error(summaries):
+    """Of an order's predicted time: mean over a run, median over the runs."""
+    means = []
+    for summary in summaries:
+        off = [abs(arrived - expected) / (expected - sent)
+               for _, sent, expected, arrived in orders(summary)]
+        means += [statistics.mean(off)] if off else []
+    return f"{100 * statistics.median(means):.1f} %" if means else "–"
+
+
+def arrivals(summaries):
+    """From a group's first arrival to its last, as a share of its duration: median over groups."""
+    spreads = []
+    for summary in summaries:
+        groups = collections.defaultdict(list)
+        for group, sent, _, arrived in orders(summary):
+            groups[group].append((sent, arrived))
+        for members in groups.values():
+            begin, ends = min(sent for sent, _ in members), [arrived for _, arrived in members]
+            spreads += [(max(ends) - min(ends)) / (max(ends) - begin)] if len(members) > 1 else []
+    return f"{100 * statistics.median(spreads):.0f} %" if spreads else "–"
+
+
+FIGURES = {"late": late, "utilisation": utilisation, "staleness": staleness, "error": error,
+           "spread": arrivals}
 
 
 def write_docs(name, table):
@@ -170,13 +241,13 @@ def write_docs(name, table):
 
 def main():
     options = arguments()
-    if options.ablation:
-        methods = [(name, "compass_adaptive", {COMPASS + key: value for key, value in changes.items()})
-                   for name, changes in ABLATIONS.items()]
-    else:
-        methods = [(name, file, changes) for name, (file, changes) in METHODS.items()
-                   if name.startswith(options.only)]
-    table = Study(options).table(methods)
+    rows, figures = ROWS[options.rows]
+    unknown = set(options.only) - set(rows)
+    if unknown:
+        sys.exit(f"--only {unknown.pop()}: allowed are {', '.join(map(repr, rows))}")
+    chosen = [(name, file, changes) for name, (file, changes) in rows.items()
+              if not options.only or name in options.only]
+    table = Study(options).table(chosen, figures)
     print(table)
     if options.write_docs:
         write_docs(options.write_docs, table)

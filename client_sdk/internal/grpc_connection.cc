@@ -18,6 +18,7 @@ namespace {
 constexpr int kProtocolVersion = 1;
 constexpr int kKeepaliveMs = 30'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
+constexpr int kConnectTimeoutMs = 10'000;
 constexpr int kMaxMessageBytes = 64 << 20;
 constexpr absl::Duration kAbandonTimeout = absl::Seconds(2);
 
@@ -142,8 +143,9 @@ grpc::ChannelArguments CreateArguments(const ClientOptions& options) {
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   // Our own back-off decides when to call; the channel should then be quick.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
+  // Not a back-off but how long connecting may take, handshakes and all.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectTimeoutMs);
   // After a failed connection gRPC resolves the name again first, by default at most every
   // 30 s; until then every call fails, server back or not.
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 500);

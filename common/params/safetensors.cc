@@ -17,9 +17,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/exhausted.h"
 #include "common/params/half.h"
 #include "common/params/safetensors_header.h"
-#include "common/exhausted.h"
 #include "common/status_macros.h"
 #include "nlohmann/json.hpp"
 

@@ -83,9 +83,12 @@ absl::Status CheckHeader(const UploadHeader& header, const WorkOrder& order, con
   return absl::OkStatus();
 }
 
-absl::Status CheckSum(const PayloadBytes& payload, const UploadHeader& header) {
-  TRIB_ASSIGN_OR_RETURN(const Xxh128 checksum, payload.Checksum());
-  if (checksum == header.checksum) return absl::OkStatus();
+absl::Status CheckSum(const PayloadBytes& payload, const UploadStream& stream) {
+  std::optional<Xxh128> checksum = stream.received();
+  if (!checksum) {
+    TRIB_ASSIGN_OR_RETURN(checksum, payload.Checksum());
+  }
+  if (*checksum == stream.header().checksum) return absl::OkStatus();
   return absl::DataLossError("xxh128: the payload's differs from the one in the header");
 }
 
@@ -227,7 +230,7 @@ void LiveHost::Verify(std::shared_ptr<UploadStream> stream, Callback<UploadAnswe
     const auto verify = [&]() -> absl::Status {
       TRIB_ASSIGN_OR_RETURN(File file, spool->OpenPayload(h.job, h.info.work_order));
       TRIB_ASSIGN_OR_RETURN(PayloadBytes payload, PayloadBytes::Of(std::move(file)));
-      TRIB_RETURN_IF_ERROR(CheckSum(payload, h));
+      TRIB_RETURN_IF_ERROR(CheckSum(payload, *stream));
       if (first_model) return KeepFirstModel(payload, h, path);
       return executor->Check(h.info, std::move(payload));
     };

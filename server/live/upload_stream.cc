@@ -68,7 +68,9 @@ absl::Status UploadStream::DoAppend(uint64_t offset, absl::string_view data, uin
   }
   const uint64_t known = file_->size() - offset;
   if (known >= data.size()) return absl::OkStatus();
-  TRIB_RETURN_IF_ERROR(file_->Append(file_->size(), data.substr(known)));
+  const absl::string_view fresh = data.substr(known);
+  TRIB_RETURN_IF_ERROR(file_->Append(file_->size(), fresh));
+  received_.Update(fresh);
   if (file_->size() - file_->durable_bytes() < kSyncEveryBytes) return absl::OkStatus();
   return file_->Sync().status();
 }

@@ -5,9 +5,11 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/clock.h"
+#include "common/digest.h"
 #include "server/live/executor.h"
 #include "server/live/live_types.h"
 #include "server/live/spool.h"
@@ -41,6 +43,12 @@ class UploadStream : public std::enable_shared_from_this<UploadStream> {
   // was everything.
   uint64_t resumed_at() const { return resumed_at_; }
   bool was_complete() const { return file_ == nullptr; }
+  // Once Finish has called back: the checksum of the payload as it came, if all of it came on this
+  // stream.
+  std::optional<Xxh128> received() const {
+    if (resumed_at_ > 0) return std::nullopt;
+    return received_.Value();
+  }
 
  private:
   absl::StatusOr<uint64_t> DoOpen();
@@ -53,6 +61,7 @@ class UploadStream : public std::enable_shared_from_this<UploadStream> {
   std::atomic<int64_t> last_sign_ns_;
   std::atomic<uint64_t> resumed_at_ = 0;
   std::unique_ptr<UploadFile> file_;  // set by Open, then the lane's; null when complete
+  Xxh3Stream received_;               // the lane's; of all that was appended
   SerialLane lane_;
 };
 

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <fstream>
 #include <functional>
-#include <future>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -127,19 +126,19 @@ class ResidualWorkload final : public Workload {
   absl::Status CheckModel(const ParamVector& model) const override {
     return inner_->CheckModel(model);
   }
-  std::future<absl::StatusOr<ParamVector>> MakeFirstModel(WorkloadTask task) override {
+  Pending<ParamVector> MakeFirstModel(WorkloadTask task) override {
     return inner_->MakeFirstModel(std::move(task));
   }
-  std::future<absl::StatusOr<TrainedUpdate>> Train(WorkloadTask task) override {
+  Pending<TrainedUpdate> Train(WorkloadTask task) override {
     const WorkOrderId id = task.order.id;
     (*given_)[id] = task.residual ? task.residual->weight : 0;
-    absl::StatusOr<TrainedUpdate> update = inner_->Train(std::move(task)).get();
-    update->residual = std::make_shared<const Residual>(Residual{.values = {}, .weight = id});
-    std::promise<absl::StatusOr<TrainedUpdate>> done;
-    done.set_value(std::move(update));
-    return done.get_future();
+    return [train = inner_->Train(std::move(task)), id]() mutable {
+      absl::StatusOr<TrainedUpdate> update = std::move(train)();
+      update->residual = std::make_shared<const Residual>(Residual{.values = {}, .weight = id});
+      return update;
+    };
   }
-  std::future<absl::StatusOr<EvalResult>> Evaluate(WorkloadTask task) override {
+  Pending<EvalResult> Evaluate(WorkloadTask task) override {
     EXPECT_EQ(task.residual, nullptr);
     return inner_->Evaluate(std::move(task));
   }

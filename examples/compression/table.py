@@ -5,8 +5,8 @@ usage: examples/compression/table.py [--sim PATH] [--seeds 1,2,3] [--only PREFIX
            [--overhead BYTES] [--out DIR] [--write-docs]
 
 Every row is topk_int8.yaml (100 clients, 10 a round, Dirichlet 0.3, 200 versions) with another
-codec. Bytes are those of the updates plus --overhead for each (what one upload of a few bytes takes
-on the wire beyond its payload), as a share of the dense updates. Accuracy is the mean over the last
+codec. Bytes are those of the updates plus --overhead for each (what a live client
+sends beside each payload), as a share of the dense updates. Accuracy is the mean over the last
 ten evaluations, for a single version swings by points on shards as skewed as these; its difference
 from the dense row is taken seed by seed. Median and range over the seeds. Runs whose summary is
 already in DIR are not repeated. --write-docs puts the table into docs/codecs.md.
@@ -60,7 +60,7 @@ def arguments():
     parser.add_argument("--sim", default=str(ROOT / "build/release/bin/tributary-sim"))
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--only", default="", help="rows whose names begin with this")
-    parser.add_argument("--overhead", type=int, default=900, help="bytes of an upload beside its payload")
+    parser.add_argument("--overhead", type=int, default=405, help="bytes of an update beside its payload")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--out", default=str(ROOT / "build/compression"))
     parser.add_argument("--write-docs", action="store_true")

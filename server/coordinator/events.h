@@ -131,6 +131,7 @@ struct PublishVersion {
     ClientId client;
     int64_t staleness = 0;
     int64_t bytes = 0;
+    uint64_t seed = 0;  // the work order's
     double coefficient = 1;
   };
   Version version = 0;  // the one to make

@@ -181,7 +181,7 @@ void JobController::On(const event::UpdateArrived& e) {
   progress_.uplink_bytes += e.bytes;
   accepted_.resize(static_cast<size_t>(std::max(std::ssize(accepted_), order.id + 1)));
   accepted_[static_cast<size_t>(order.id)] = true;
-  waiting_updates_[order.id] = {order.client, e.info, e.bytes};
+  waiting_updates_[order.id] = {order.client, e.info, e.bytes, order.seed};
   Client& client = clients_[order.client];
   client.admitted = admission_.Finish(order.client, now_, !OwesEvaluation(client));
   AskScheduler(UpdateAccepted{.client = order.client,
@@ -278,6 +278,7 @@ void JobController::StartPublication(const Close& close) {
          .client = std::move(it->second.client),
          .staleness = staleness,
          .bytes = it->second.bytes,
+         .seed = it->second.seed,
          .coefficient = version.given_coefficients ? close.coefficients[i] : 1.0});
     waiting_updates_.erase(it);
   }

@@ -106,6 +106,7 @@ class JobController {
     ClientId client;
     UpdateInfo info;
     int64_t bytes = 0;
+    uint64_t seed = 0;  // the work order's
   };
   struct RunningEvaluation {
     Version version = -1;  // -1: none

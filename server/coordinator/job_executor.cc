@@ -79,8 +79,9 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Publish(const action::Publi
   TRIB_ASSIGN_OR_RETURN(auto aggregator, pipeline_->NewAggregator(what.given_coefficients));
   for (const auto& part : what.parts) {
     TRIB_ASSIGN_OR_RETURN(PayloadBytes payload, updates.Payload(part.info.work_order));
-    TRIB_ASSIGN_OR_RETURN(Update update, DecodeCheckedUpdate(*codec_, part.info, std::move(payload),
-                                                             {.layout = layout_}));
+    const CodecContext context{.layout = layout_, .rng = Rng(part.seed).Split("codec")};
+    TRIB_ASSIGN_OR_RETURN(Update update,
+                          DecodeCheckedUpdate(*codec_, part.info, std::move(payload), context));
     if (what.mix_models && part.staleness > 0) {
       TRIB_RETURN_IF_ERROR(MeasureFromCurrent(update));
     }
@@ -131,6 +132,7 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Store(const ParamVector& mo
 
 absl::Status JobExecutor::Check(const UpdateInfo& info, PayloadBytes payload) const {
   if (layout_ == nullptr) return absl::FailedPreconditionError("the job has no model yet");
+  // Without the order's seed: where the values belong is not checked.
   return DecodeUpdate(*codec_, info, std::move(payload), {.layout = layout_}).status();
 }
 

@@ -1,6 +1,7 @@
 #include "server/coordinator/job_executor.h"
 
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -54,12 +55,14 @@ class JobExecutorTest : public ::testing::Test {
   action::PublishVersion::Part Part(WorkOrderId id, Version base, std::vector<float> values,
                                     double coefficient = 1) {
     const auto codec = CreateCodec(spec_.codec).value();
-    updates_.payloads[id] =
-        EncodeUpdate(*codec, MakeParams(layout_, std::move(values)), {.layout = layout_});
+    updates_.payloads[id] = EncodeUpdate(
+        *codec, MakeParams(layout_, std::move(values)),
+        {.layout = layout_, .rng = Rng(100 + static_cast<uint64_t>(id)).Split("codec")});
     return {.info = {.work_order = id, .base_version = base, .num_examples = 1, .local_steps = 1},
             .client = ClientId("c"),
             .staleness = newest_ - base,
             .bytes = 0,
+            .seed = 100 + static_cast<uint64_t>(id),
             .coefficient = coefficient};
   }
   absl::Status Publish(action::PublishVersion what) {
@@ -84,6 +87,28 @@ TEST_F(JobExecutorTest, GivenCoefficientsAreNotDivided) {
                        .given_coefficients = true}),
               IsOk());
   EXPECT_THAT(Newest(), ParamsNear({11.5, 21, 7}, 0)) << "buffers are the plain mean";
+}
+
+// randk says nothing of where its values belong: both ends draw it from the order's seed.
+TEST_F(JobExecutorTest, ValuesChosenByTheOrdersSeedComeWhereTheyBelong) {
+  constexpr int64_t kSize = 64;
+  Start({{"codec", {{{"randk", {{"count", 1}}}}}}, {"error_feedback", false}},
+        ParamVector(FlatLayout(kSize)));
+  std::vector<float> delta(kSize);
+  for (size_t i = 0; i < delta.size(); ++i) delta[i] = static_cast<float>(i + 1);
+  std::set<size_t> places;
+  for (WorkOrderId id = 1; id <= 8; ++id) {
+    const ParamVector before = Newest();
+    ASSERT_THAT(Publish({.parts = {Part(id, newest_, delta)}}), IsOk());
+    const ParamVector after = Newest();
+    for (size_t i = 0; i < delta.size(); ++i) {
+      const float moved = after.values()[i] - before.values()[i];
+      if (moved == 0) continue;
+      EXPECT_EQ(moved, kSize * delta[i]) << i;  // unbiased: 1 of 64 stands for all
+      places.insert(i);
+    }
+  }
+  EXPECT_GT(places.size(), 3U);
 }
 
 TEST_F(JobExecutorTest, MixingMeasuresFromTheCurrentModel) {

@@ -139,30 +139,33 @@ UploadHeader FakeClient::Header(const WorkItem& item, absl::string_view payload)
 std::optional<absl::StatusOr<UploadAnswer>> FakeClient::Upload(const UploadHeader& header,
                                                                absl::string_view payload,
                                                                uint64_t stop_at) {
-  std::optional<absl::StatusOr<UploadAnswer>> result;
+  // Shared: an answer that waits for the journal may come after this has returned.
+  const auto shared = std::make_shared<std::optional<absl::StatusOr<UploadAnswer>>>();
+  std::optional<absl::StatusOr<UploadAnswer>>& result = *shared;
   std::shared_ptr<UploadStream> stream;
-  fixture_->host().OpenUpload(header, [&](absl::StatusOr<LiveHost::OpenedUpload> opened) {
-    if (!opened.ok()) {
-      result = opened.status();
-    } else if (opened->answer) {
-      result = *opened->answer;
-    } else {
-      stream = opened->stream;
-    }
-  });
+  fixture_->host().OpenUpload(header,
+                              [shared, &stream](absl::StatusOr<LiveHost::OpenedUpload> opened) {
+                                if (!opened.ok()) {
+                                  *shared = opened.status();
+                                } else if (opened->answer) {
+                                  *shared = *opened->answer;
+                                } else {
+                                  stream = opened->stream;
+                                }
+                              });
   fixture_->Run();
   if (stream == nullptr) return result;
   constexpr uint64_t kChunk = 5;
   for (uint64_t at = 0; at < std::min<uint64_t>(payload.size(), stop_at) && !result; at += kChunk) {
     const std::string chunk(payload.substr(at, kChunk));
-    stream->Append(at, chunk, Xxh3(chunk), [&](const absl::Status& status) {
-      if (!status.ok()) result = status;
+    stream->Append(at, chunk, Xxh3(chunk), [shared](const absl::Status& status) {
+      if (!status.ok()) *shared = status;
     });
     fixture_->Run();
   }
   if (result) return result;
-  fixture_->host().FinishUpload(stream,
-                                [&](absl::StatusOr<UploadAnswer> a) { result = std::move(a); });
+  fixture_->host().FinishUpload(
+      stream, [shared](absl::StatusOr<UploadAnswer> a) { *shared = std::move(a); });
   fixture_->Run();
   return result;
 }

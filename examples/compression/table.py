@@ -51,6 +51,8 @@ ROWS = {
     "topk 1 % + sign": ([{"topk": {"fraction": 0.01}}, "sign"], True),
     "randk 3 % + int8": ([{"randk": {"fraction": 0.03}}, "int8"], True),
     "randk 3 % + int8, no feedback": ([{"randk": {"fraction": 0.03}}, "int8"], False),
+    "randk 3 % + int4, no feedback": ([{"randk": {"fraction": 0.03}}, "int4"], False),
+    "randk 1 % + int8, no feedback": ([{"randk": {"fraction": 0.01}}, "int8"], False),
 }
 LAST = 10  # evaluations
 

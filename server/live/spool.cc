@@ -303,14 +303,6 @@ absl::StatusOr<File> Spool::OpenPayload(const JobId& job, WorkOrderId work_order
       absl::StrCat("no complete upload of work order ", work_order, " of job '", job.value(), "'"));
 }
 
-absl::StatusOr<std::string> Spool::ReadPayload(const JobId& job, WorkOrderId work_order) const {
-  TRIB_ASSIGN_OR_RETURN(const File file, OpenPayload(job, work_order));
-  TRIB_ASSIGN_OR_RETURN(const uint64_t size, file.Size());
-  std::string payload(size, '\0');
-  TRIB_RETURN_IF_ERROR(file.ReadAt(0, payload.data(), size));
-  return payload;
-}
-
 absl::StatusOr<std::vector<Spool::Entry>> Spool::List() const {
   std::vector<std::pair<Key, UploadPtr>> uploads;
   {

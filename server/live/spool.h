@@ -110,8 +110,6 @@ class Spool {
   // A complete upload, open for reading: it stays readable when it is removed or kept. NotFound;
   // DataLoss: not of the declared size.
   absl::StatusOr<File> OpenPayload(const JobId& job, WorkOrderId work_order) const;
-  // Its bytes.
-  absl::StatusOr<std::string> ReadPayload(const JobId& job, WorkOrderId work_order) const;
 
   // All uploads, by job and work order: what a restarted coordinator has to count or to remove.
   absl::StatusOr<std::vector<Entry>> List() const;

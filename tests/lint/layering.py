@@ -31,7 +31,7 @@ GROUPS = {
     "cli": ("CLI/",),
     "http": ("httplib.h",),
     "gnu": ("ext/",),  # libstdc++'s own extensions
-    "test": ("gtest/", "gmock/", "benchmark/"),
+    "test": ("gtest/", "gmock/"),
     "threads": ("thread", "mutex", "shared_mutex", "condition_variable", "future", "semaphore",
                 "latch", "barrier", "pthread.h"),
     "io": ("fstream", "filesystem", "iostream", "cstdio", "stdio.h", "sys/", "unistd.h", "fcntl.h",

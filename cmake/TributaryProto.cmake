@@ -19,6 +19,8 @@ function(tributary_proto)
       VERBATIM)
     list(APPEND generated ${files})
   endforeach()
+  # For tools that read the sources without building them.
+  add_custom_target(${ARG_NAME}_sources DEPENDS ${generated})
   add_library(${ARG_NAME} STATIC ${generated})
   target_include_directories(${ARG_NAME} SYSTEM PUBLIC ${out})
   target_link_libraries(${ARG_NAME} PUBLIC protobuf::libprotobuf gRPC::grpc++)

@@ -3,6 +3,8 @@
 #ifndef TRIBUTARY_AGGREGATORS_OPTIMIZE_SERVER_OPTIMIZER_H_
 #define TRIBUTARY_AGGREGATORS_OPTIMIZE_SERVER_OPTIMIZER_H_
 
+#include <functional>
+
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "aggregators/effect.h"
@@ -26,6 +28,12 @@ class ServerOptimizer {
   // The same for a delta that is to leave no trace in a momentum and to take nothing from it.
   // What adapts its rate to each coordinate has no such step: it takes an ordinary one.
   virtual absl::Status StepBesideMomentum(absl::Span<float> delta) { return Step(delta); }
+
+  // The deltas to come are of another kind than those seen (a task has ended, a mask has changed).
+  // `project` takes out of a vector what no delta may contain from now on. What is remembered of
+  // earlier deltas is projected or forgotten.
+  using Project = std::function<absl::Status(absl::Span<float>)>;
+  virtual absl::Status BeginEpoch(const Project& /*project*/) { return absl::OkStatus(); }
 
   // The factor on the delta in the last Step: the server_rate of metrics.csv.
   virtual double rate() const = 0;

@@ -1,0 +1,26 @@
+// Collection: what clients are asked to send once, beside updates, so that a method can learn of
+// their data without seeing it: an exploration of the loss landscape, sketches of layers' inputs.
+// Contributions are flat vectors that the coordinator sums.
+#ifndef TRIBUTARY_COMMON_PARAMS_COLLECTION_H_
+#define TRIBUTARY_COMMON_PARAMS_COLLECTION_H_
+
+#include <string>
+
+#include "common/params/param_layout.h"
+
+namespace tributary {
+
+enum class CollectKind {
+  kExplore,  // before training: how far each parameter moves when a client trains (AutoFLIP)
+  kSketch,   // at a task's end: what the layers' inputs span (FOT)
+};
+
+struct CollectRequest {
+  CollectKind kind = CollectKind::kExplore;
+  std::string options_json;  // for the trainer: canonical JSON, of the method
+  LayoutPtr layout;          // of a contribution; trainable tensors only
+};
+
+}  // namespace tributary
+
+#endif  // TRIBUTARY_COMMON_PARAMS_COLLECTION_H_

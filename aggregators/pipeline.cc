@@ -53,9 +53,15 @@ void AggregationSpec::Describe(config::Fields<AggregationSpec>& fields) {
 absl::Status AggregationSpec::Validate() const {
   TRIB_RETURN_IF_ERROR(AggregatorRegistry().Create(combine, {}).status());
   std::vector<PipelineStep> steps;
+  std::set<CollectKind> collected;
   for (const config::Choice& choice : transforms) {
     TRIB_ASSIGN_OR_RETURN(const auto transform, TransformRegistry().Create(choice, {}));
     steps.push_back({choice.name, transform->effect()});
+    if (transform->collects() != nullptr && !collected.insert(transform->collects()->kind).second) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "transforms: ", choice.name,
+          " learns from a collection that another one learns from already; use one of them"));
+    }
   }
   TRIB_ASSIGN_OR_RETURN(const auto server_optimizer, OptimizerRegistry().Create(optimizer, {}));
   steps.push_back({absl::StrCat("optimizer ", optimizer.name), server_optimizer->effect()});
@@ -110,8 +116,9 @@ absl::StatusOr<Applied> Pipeline::Apply(std::unique_ptr<Aggregator> aggregator, 
   if (!std::isfinite(norm)) {
     return WithContext(CheckFinite(*layout_, aggregate.delta.trainable()), "the combined delta");
   }
+  const TransformContext context{.version = version, .mask = mask().get()};
   for (const auto& transform : transforms_) {
-    TRIB_RETURN_IF_ERROR(transform->Apply(aggregate, {.version = version}));
+    TRIB_RETURN_IF_ERROR(transform->Apply(aggregate, context));
   }
   // The delta becomes the step, and the step the next model.
   ParamVector& model = aggregate.delta;
@@ -124,6 +131,56 @@ absl::StatusOr<Applied> Pipeline::Apply(std::unique_ptr<Aggregator> aggregator, 
                  .num_examples = aggregate.num_examples,
                  .server_rate = optimizer_->rate(),
                  .delta_norm = norm};
+}
+
+const CollectRequest* Pipeline::collects(CollectKind kind) const {
+  for (const auto& transform : transforms_) {
+    const CollectRequest* const request = transform->collects();
+    if (request != nullptr && request->kind == kind) return request;
+  }
+  return nullptr;
+}
+
+std::shared_ptr<const Mask> Pipeline::mask() const {
+  for (const auto& transform : transforms_) {
+    if (auto mask = transform->mask()) return mask;
+  }
+  return nullptr;
+}
+
+absl::Status Pipeline::Learn(CollectKind kind, absl::Span<const double> sum, int64_t contributions,
+                             ParamVector& model, Version version) {
+  for (const auto& transform : transforms_) {
+    const CollectRequest* const request = transform->collects();
+    if (request == nullptr || request->kind != kind) continue;
+    const auto before = mask();
+    TRIB_RETURN_IF_ERROR(transform->Learn(sum, contributions, model.trainable(),
+                                          {.version = version, .mask = before.get()}));
+  }
+  TRIB_RETURN_IF_ERROR(CheckFiniteModel(model, parallel_));
+  return optimizer_->BeginEpoch([&](absl::Span<float> vector) { return Project(vector, version); });
+}
+
+absl::Status Pipeline::Project(absl::Span<float> vector, Version version) {
+  const auto kept = mask();
+  if (kept != nullptr) {
+    for (int64_t i = 0; i < kept->size(); ++i) {
+      if (!kept->Keeps(i)) vector[static_cast<size_t>(i)] = 0;
+    }
+  }
+  Aggregate aggregate{.delta = ParamVector(layout_)};
+  std::ranges::copy(vector, aggregate.delta.trainable().begin());
+  for (const auto& transform : transforms_) {
+    if (transform->effect() != Effect::kProjects) continue;
+    TRIB_RETURN_IF_ERROR(transform->Apply(aggregate, {.version = version, .mask = kept.get()}));
+  }
+  std::ranges::copy(aggregate.delta.trainable(), vector.begin());
+  return absl::OkStatus();
+}
+
+absl::Status Pipeline::Restored() {
+  for (const auto& transform : transforms_) TRIB_RETURN_IF_ERROR(transform->Restored());
+  return absl::OkStatus();
 }
 
 StateRefs Pipeline::State() {

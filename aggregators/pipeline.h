@@ -76,11 +76,26 @@ class Pipeline {
   absl::StatusOr<Applied> Apply(std::unique_ptr<Aggregator> aggregator, Version version,
                                 const AddModel& add_model, bool beside_momentum = false);
 
+  // What the transform asks for that learns from such a collection; null: none does. Constant.
+  const CollectRequest* collects(CollectKind kind) const;
+
+  // UpdateTransform::Learn of that transform; then, for the optimizer, a new epoch begins.
+  // `model`: that of `version`, whose trainable values may change. On an error as Apply.
+  absl::Status Learn(CollectKind kind, absl::Span<const double> sum, int64_t contributions,
+                     ParamVector& model, Version version);
+
+  // The coordinates that the job keeps; null: all.
+  std::shared_ptr<const Mask> mask() const;
+
   // Names are "transform.0.…" and "optimizer.…".
   StateRefs State();
+  // After the state was read back in place. DataLoss.
+  absl::Status Restored();
 
  private:
   Pipeline() = default;
+  // Takes out of a vector what no delta may contain.
+  absl::Status Project(absl::Span<float> vector, Version version);
 
   AggregationSpec spec_;
   LayoutPtr layout_;

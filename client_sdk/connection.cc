@@ -10,6 +10,10 @@ absl::string_view WorkKindName(WorkKind kind) {
       return "train";
     case WorkKind::kEvaluate:
       return "evaluate";
+    case WorkKind::kExplore:
+      return "explore";
+    case WorkKind::kSketch:
+      return "sketch";
   }
   return "unknown";
 }

@@ -19,6 +19,7 @@
 #include <stop_token>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -39,8 +40,8 @@ struct ServerLimits {
   std::string server_agent;                            // for people
 };
 
-enum class WorkKind { kInitialise, kTrain, kEvaluate };
-absl::string_view WorkKindName(WorkKind kind);  // "initialise", "train", "evaluate"
+enum class WorkKind { kInitialise, kTrain, kEvaluate, kExplore, kSketch };
+absl::string_view WorkKindName(WorkKind kind);  // "initialise", "train", …
 
 // What this client is to do, once.
 struct WorkOrder {
@@ -51,6 +52,9 @@ struct WorkOrder {
   std::optional<int64_t> local_steps;
   absl::Time deadline = absl::InfiniteFuture();  // server's clock
   uint64_t seed = 0;
+  int64_t task = 0;        // whose data; the last of those that are evaluated
+  int64_t tasks = 1;       // how many are evaluated, up to that one
+  CollectRequest collect;  // explore, sketch
   std::string codec_json;  // the job's `codec:` list, canonical JSON
   ErrorFeedback error_feedback = ErrorFeedback::kOff;
   absl::Duration liveness = absl::InfiniteDuration();
@@ -121,6 +125,7 @@ struct EvaluationReport {
   WorkOrderId work_order = 0;
   Version version = 0;
   EvalResult result;
+  std::vector<EvalResult> tasks;  // where several were asked for; `result` is then the last one's
 };
 
 struct EvaluationAnswer {

@@ -22,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/ids.h"
+#include "common/params/collection.h"
 #include "common/params/param_vector.h"
 #include "common/rng.h"
 
@@ -39,6 +40,7 @@ struct TrainTask {
   JobInfo job;
   WorkOrderId work_order = 0;
   Version base_version = 0;
+  int64_t task = 0;  // of a job that goes from task to task: whose data to train on
   // Optimizer steps to do; absent: what the train section says.
   std::optional<int64_t> local_steps;
   absl::Time deadline = absl::InfiniteFuture();
@@ -61,7 +63,20 @@ struct EvalTask {
   JobInfo job;
   WorkOrderId work_order = 0;
   Version version = 0;
+  int64_t task = 0;  // whose data to evaluate on
   std::stop_token stop;
+};
+
+// What the client is to contribute once, beside updates, so that a method can learn of its data.
+struct CollectTask {
+  JobInfo job;
+  WorkOrderId work_order = 0;
+  Version version = 0;
+  int64_t task = 0;  // whose data
+  CollectRequest request;
+  Rng rng{0};
+  std::stop_token stop;
+  std::function<void(int64_t steps_done, int64_t steps_total)> progress;
 };
 
 struct EvalResult {
@@ -84,6 +99,30 @@ class Trainer {
   virtual absl::StatusOr<TrainResult> Train(const TrainTask& task, ParamVector& model) = 0;
 
   virtual absl::StatusOr<EvalResult> Evaluate(const EvalTask& task, const ParamVector& model) = 0;
+
+  // Trains `model` in place, as Train does, to show how far each parameter moves. The options say
+  // for how long (common/train_spec); by default as long as the train section says.
+  virtual absl::StatusOr<TrainResult> Explore(const CollectTask& task, ParamVector& model) {
+    return Train({.job = task.job,
+                  .work_order = task.work_order,
+                  .base_version = task.version,
+                  .task = task.task,
+                  .local_steps = {},
+                  .deadline = absl::InfiniteFuture(),
+                  .rng = task.rng,
+                  .stop = task.stop,
+                  .progress = task.progress},
+                 model);
+  }
+
+  // Fills `sketch`, zeros of the request's layout, with what its options ask of the layers' inputs
+  // under `model` (docs/algorithms/orthogonal_projection.md); returns the number of examples.
+  virtual absl::StatusOr<int64_t> SketchInputs(const CollectTask& /*task*/,
+                                               const ParamVector& /*model*/,
+                                               ParamVector& /*sketch*/) {
+    return absl::UnimplementedError(
+        "this trainer does not show its layers' inputs: it has no SketchInputs");
+  }
 };
 
 }  // namespace tributary

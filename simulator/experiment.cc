@@ -79,7 +79,8 @@ absl::Status Experiment::LoadModel() {
 
 absl::Status Experiment::WriteFleet(RunLog& log) const {
   std::vector<int64_t> examples;
-  for (int64_t i = 0; i < fleet_->size(); ++i) examples.push_back(workload_->Examples(i));
+  for (int64_t i = 0; i < fleet_->size(); ++i)
+    examples.push_back(workload_->Examples(i, /*task=*/0));
   return log.WriteFleet(fleet_->ToJson(examples));
 }
 
@@ -173,10 +174,19 @@ absl::StatusOr<std::shared_ptr<const ParamVector>> Experiment::Snapshot(Version 
   return snapshot;
 }
 
-absl::Status Experiment::KeepUpdate(const UpdateInfo& info, std::string payload) {
-  TRIB_RETURN_IF_ERROR(executor_->Check(info, payload));
+absl::StatusOr<CollectRequest> Experiment::RequestFor(CollectKind kind) const {
+  const auto requests = executor_->Collections();
+  const auto it = requests.find(kind);
+  if (it == requests.end()) return absl::InternalError("nothing learns from this collection");
+  return it->second;
+}
+
+absl::Status Experiment::KeepUpdate(WorkKind kind, const UpdateInfo& info, std::string payload) {
+  const auto collects = CollectKindOf(kind);
+  TRIB_RETURN_IF_ERROR(collects ? executor_->CheckContribution(*collects, info, payload)
+                                : executor_->Check(info, payload));
   if (log_ != nullptr) failure_.Update(log_->KeepUpdate(info.work_order, payload));
-  uplink_bytes_dense_ += model_bytes();
+  uplink_bytes_dense_ += collects ? static_cast<int64_t>(payload.size()) : model_bytes();
   payloads_[info.work_order] = std::move(payload);
   return absl::OkStatus();
 }

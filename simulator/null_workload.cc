@@ -32,8 +32,18 @@ Pending<TrainedUpdate> NullWorkload::Train(WorkloadTask task) {
   };
 }
 
-Pending<EvalResult> NullWorkload::Evaluate(WorkloadTask) {
-  return [] { return EvalResult{.num_examples = 1}; };
+Pending<std::vector<EvalResult>> NullWorkload::Evaluate(WorkloadTask task) {
+  return [tasks = task.order.tasks] {
+    return std::vector<EvalResult>(static_cast<size_t>(tasks), {.num_examples = 1});
+  };
+}
+
+Pending<TrainedUpdate> NullWorkload::Contribute(WorkloadTask task, CollectRequest request) {
+  return [steps = task.steps, layout = std::move(request.layout)] {
+    return TrainedUpdate{
+        .result = {.num_examples = 1, .local_steps = steps, .examples_seen = steps},
+        .payload = std::string(static_cast<size_t>(layout->size()) * sizeof(float), '\0')};
+  };
 }
 
 }  // namespace tributary

@@ -16,12 +16,13 @@ class NullWorkload final : public Workload {
   // InvalidArgument: the job's codec.
   static absl::StatusOr<std::unique_ptr<Workload>> Create(const JobSpec& job);
 
-  int64_t Examples(int64_t) const override { return 1; }
+  int64_t Examples(int64_t, int64_t) const override { return 1; }
   int64_t TrainFlopsPerExample() const override { return 0; }
   absl::Status CheckModel(const ParamVector& model) const override;
   Pending<ParamVector> MakeFirstModel(WorkloadTask task) override;
   Pending<TrainedUpdate> Train(WorkloadTask task) override;
-  Pending<EvalResult> Evaluate(WorkloadTask task) override;
+  Pending<std::vector<EvalResult>> Evaluate(WorkloadTask task) override;
+  Pending<TrainedUpdate> Contribute(WorkloadTask task, CollectRequest request) override;
   absl::Duration cpu_time() const override { return absl::ZeroDuration(); }
 
  private:

@@ -4,7 +4,8 @@
 #include <utility>
 
 #include "client_sdk/data/partition.h"
-#include "client_sdk/data/readers.h"
+#include "client_sdk/data/task_data.h"
+#include "common/codec/update_payload.h"
 #include "common/status_macros.h"
 #include "simulator/experiment.h"
 
@@ -45,24 +46,35 @@ TorchWorkload::TorchWorkload(const JobSpec& job, int threads, std::stop_token st
 
 absl::StatusOr<std::unique_ptr<Workload>> TorchWorkload::Create(const SimulationFile& file,
                                                                 int threads, std::stop_token stop) {
-  const SimulationSpec& spec = file.simulation;
   auto workload =
       std::unique_ptr<TorchWorkload>(new TorchWorkload(file.job, threads, std::move(stop)));
   TRIB_ASSIGN_OR_RETURN(workload->error_feedback_, ErrorFeedbackOf(file.job));
   TRIB_ASSIGN_OR_RETURN(workload->codec_, CreateCodec(file.job.codec, workload->error_feedback_ !=
                                                                           ErrorFeedback::kOff));
-  const auto data = LoadDataset(spec.data);
-  if (!data.ok()) return file.Refuse("simulation.data", data.status());
-  auto parts = PartitionDataset(*data->train, spec.data.partition, spec.clients,
-                                static_cast<uint64_t>(spec.seed));
-  if (!parts.ok()) return file.Refuse("simulation.data.partition", parts.status());
-  for (auto& part : *parts) workload->views_.push_back({data->train, std::move(part)});
-  workload->views_.push_back(DataView::All(data->test));
-  workload->shape_ = DataShape::Of(*data->train);
+  TRIB_RETURN_IF_ERROR(workload->DealOut(file));
+  workload->shape_ = DataShape::Of(*workload->View(0, 0).dataset);
   const auto flops = TorchWorker().TrainFlopsPerExample(workload->job_, workload->shape_);
   if (!flops.ok()) return file.Refuse("job.model", flops.status());
   workload->flops_per_example_ = *flops;
   return workload;
+}
+
+absl::Status TorchWorkload::DealOut(const SimulationFile& file) {
+  const SimulationSpec& spec = file.simulation;
+  auto tasks = TaskData::Load(spec.data);
+  if (!tasks.ok()) return file.Refuse("simulation.data", tasks.status());
+  const int64_t count = file.job.continual ? file.job.continual->tasks : 1;
+  for (int64_t task = 0; task < count; ++task) {
+    const auto data = tasks->Task(task);
+    if (!data.ok()) return file.Refuse("simulation.data.tasks", data.status());
+    auto parts = PartitionDataset(*data->train, spec.data.partition, spec.clients,
+                                  static_cast<uint64_t>(spec.seed));
+    if (!parts.ok()) return file.Refuse("simulation.data.partition", parts.status());
+    std::vector<DataView>& views = views_.emplace_back();
+    for (auto& part : *parts) views.push_back({data->train, std::move(part)});
+    views.push_back(DataView::All(data->test));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status TorchWorkload::CheckModel(const ParamVector& model) const {
@@ -102,14 +114,16 @@ absl::StatusOr<TrainedUpdate> TorchWorkload::TrainNow(const WorkloadTask& task, 
   TRIB_ASSIGN_OR_RETURN(update.result, worker.Train({.job = job_,
                                                      .work_order = task.order.id,
                                                      .base_version = task.order.version,
+                                                     .task = task.order.task,
                                                      .local_steps = task.order.local_steps,
                                                      .deadline = task.order.deadline,
                                                      .rng = rng,
                                                      .stop = std::move(stop),
                                                      .progress = {}},
-                                                    View(task.client), model));
+                                                    View(task.client, task.order.task), model));
   AddScaled(-1.0f, task.base->trainable(), model.trainable());  // trained − base
-  const CodecContext context{.layout = model.layout(), .rng = rng.Split("codec")};
+  const CodecContext context{
+      .layout = model.layout(), .rng = rng.Split("codec"), .task = task.order.task};
   TRIB_ASSIGN_OR_RETURN(
       EncodedUpdate encoded,
       EncodeWithFeedback(*codec_, error_feedback_, std::move(model), update.result.num_examples,
@@ -121,15 +135,62 @@ absl::StatusOr<TrainedUpdate> TorchWorkload::TrainNow(const WorkloadTask& task, 
   return update;
 }
 
-Pending<EvalResult> TorchWorkload::Evaluate(WorkloadTask task) {
+Pending<TrainedUpdate> TorchWorkload::Contribute(WorkloadTask task, CollectRequest request) {
   const absl::Time needed_at = task.needed_at;
-  return Start<EvalResult>(
-      needed_at, [this, task = std::move(task)](TorchWorker& worker, std::stop_token stop) {
-        return worker.Evaluate({.job = job_,
-                                .work_order = task.order.id,
-                                .version = task.order.version,
-                                .stop = std::move(stop)},
-                               View(task.client), *task.base);
+  return Start<TrainedUpdate>(needed_at,
+                              [this, task = std::move(task), request = std::move(request)](
+                                  TorchWorker& worker, std::stop_token stop) {
+                                return ContributeNow(task, request, worker, std::move(stop));
+                              });
+}
+
+absl::StatusOr<TrainedUpdate> TorchWorkload::ContributeNow(const WorkloadTask& task,
+                                                           const CollectRequest& request,
+                                                           TorchWorker& worker,
+                                                           std::stop_token stop) const {
+  const CollectTask what = {.job = job_,
+                            .work_order = task.order.id,
+                            .version = task.order.version,
+                            .task = task.order.task,
+                            .request = request,
+                            .rng = Rng(task.order.seed),
+                            .stop = std::move(stop),
+                            .progress = {}};
+  ParamVector contribution;
+  TrainedUpdate update;
+  if (request.kind == CollectKind::kExplore) {
+    ParamVector model = task.base->Clone();
+    TRIB_ASSIGN_OR_RETURN(update.result, worker.Explore(what, View(task.client, what.task), model));
+    contribution = SquaredDeviations(*task.base, model, request);
+  } else {
+    contribution = ParamVector(request.layout);
+    TRIB_ASSIGN_OR_RETURN(
+        update.result.num_examples,
+        worker.SketchInputs(what, View(task.client, what.task), *task.base, contribution));
+    update.result.local_steps = 1;
+  }
+  TRIB_ASSIGN_OR_RETURN(const auto raw, CreateCodec({}));
+  update.payload = EncodeUpdate(*raw, contribution, {.layout = request.layout});
+  return update;
+}
+
+Pending<std::vector<EvalResult>> TorchWorkload::Evaluate(WorkloadTask task) {
+  const absl::Time needed_at = task.needed_at;
+  return Start<std::vector<EvalResult>>(
+      needed_at,
+      [this, task = std::move(task)](
+          TorchWorker& worker, std::stop_token stop) -> absl::StatusOr<std::vector<EvalResult>> {
+        std::vector<EvalResult> results;
+        EvalTask what = {.job = job_,
+                         .work_order = task.order.id,
+                         .version = task.order.version,
+                         .task = task.order.task - task.order.tasks + 1,
+                         .stop = stop};
+        for (; what.task <= task.order.task; ++what.task) {
+          TRIB_ASSIGN_OR_RETURN(results.emplace_back(),
+                                worker.Evaluate(what, View(task.client, what.task), *task.base));
+        }
+        return results;
       });
 }
 

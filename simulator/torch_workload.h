@@ -24,27 +24,36 @@ class TorchWorkload final : public Workload {
   static absl::StatusOr<std::unique_ptr<Workload>> Create(const SimulationFile& file, int threads,
                                                           std::stop_token stop);
 
-  int64_t Examples(int64_t client) const override { return View(client).size(); }
+  int64_t Examples(int64_t client, int64_t task) const override {
+    return View(client, task).size();
+  }
   int64_t TrainFlopsPerExample() const override { return flops_per_example_; }
   absl::Status CheckModel(const ParamVector& model) const override;
   Pending<ParamVector> MakeFirstModel(WorkloadTask task) override;
   Pending<TrainedUpdate> Train(WorkloadTask task) override;
-  Pending<EvalResult> Evaluate(WorkloadTask task) override;
+  Pending<std::vector<EvalResult>> Evaluate(WorkloadTask task) override;
+  Pending<TrainedUpdate> Contribute(WorkloadTask task, CollectRequest request) override;
   absl::Duration cpu_time() const override { return pool_.busy(); }
 
  private:
   TorchWorkload(const JobSpec& job, int threads, std::stop_token stop);
-  const DataView& View(int64_t client) const { return views_[static_cast<size_t>(client)]; }
+  const DataView& View(int64_t client, int64_t task) const {
+    return views_[static_cast<size_t>(task)][static_cast<size_t>(client)];
+  }
+  absl::Status DealOut(const SimulationFile& file);
   // What `body` makes of a worker and a stop token, on the pool.
   template <typename T, typename Body>
   Pending<T> Start(absl::Time needed_at, Body body);
   absl::StatusOr<TrainedUpdate> TrainNow(const WorkloadTask& task, TorchWorker& worker,
                                          std::stop_token stop) const;
+  absl::StatusOr<TrainedUpdate> ContributeNow(const WorkloadTask& task,
+                                              const CollectRequest& request, TorchWorker& worker,
+                                              std::stop_token stop) const;
 
   const JobInfo job_;
   const std::stop_token stop_;
   DataShape shape_;
-  std::vector<DataView> views_;  // by client; the last one is the test set
+  std::vector<std::vector<DataView>> views_;  // by task, by client; the last one is the test set
   int64_t flops_per_example_ = 0;
   ErrorFeedback error_feedback_ = ErrorFeedback::kOff;
   std::unique_ptr<const Codec> codec_;

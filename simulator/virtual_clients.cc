@@ -154,6 +154,9 @@ void VirtualClients::Send(const WorkOrder& order) {
       return Train(index, order);
     case WorkKind::kEvaluate:
       return Evaluate(index, order);
+    case WorkKind::kExplore:
+    case WorkKind::kSketch:
+      return Contribute(index, order);
   }
 }
 
@@ -285,7 +288,7 @@ void VirtualClients::Uploaded(int64_t client, Work& work) {
                            .accuracy = trained.accuracy};
   const auto bytes = static_cast<int64_t>(payload.size());
   const int64_t flops = trained.examples_seen * workload_->TrainFlopsPerExample();
-  const absl::Status kept = server_->KeepUpdate(info, std::move(payload));
+  const absl::Status kept = server_->KeepUpdate(work.kind, info, std::move(payload));
   if (!kept.ok()) return Refuse(client, ClassifyRefusal(kept), kept);
   refused_in_a_row_ = 0;
   train_flops_ += flops;
@@ -295,10 +298,28 @@ void VirtualClients::Uploaded(int64_t client, Work& work) {
   CheckInLater(client);
 }
 
+// In virtual time it takes as long as a training order would: one pass over the client's data, or
+// what the train section says.
+void VirtualClients::Contribute(int64_t index, const WorkOrder& order) {
+  Client& client = At(index);
+  auto request = server_->RequestFor(*CollectKindOf(order.kind));
+  if (!request.ok()) return server_->Abort(request.status());
+  const int64_t steps = PlannedSteps(index, order);
+  const absl::Time done_at =
+      fleet_->TrainedAt(index, server_->now() + Download(index, order.version), steps,
+                        fleet_->DrawJitter(client.jitter));
+  WorkloadTask task = {
+      .client = index, .order = order, .steps = steps, .base = {}, .needed_at = done_at};
+  if (done_at >= client.leaves_at || !GetBase(task)) return;
+  client.work.result = workload_->Contribute(std::move(task), *std::move(request));
+  Push(done_at, Kind::kTrained, index, order.id);
+}
+
 int64_t VirtualClients::PlannedSteps(int64_t client, const WorkOrder& order) const {
   if (order.local_steps) return *order.local_steps;
   if (train_.local_steps) return *train_.local_steps;
-  const int64_t batches = (workload_->Examples(client) + train_.batch_size - 1) / train_.batch_size;
+  const int64_t batches =
+      (workload_->Examples(client, order.task) + train_.batch_size - 1) / train_.batch_size;
   return batches * train_.local_epochs.value_or(1);
 }
 
@@ -320,11 +341,17 @@ void VirtualClients::Evaluate(int64_t client, const WorkOrder& order) {
 }
 
 void VirtualClients::Evaluated(int64_t client, Work& work) {
-  const auto result = std::get<Pending<EvalResult>>(std::move(work.result))();
-  if (!result.ok()) return Refuse(client, LossCause::kAbandoned, result.status());
-  const WorkOrderId id = Take(client).id;
-  server_->Deliver(
-      event::EvaluationArrived{id, result->num_examples, result->loss, result->accuracy});
+  const auto results = std::get<Pending<std::vector<EvalResult>>>(std::move(work.result))();
+  if (!results.ok()) return Refuse(client, LossCause::kAbandoned, results.status());
+  const EvalResult& last = results->back();
+  event::EvaluationArrived arrived{
+      Take(client).id, last.num_examples, last.loss, last.accuracy, {}};
+  for (const EvalResult& task : *results) {
+    if (results->size() > 1) {
+      arrived.tasks.push_back({task.num_examples, task.loss, task.accuracy});
+    }
+  }
+  server_->Deliver(std::move(arrived));
   CheckInLater(client);
 }
 

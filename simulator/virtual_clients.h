@@ -63,9 +63,11 @@ class SimulatedServer {
   virtual void Deliver(decltype(JobEvent::what) what) = 0;
   virtual int64_t model_bytes() const = 0;
   virtual absl::StatusOr<std::shared_ptr<const ParamVector>> Snapshot(Version version) = 0;
+  virtual absl::StatusOr<CollectRequest> RequestFor(CollectKind kind) const = 0;
   virtual void KeepFirstModel(ParamVector model) = 0;
-  // Checks a payload and keeps it until it is combined. Errors as JobExecutor::Check.
-  virtual absl::Status KeepUpdate(const UpdateInfo& info, std::string payload) = 0;
+  // Checks what such an order brought and keeps it until it is combined. Errors as
+  // JobExecutor::Check.
+  virtual absl::Status KeepUpdate(WorkKind kind, const UpdateInfo& info, std::string payload) = 0;
   // Ends the run: the experiment is wrong, not a client.
   virtual void Abort(absl::Status status) = 0;
 };
@@ -104,7 +106,7 @@ class VirtualClients {
     WorkKind kind = WorkKind::kTrain;
     // To come, and of training then what is being uploaded.
     std::variant<std::monostate, Pending<ParamVector>, Pending<TrainedUpdate>,
-                 std::unique_ptr<TrainedUpdate>, Pending<EvalResult>>
+                 std::unique_ptr<TrainedUpdate>, Pending<std::vector<EvalResult>>>
         result;
   };
   struct Client {
@@ -143,6 +145,7 @@ class VirtualClients {
   void Train(int64_t client, const WorkOrder& order);
   void Trained(int64_t client, Work& work);
   void Uploaded(int64_t client, Work& work);
+  void Contribute(int64_t client, const WorkOrder& order);
   void Evaluate(int64_t client, const WorkOrder& order);
   void Evaluated(int64_t client, Work& work);
 

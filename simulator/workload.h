@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
@@ -13,6 +14,7 @@
 #include "absl/time/time.h"
 #include "client_sdk/trainer.h"
 #include "common/codec/error_feedback.h"
+#include "common/params/collection.h"
 #include "common/params/param_vector.h"
 #include "server/coordinator/events.h"
 
@@ -45,14 +47,17 @@ class Workload {
  public:
   virtual ~Workload() = default;
 
-  virtual int64_t Examples(int64_t client) const = 0;  // that it trains on
+  virtual int64_t Examples(int64_t client, int64_t task) const = 0;  // that it trains on
   virtual int64_t TrainFlopsPerExample() const = 0;
   // InvalidArgument: the job cannot start from this model.
   virtual absl::Status CheckModel(const ParamVector& model) const = 0;
 
   virtual Pending<ParamVector> MakeFirstModel(WorkloadTask task) = 0;
   virtual Pending<TrainedUpdate> Train(WorkloadTask task) = 0;
-  virtual Pending<EvalResult> Evaluate(WorkloadTask task) = 0;
+  // Of each task of the order, in their order.
+  virtual Pending<std::vector<EvalResult>> Evaluate(WorkloadTask task) = 0;
+  // What an explore or sketch order asks for; its payload is dense, of the request's layout.
+  virtual Pending<TrainedUpdate> Contribute(WorkloadTask task, CollectRequest request) = 0;
 
   // CPU time spent on tasks so far; for measurements.
   virtual absl::Duration cpu_time() const = 0;

@@ -14,7 +14,7 @@
 #include "client_sdk/client.h"
 #include "client_sdk/data/dataset_spec.h"
 #include "client_sdk/data/partition.h"
-#include "client_sdk/data/readers.h"
+#include "client_sdk/data/task_data.h"
 #include "client_sdk/torch/torch_trainer.h"
 #include "common/blas.h"
 #include "common/clock.h"
@@ -33,9 +33,9 @@ absl::StatusOr<DataView> TrainingView(const ClientFlags& flags, const Dataset& d
   return DataView::All(std::make_shared<const Dataset>(data.Subset(own)));
 }
 
-absl::StatusOr<std::unique_ptr<TorchTrainer>> MakeTrainer(const ClientFlags& flags) {
-  TRIB_ASSIGN_OR_RETURN(const DatasetSpec spec, ParseDataFlag(flags.data));
-  TRIB_ASSIGN_OR_RETURN(LoadedData data, LoadDataset(spec));
+absl::StatusOr<TorchTrainerOptions> DataOfTask(const ClientFlags& flags, TaskData& tasks,
+                                               int64_t task) {
+  TRIB_ASSIGN_OR_RETURN(LoadedData data, tasks.Task(task));
   TorchTrainerOptions options;
   options.eval = DataView::All(std::move(data.test));
   if (!flags.options.evaluate_only) {
@@ -44,8 +44,18 @@ absl::StatusOr<std::unique_ptr<TorchTrainer>> MakeTrainer(const ClientFlags& fla
       TRIB_ASSIGN_OR_RETURN(options.train, TrainingView(flags, *options.train.dataset));
     }
   }
-  log::Info("data loaded",
-            {{"train_examples", options.train.size()}, {"test_examples", options.eval.size()}});
+  log::Info("data loaded", {{"task", task},
+                            {"train_examples", options.train.size()},
+                            {"test_examples", options.eval.size()}});
+  return options;
+}
+
+absl::StatusOr<std::unique_ptr<TorchTrainer>> MakeTrainer(const ClientFlags& flags) {
+  TRIB_ASSIGN_OR_RETURN(const DatasetSpec spec, ParseDataFlag(flags.data));
+  TRIB_ASSIGN_OR_RETURN(TaskData loaded, TaskData::Load(spec));
+  const auto tasks = std::make_shared<TaskData>(std::move(loaded));
+  TRIB_ASSIGN_OR_RETURN(TorchTrainerOptions options, DataOfTask(flags, *tasks, 0));
+  options.task = [flags, tasks](int64_t task) { return DataOfTask(flags, *tasks, task); };
   return TorchTrainer::Create(std::move(options));
 }
 

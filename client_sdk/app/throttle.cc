@@ -15,13 +15,16 @@ class ThrottledTrainer final : public Trainer {
   }
 
   absl::StatusOr<TrainResult> Train(const TrainTask& task, ParamVector& model) override {
-    TrainTask slow = task;
-    slow.progress = [this, &task, start = clock_->Now()](int64_t steps_done, int64_t steps_total) {
-      if (task.progress) task.progress(steps_done, steps_total);
-      const absl::Duration left = start + steps_done * per_step_ - clock_->Now();
-      if (left > absl::ZeroDuration()) clock_->SleepFor(left, task.stop);
-    };
-    return trainer_->Train(slow, model);
+    return trainer_->Train(Slowed(task), model);
+  }
+
+  absl::StatusOr<TrainResult> Explore(const CollectTask& task, ParamVector& model) override {
+    return trainer_->Explore(Slowed(task), model);
+  }
+
+  absl::StatusOr<int64_t> SketchInputs(const CollectTask& task, const ParamVector& model,
+                                       ParamVector& sketch) override {
+    return trainer_->SketchInputs(task, model, sketch);
   }
 
   absl::StatusOr<EvalResult> Evaluate(const EvalTask& task, const ParamVector& model) override {
@@ -29,6 +32,17 @@ class ThrottledTrainer final : public Trainer {
   }
 
  private:
+  template <typename Task>
+  Task Slowed(const Task& task) const {
+    Task slow = task;
+    slow.progress = [this, &task, start = clock_->Now()](int64_t steps_done, int64_t steps_total) {
+      if (task.progress) task.progress(steps_done, steps_total);
+      const absl::Duration left = start + steps_done * per_step_ - clock_->Now();
+      if (left > absl::ZeroDuration()) clock_->SleepFor(left, task.stop);
+    };
+    return slow;
+  }
+
   const std::unique_ptr<Trainer> trainer_;
   const absl::Duration per_step_;
   Clock* const clock_;

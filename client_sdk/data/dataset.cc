@@ -104,6 +104,7 @@ Dataset Dataset::Subset(absl::Span<const int32_t> indices) const {
   subset.labels = SubsetRows(labels, 1, indices);
   subset.client_ids = SubsetRows(client_ids, 1, indices);
   subset.num_clients = num_clients;
+  subset.head = head;
   return subset;
 }
 

@@ -31,6 +31,13 @@ struct Dataset {
   // The natural owner of each example, [size], each in [0, num_clients); or empty.
   std::vector<int32_t> client_ids;
   int32_t num_clients = 0;
+  // The classes that are told apart here: the logits of others are left out, in training and in
+  // evaluation. All labels are in it. Empty, begin == end: all classes.
+  struct ClassRange {
+    int64_t begin = 0, end = 0;
+    bool empty() const { return begin == end; }
+  };
+  ClassRange head;
 
   int64_t size() const { return static_cast<int64_t>(labels.size()); }
   int64_t example_size() const;  // values in one example: the product of example_shape

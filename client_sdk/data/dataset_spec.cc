@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client_sdk/data/partition.h"
+#include "client_sdk/data/task_data.h"
 
 namespace tributary {
 namespace {
@@ -64,6 +65,10 @@ void DatasetSpec::Describe(config::Fields<DatasetSpec>& fields) {
   fields.Add("test_examples", &S::test_examples, "keep so many test examples").Min(1);
   fields.Add("seed", &S::seed, "of subsets, of a random test split and of synthetic data").Min(0);
   fields.Add("normalize", &S::normalize, "inputs become (x - mean) / std; bytes are x / 255 first");
+  fields
+      .Add("tasks", &S::tasks,
+           "what each task's data are, in a job with `continual` tasks; absent: always these")
+      .Alternatives(ScenarioRegistry().Alternatives());
   fields.Add("path", &S::path, "fashion_mnist, mnist: a folder; csv, npy: a file");
   fields.Add("test_path", &S::test_path, "csv, npy: the test set's file");
   fields.Add("test_fraction", &S::test_fraction, "csv, npy: or a random part of `path`")

@@ -1,5 +1,6 @@
 #include "client_sdk/internal/proto_convert.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -26,6 +27,10 @@ absl::StatusOr<WorkKind> ToWorkKind(v1::WorkKind kind) {
       return WorkKind::kTrain;
     case v1::WORK_KIND_EVALUATE:
       return WorkKind::kEvaluate;
+    case v1::WORK_KIND_EXPLORE:
+      return WorkKind::kExplore;
+    case v1::WORK_KIND_SKETCH:
+      return WorkKind::kSketch;
     default:
       return absl::UnimplementedError(
           absl::StrCat("work of kind ", static_cast<int>(kind), " is not known to this client"));
@@ -59,10 +64,12 @@ absl::StatusOr<RetryWindow> WindowFromProto(const v1::RetryWindow& retry) {
 
 absl::StatusOr<WorkOrder> ToWorkOrder(const v1::WorkOrder& work) {
   if (!IsValidId(work.job_id()) || work.work_order_id() < 1 || work.version() < 0 ||
-      work.local_steps() < 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "not a work order: job_id '", work.job_id(), "', work_order_id ", work.work_order_id(),
-        ", version ", work.version(), ", local_steps ", work.local_steps()));
+      work.local_steps() < 0 || work.task() < 0 || work.tasks() < 0 ||
+      work.tasks() > work.task() + 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("not a work order: job_id '", work.job_id(), "', work_order_id ",
+                     work.work_order_id(), ", version ", work.version(), ", local_steps ",
+                     work.local_steps(), ", task ", work.task(), ", tasks ", work.tasks()));
   }
   WorkOrder order;
   order.job = {.id = JobId(work.job_id()),
@@ -78,6 +85,14 @@ absl::StatusOr<WorkOrder> ToWorkOrder(const v1::WorkOrder& work) {
                      absl::Nanoseconds(work.deadline().nanos());
   }
   order.seed = work.seed();
+  order.task = work.task();
+  order.tasks = std::max<int64_t>(1, work.tasks());
+  if (order.kind == WorkKind::kExplore || order.kind == WorkKind::kSketch) {
+    order.collect.kind =
+        order.kind == WorkKind::kExplore ? CollectKind::kExplore : CollectKind::kSketch;
+    order.collect.options_json = work.collect().options_json();
+    TRIB_ASSIGN_OR_RETURN(order.collect.layout, FromProto(work.collect().layout()));
+  }
   order.codec_json = work.codec_json();
   TRIB_ASSIGN_OR_RETURN(order.error_feedback, ToErrorFeedback(work.error_feedback()));
   if (work.has_liveness()) order.liveness = FromProto(work.liveness());
@@ -212,6 +227,12 @@ void ToProto(const EvaluationReport& report, v1::ReportEvaluationRequest* out) {
   out->set_loss(report.result.loss);
   out->set_accuracy(report.result.accuracy);
   out->mutable_metrics()->insert(report.result.metrics.begin(), report.result.metrics.end());
+  for (const EvalResult& task : report.tasks) {
+    v1::TaskResult* const result = out->add_tasks();
+    result->set_num_examples(task.num_examples);
+    result->set_loss(task.loss);
+    result->set_accuracy(task.accuracy);
+  }
 }
 
 v1::AbandonWorkRequest::Reason ToProto(AbandonReason reason) {

@@ -16,11 +16,13 @@ namespace {
 constexpr char kClientKey[] = "tributary.client";
 constexpr char kJobKey[] = "tributary.job";
 constexpr char kWeightKey[] = "tributary.residual_weight";
+constexpr char kTaskKey[] = "tributary.residual_task";
 constexpr char kDigestKey[] = "tributary.residual_digest";
 
 std::string DigestOf(const ResidualOwner& owner, const Residual& residual) {
   Sha256 hash;
-  hash.Update(absl::StrCat(owner.client.value(), "/", owner.job.value(), "/", residual.weight));
+  hash.Update(absl::StrCat(owner.client.value(), "/", owner.job.value(), "/", residual.weight, "/",
+                           residual.task));
   hash.Update(residual.values.values());
   return hash.Finish().ToHex();
 }
@@ -33,6 +35,7 @@ absl::Status WriteResidual(const std::string& path, const ResidualOwner& owner,
                           {{kClientKey, owner.client.value()},
                            {kJobKey, owner.job.value()},
                            {kWeightKey, absl::StrCat(residual.weight)},
+                           {kTaskKey, absl::StrCat(residual.task)},
                            {kDigestKey, DigestOf(owner, residual)}});
 }
 
@@ -49,6 +52,10 @@ absl::StatusOr<Residual> ReadResidual(const std::string& path, const ResidualOwn
   if (!absl::SimpleAtoi(metadata[kWeightKey], &residual.weight) || residual.weight < 1) {
     return absl::DataLossError(
         absl::StrCat(kWeightKey, " is '", metadata[kWeightKey], "'; allowed: from 1"));
+  }
+  if (!absl::SimpleAtoi(metadata[kTaskKey], &residual.task) || residual.task < 0) {
+    return absl::DataLossError(
+        absl::StrCat(kTaskKey, " is '", metadata[kTaskKey], "'; allowed: from 0"));
   }
   if (DigestOf(owner, residual) != metadata[kDigestKey]) {
     return absl::DataLossError("the residual does not have the digest that the file states");

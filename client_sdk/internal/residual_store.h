@@ -41,9 +41,6 @@ class ResidualStore {
   // The server has accepted an update that leaves this; nothing: error feedback begins anew.
   void Commit(const JobId& job, std::optional<Residual> residual);
 
-  // For a boundary after which what was left out before is not wanted any more.
-  void Clear(const JobId& job) { Commit(job, std::nullopt); }
-
  private:
   std::string PathOf(const JobId& job) const;
 

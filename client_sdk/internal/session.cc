@@ -168,6 +168,12 @@ absl::StatusOr<bool> Session::Perform(const WorkOrder& order) {
       case WorkKind::kEvaluate:
         done = Evaluate(work);
         break;
+      case WorkKind::kExplore:
+        done = Explore(work);
+        break;
+      case WorkKind::kSketch:
+        done = SketchInputs(work);
+        break;
     }
     if (!done.ok()) return GiveBack(work, done);
   }

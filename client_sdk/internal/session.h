@@ -5,6 +5,8 @@
 //                     -> initialise:   make a model            -> upload it whole
 //                     -> train:        fetch, train a copy     -> upload the difference
 //                     -> evaluate:     fetch, evaluate         -> report
+//                     -> explore:      fetch, train a copy     -> upload squared deviations
+//                     -> sketch:       fetch, run the layers   -> upload sketches of their inputs
 //          <- any call failed: back off, enroll again
 //
 // The encoded difference goes into the outbox before its upload and leaves it by the server's word
@@ -17,6 +19,7 @@
 #ifndef TRIBUTARY_CLIENT_SDK_INTERNAL_SESSION_H_
 #define TRIBUTARY_CLIENT_SDK_INTERNAL_SESSION_H_
 
+#include <functional>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -82,6 +85,13 @@ class Session {
   absl::Status Initialise(Work& work);
   absl::Status Train(Work& work);
   absl::Status Evaluate(Work& work);
+  absl::Status Explore(Work& work);
+  absl::Status SketchInputs(Work& work);
+  CollectTask CollectTaskOf(const Work& work) const;
+  // For a trainer's task; lives no longer than the work.
+  std::function<void(int64_t, int64_t)> Progress(const Work& work) const;
+  // As an update without a codec: it is settled like one.
+  absl::Status SendContribution(Work& work, UpdateInfo info, ParamVector contribution);
   absl::StatusOr<std::shared_ptr<const ParamVector>> FetchModel(Work& work);
   // Into the outbox, and on to the server.
   absl::Status SendUpdate(Work& work, const Codec& codec, const TrainResult& result,

@@ -9,6 +9,7 @@
 #include "client_sdk/internal/session.h"
 #include "common/codec/codec_registry.h"
 #include "common/codec/error_feedback.h"
+#include "common/codec/update_payload.h"
 #include "common/config/schema.h"
 #include "common/log.h"
 #include "common/status_macros.h"
@@ -69,15 +70,13 @@ absl::Status Session::Train(Work& work) {
                         ParseCodec(order.codec_json, order.error_feedback != ErrorFeedback::kOff));
   TRIB_ASSIGN_OR_RETURN(const std::shared_ptr<const ParamVector> base, FetchModel(work));
 
-  TrainTask task{.job = order.job, .work_order = order.id, .base_version = order.version};
+  TrainTask task{
+      .job = order.job, .work_order = order.id, .base_version = order.version, .task = order.task};
   task.local_steps = order.local_steps;
   task.deadline = order.deadline;
   task.rng = Rng(order.seed);
   task.stop = work.stop;
-  task.progress = [&](int64_t steps_done, int64_t steps_total) {
-    work.heartbeat->SetProgress(steps_done, steps_total);
-    Emit(ClientEvent::Kind::kTraining, &order, "", steps_done, steps_total);
-  };
+  task.progress = Progress(work);
   task.progress(0, order.local_steps.value_or(0));
   work.reason = AbandonReason::kTrainerFailed;
   ParamVector model = base->Clone();
@@ -97,7 +96,8 @@ absl::Status Session::Train(Work& work) {
 absl::Status Session::SendUpdate(Work& work, const Codec& codec, const TrainResult& result,
                                  ParamVector delta) {
   const WorkOrder& order = work.order;
-  const CodecContext context{.layout = delta.layout(), .rng = Rng(order.seed).Split("codec")};
+  const CodecContext context{
+      .layout = delta.layout(), .rng = Rng(order.seed).Split("codec"), .task = order.task};
   OutgoingUpdate update{.header = {.job = order.job.id, .layout_digest = context.layout->digest()},
                         .job_name = order.job.name};
   update.header.info = {.work_order = order.id,
@@ -125,7 +125,10 @@ absl::Status Session::Evaluate(Work& work) {
   task.stop = work.stop;
   work.reason = AbandonReason::kTrainerFailed;
   EvaluationReport report{.job = order.job.id, .work_order = order.id, .version = order.version};
-  TRIB_ASSIGN_OR_RETURN(report.result, trainer_->Evaluate(task, *model));
+  for (task.task = order.task - order.tasks + 1; task.task <= order.task; ++task.task) {
+    TRIB_ASSIGN_OR_RETURN(report.result, trainer_->Evaluate(task, *model));
+    if (order.tasks > 1) report.tasks.push_back(report.result);
+  }
   work.reason = AbandonReason::kOther;
 
   Retry retry = NewRetry(work, "report");
@@ -139,6 +142,71 @@ absl::Status Session::Evaluate(Work& work) {
     }
     TRIB_RETURN_IF_ERROR(retry.AfterFailure(answer.status()));
   }
+}
+
+std::function<void(int64_t, int64_t)> Session::Progress(const Work& work) const {
+  return [this, &work](int64_t steps_done, int64_t steps_total) {
+    work.heartbeat->SetProgress(steps_done, steps_total);
+    Emit(ClientEvent::Kind::kTraining, &work.order, "", steps_done, steps_total);
+  };
+}
+
+// ---- contributions ---------------------------------------------------------------------
+
+CollectTask Session::CollectTaskOf(const Work& work) const {
+  const WorkOrder& order = work.order;
+  return {.job = order.job,
+          .work_order = order.id,
+          .version = order.version,
+          .task = order.task,
+          .request = order.collect,
+          .rng = Rng(order.seed),
+          .stop = work.stop,
+          .progress = Progress(work)};
+}
+
+absl::Status Session::Explore(Work& work) {
+  TRIB_ASSIGN_OR_RETURN(const std::shared_ptr<const ParamVector> base, FetchModel(work));
+  if (work.order.collect.layout->size() != base->layout()->trainable_size()) {
+    return absl::InvalidArgumentError("the contribution asked for is not of the model's layout");
+  }
+  ParamVector model = base->Clone();
+  work.reason = AbandonReason::kTrainerFailed;
+  TRIB_ASSIGN_OR_RETURN(const TrainResult result, trainer_->Explore(CollectTaskOf(work), model));
+  if (model.empty() || model.layout()->digest() != base->layout()->digest()) {
+    return absl::InternalError("the trainer changed the model's layout");
+  }
+  return SendContribution(work,
+                          {.num_examples = result.num_examples, .local_steps = result.local_steps},
+                          SquaredDeviations(*base, model, work.order.collect));
+}
+
+absl::Status Session::SketchInputs(Work& work) {
+  TRIB_ASSIGN_OR_RETURN(const std::shared_ptr<const ParamVector> model, FetchModel(work));
+  ParamVector sketch(work.order.collect.layout);
+  work.reason = AbandonReason::kTrainerFailed;
+  TRIB_ASSIGN_OR_RETURN(const int64_t examples,
+                        trainer_->SketchInputs(CollectTaskOf(work), *model, sketch));
+  return SendContribution(work, {.num_examples = examples, .local_steps = 1}, std::move(sketch));
+}
+
+// What an update left out before belongs to what has ended now: it goes.
+absl::Status Session::SendContribution(Work& work, UpdateInfo info, ParamVector contribution) {
+  if (work.stop.stop_requested()) return absl::CancelledError("stopped");
+  TRIB_RETURN_IF_ERROR(
+      WithContext(CheckFinite(*contribution.layout(), contribution.values()), "the contribution"));
+  work.reason = AbandonReason::kOther;
+  const WorkOrder& order = work.order;
+  info.work_order = order.id;
+  info.base_version = order.version;
+  OutgoingUpdate update{
+      .header = {.job = order.job.id, .layout_digest = contribution.layout()->digest()},
+      .job_name = order.job.name};
+  update.header.info = info;
+  TRIB_ASSIGN_OR_RETURN(const std::unique_ptr<const Codec> raw, CreateCodec({}));
+  update.payload = EncodeUpdate(*raw, contribution, {.layout = contribution.layout()});
+  outbox_.Put(std::move(update));
+  return SendOutbox(work, /*resume=*/false);
 }
 
 absl::StatusOr<std::shared_ptr<const ParamVector>> Session::FetchModel(Work& work) {

@@ -35,10 +35,10 @@ class Mlp : public TorchModel {
     }
   }
 
-  at::Tensor Forward(Params p, const at::Tensor& inputs) const override {
+  at::Tensor Forward(Params p, const at::Tensor& inputs, InputObserver* observer) const override {
     at::Tensor x = inputs.flatten(1);
-    for (size_t i = 0; i + 2 < p.size(); i += 2) x = at::linear(x, p[i], p[i + 1]).relu_();
-    return at::linear(x, p[p.size() - 2], p[p.size() - 1]);
+    for (size_t i = 0; i + 2 < p.size(); i += 2) x = Linear(p, i, x, observer).relu_();
+    return Linear(p, p.size() - 2, x, observer);
   }
 };
 
@@ -57,12 +57,14 @@ class Cnn : public TorchModel {
     AddLinear("fc2", 128, shape.num_classes);
   }
 
-  at::Tensor Forward(Params p, const at::Tensor& inputs) const override {
-    at::Tensor x = at::conv2d(inputs, p[0], p[1], /*stride=*/2, /*padding=*/2).relu_();
-    x = at::conv2d(x, p[2], p[3], /*stride=*/2, /*padding=*/2).relu_();
+  at::Tensor Forward(Params p, const at::Tensor& inputs, InputObserver* observer) const override {
+    at::Tensor x = inputs;
+    for (const size_t i : {0, 2}) {
+      x = Conv(p, i, /*has_bias=*/true, x, /*stride=*/2, /*padding=*/2, observer).relu_();
+    }
     x = at::avg_pool2d(x, {pool_height_, pool_width_});
-    x = at::linear(x.flatten(1), p[4], p[5]).relu_();
-    return at::linear(x, p[6], p[7]);
+    x = Linear(p, 4, x.flatten(1), observer).relu_();
+    return Linear(p, 6, x, observer);
   }
 
  private:
@@ -97,11 +99,11 @@ class ResNet : public TorchModel {
     AddLinear("fc", in, shape.num_classes);
   }
 
-  at::Tensor Forward(Params p, const at::Tensor& inputs) const override {
+  at::Tensor Forward(Params p, const at::Tensor& inputs, InputObserver* observer) const override {
     size_t next = 0;
     const auto take = [&]() -> const at::Tensor& { return p[next++]; };
     const auto conv = [&](const at::Tensor& x, int64_t stride, int64_t padding) {
-      return at::conv2d(x, take(), {}, stride, padding);
+      return Conv(p, next++, /*has_bias=*/false, x, stride, padding, observer);
     };
     const auto norm = [&](const at::Tensor& x) {
       const at::Tensor& weight = take();
@@ -114,8 +116,7 @@ class ResNet : public TorchModel {
       y = norm(conv(y, 1, 1));
       x = (y + (stage > 0 ? conv(x, stride, 0) : x)).relu_();
     }
-    const at::Tensor& weight = p[next];
-    return at::linear(x.mean({2, 3}), weight, p[next + 1]);
+    return Linear(p, next, x.mean({2, 3}), observer);
   }
 
  private:
@@ -153,6 +154,21 @@ void TorchModel::AddConv(const std::string& name, int64_t in, int64_t out, int64
 void TorchModel::AddGroupNorm(const std::string& name, int64_t channels) {
   params_.push_back({name + ".weight", {channels}, 0.0, 1.0});
   params_.push_back({name + ".bias", {channels}});
+}
+
+at::Tensor TorchModel::Linear(Params params, size_t first, const at::Tensor& x,
+                              InputObserver* observer) const {
+  if (observer != nullptr) observer->Linear(params_[first].name, x);
+  return at::linear(x, params[first], params[first + 1]);
+}
+
+at::Tensor TorchModel::Conv(Params params, size_t first, bool has_bias, const at::Tensor& x,
+                            int64_t stride, int64_t padding, InputObserver* observer) const {
+  const at::Tensor& weight = params[first];
+  if (observer != nullptr) {
+    observer->Conv(params_[first].name, x, weight.size(3), stride, padding);
+  }
+  return at::conv2d(x, weight, has_bias ? params[first + 1] : at::Tensor(), stride, padding);
 }
 
 absl::StatusOr<std::unique_ptr<TorchModel>> MakeModel(const BuiltinModel& spec,

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "client_sdk/torch/layer_inputs.h"
 #include "client_sdk/torch/torch_include.h"
 #include "client_sdk/torch/torch_trainer.h"
 #include "common/params/param_vector.h"
@@ -36,9 +37,10 @@ class TorchModel {
   // convolutions, a bias, a norm, an activation and pooling left out. Padding counts.
   int64_t forward_multiply_adds() const { return forward_multiply_adds_; }
 
-  // logits [n, num_classes] of inputs [n, example_shape…].
-  virtual at::Tensor Forward(absl::Span<const at::Tensor> params,
-                             const at::Tensor& inputs) const = 0;
+  // logits [n, num_classes] of inputs [n, example_shape…]. `observer`: told of each layer's inputs;
+  // null: nobody.
+  virtual at::Tensor Forward(absl::Span<const at::Tensor> params, const at::Tensor& inputs,
+                             InputObserver* observer = nullptr) const = 0;
 
  protected:
   // Each appends its parameters: weights and biases begin in ±1/√fan_in, which is PyTorch's
@@ -48,6 +50,14 @@ class TorchModel {
   void AddConv(const std::string& name, int64_t in, int64_t out, int64_t kernel, int64_t outputs,
                bool bias);
   void AddGroupNorm(const std::string& name, int64_t channels);
+
+  // A linear layer, or a convolution, with the parameters from `first` on; with a bias if
+  // `has_bias`.
+  at::Tensor Linear(absl::Span<const at::Tensor> params, size_t first, const at::Tensor& x,
+                    InputObserver* observer) const;
+  at::Tensor Conv(absl::Span<const at::Tensor> params, size_t first, bool has_bias,
+                  const at::Tensor& x, int64_t stride, int64_t padding,
+                  InputObserver* observer) const;
 
  private:
   std::vector<ModelParam> params_;

@@ -54,18 +54,44 @@ absl::StatusOr<ParamVector> TorchTrainer::InitialModel(const JobInfo& job, uint6
   return worker_.InitialModel(job, shape_, seed);
 }
 
+absl::StatusOr<const TorchTrainerOptions*> TorchTrainer::Task(int64_t task) {
+  if (task == 0 || !options_.task) return &options_;
+  const auto it = later_tasks_.find(task);
+  if (it != later_tasks_.end()) return &it->second;
+  TRIB_ASSIGN_OR_RETURN(TorchTrainerOptions made, options_.task(task));
+  TRIB_RETURN_IF_ERROR(CheckView(made.train, "train"));
+  TRIB_RETURN_IF_ERROR(CheckView(made.eval, "eval"));
+  return &later_tasks_.emplace(task, std::move(made)).first->second;
+}
+
+absl::StatusOr<const DataView*> TorchTrainer::TrainView(int64_t task) {
+  TRIB_ASSIGN_OR_RETURN(const TorchTrainerOptions* const data, Task(task));
+  if (data->train.size() > 0) return &data->train;
+  return absl::FailedPreconditionError("this client has no training examples: it only evaluates");
+}
+
 absl::StatusOr<TrainResult> TorchTrainer::Train(const TrainTask& task, ParamVector& model) {
-  if (options_.train.size() == 0) {
-    return absl::FailedPreconditionError("this client has no training examples: it only evaluates");
-  }
-  return worker_.Train(task, options_.train, model);
+  TRIB_ASSIGN_OR_RETURN(const DataView* const view, TrainView(task.task));
+  return worker_.Train(task, *view, model);
+}
+
+absl::StatusOr<TrainResult> TorchTrainer::Explore(const CollectTask& task, ParamVector& model) {
+  TRIB_ASSIGN_OR_RETURN(const DataView* const view, TrainView(task.task));
+  return worker_.Explore(task, *view, model);
+}
+
+absl::StatusOr<int64_t> TorchTrainer::SketchInputs(const CollectTask& task,
+                                                   const ParamVector& model, ParamVector& sketch) {
+  TRIB_ASSIGN_OR_RETURN(const DataView* const view, TrainView(task.task));
+  return worker_.SketchInputs(task, *view, model, sketch);
 }
 
 absl::StatusOr<EvalResult> TorchTrainer::Evaluate(const EvalTask& task, const ParamVector& model) {
-  if (options_.eval.size() == 0) {
+  TRIB_ASSIGN_OR_RETURN(const TorchTrainerOptions* const data, Task(task.task));
+  if (data->eval.size() == 0) {
     return absl::FailedPreconditionError("this client has no examples to evaluate on");
   }
-  return worker_.Evaluate(task, options_.eval, model);
+  return worker_.Evaluate(task, data->eval, model);
 }
 
 const std::vector<ModelDescription>& BuiltinModels() {

@@ -13,6 +13,8 @@
 #define TRIBUTARY_CLIENT_SDK_TORCH_TORCH_TRAINER_H_
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -67,6 +69,16 @@ class TorchWorker {
   absl::StatusOr<TrainResult> Train(const TrainTask& task, const DataView& data,
                                     ParamVector& model);
 
+  // Train for as many passes as the request's ExploreSpec says; from the epoch on that has brought
+  // no lower mean loss `patience` times, no more.
+  absl::StatusOr<TrainResult> Explore(const CollectTask& task, const DataView& data,
+                                      ParamVector& model);
+
+  // Fills `sketch`, zeros of the request's layout, with sums over the inputs of the request's
+  // layers; returns data.size(). InvalidArgument: a layer that the model does not have.
+  absl::StatusOr<int64_t> SketchInputs(const CollectTask& task, const DataView& data,
+                                       const ParamVector& model, ParamVector& sketch);
+
   // Mean cross entropy and accuracy over `data`.
   absl::StatusOr<EvalResult> Evaluate(const EvalTask& task, const DataView& data,
                                       const ParamVector& model);
@@ -79,6 +91,8 @@ class TorchWorker {
 struct TorchTrainerOptions {
   DataView train;  // may be empty (no dataset) for a client that only evaluates
   DataView eval;   // may be empty for a client that only trains
+  // Of a task after the first, in the same form; null: every task is the first one.
+  std::function<absl::StatusOr<TorchTrainerOptions>(int64_t task)> task;
 };
 
 class TorchTrainer : public Trainer {
@@ -91,11 +105,18 @@ class TorchTrainer : public Trainer {
   // FailedPrecondition if there is no view to train or to evaluate on.
   absl::StatusOr<TrainResult> Train(const TrainTask& task, ParamVector& model) override;
   absl::StatusOr<EvalResult> Evaluate(const EvalTask& task, const ParamVector& model) override;
+  absl::StatusOr<TrainResult> Explore(const CollectTask& task, ParamVector& model) override;
+  absl::StatusOr<int64_t> SketchInputs(const CollectTask& task, const ParamVector& model,
+                                       ParamVector& sketch) override;
 
  private:
   TorchTrainer(TorchTrainerOptions options, DataShape shape);
+  // The data of a task, made when it is first asked for.
+  absl::StatusOr<const TorchTrainerOptions*> Task(int64_t task);
+  absl::StatusOr<const DataView*> TrainView(int64_t task);
 
-  TorchTrainerOptions options_;
+  const TorchTrainerOptions options_;
+  std::map<int64_t, TorchTrainerOptions> later_tasks_;
   DataShape shape_;
   TorchWorker worker_;
 };

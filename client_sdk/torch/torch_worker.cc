@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <new>
 #include <optional>
@@ -10,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client_sdk/torch/batch_stream.h"
+#include "client_sdk/torch/layer_inputs.h"
 #include "client_sdk/torch/local_optimizer.h"
 #include "client_sdk/torch/models.h"
 #include "client_sdk/torch/torch_include.h"
@@ -153,12 +155,19 @@ class BatchBuffer {
 
   void Fill(const Dataset& data, absl::Span<const int32_t> indices) {
     size_ = static_cast<int64_t>(indices.size());
+    head_ = data.head;
     data.Gather(indices, inputs_.data_ptr<float>(), targets_.data_ptr<int64_t>());
+    if (!head_.empty()) targets() -= head_.begin;
   }
 
   int64_t size() const { return size_; }
   at::Tensor inputs() const { return inputs_.narrow(0, 0, size_); }
+  // Classes, counted from the head's first one.
   at::Tensor targets() const { return targets_.narrow(0, 0, size_); }
+  // The logits of the head's classes.
+  at::Tensor OfHead(const at::Tensor& logits) const {
+    return head_.empty() ? logits : logits.narrow(1, head_.begin, head_.end - head_.begin);
+  }
 
   // How many examples have their largest logit at their label.
   int64_t CountCorrect(const at::Tensor& logits) const {
@@ -178,6 +187,31 @@ class BatchBuffer {
   at::Tensor inputs_;   // [capacity, example_shape…]
   at::Tensor targets_;  // [capacity]
   int64_t size_ = 0;
+  Dataset::ClassRange head_;
+};
+
+// Ends training when passes bring no lower mean loss.
+class Patience {
+ public:
+  Patience(std::optional<int64_t> passes, int64_t steps_per_pass)
+      : passes_(passes), steps_per_pass_(steps_per_pass) {}
+
+  // After each step.
+  bool EndsWith(double loss) {
+    sum_ += loss;
+    if (!passes_ || ++steps_ % steps_per_pass_ != 0) return false;
+    worse_ = sum_ < best_ ? 0 : worse_ + 1;
+    best_ = std::min(best_, std::exchange(sum_, 0));
+    return worse_ >= *passes_;
+  }
+
+ private:
+  const std::optional<int64_t> passes_;
+  const int64_t steps_per_pass_;
+  int64_t steps_ = 0;
+  int64_t worse_ = 0;
+  double sum_ = 0;
+  double best_ = std::numeric_limits<double>::infinity();
 };
 
 struct BuiltModel {
@@ -204,9 +238,13 @@ class TorchWorker::Impl {
  public:
   absl::StatusOr<const BuiltModel*> Model(const JobInfo& job, const DataShape& shape);
   absl::StatusOr<const TrainSpec*> Spec(const JobInfo& job);
+  // `patience`: passes without a lower mean loss after which it ends; absent: it goes on.
   absl::StatusOr<TrainResult> Train(const TrainTask& task, const DataView& data,
                                     const BuiltModel& built, const TrainSpec& spec,
-                                    ParamVector& model);
+                                    std::optional<int64_t> patience, ParamVector& model);
+  // Shows `observer` the layers' inputs of all examples.
+  absl::Status Observe(const CollectTask& task, const DataView& data, const BuiltModel& built,
+                       const ParamVector& model, InputObserver& observer);
   absl::StatusOr<EvalResult> Evaluate(const EvalTask& task, const DataView& data,
                                       const BuiltModel& built, const ParamVector& model);
 
@@ -254,7 +292,7 @@ BatchBuffer& TorchWorker::Impl::Buffer(std::optional<BatchBuffer>& slot, int64_t
 
 TorchWorker::Impl::StepOutcome TorchWorker::Impl::ForwardBackward(
     const TorchModel& model, const std::vector<at::Tensor>& params, const BatchBuffer& batch) {
-  const at::Tensor logits = model.Forward(params, batch.inputs());
+  const at::Tensor logits = batch.OfHead(model.Forward(params, batch.inputs()));
   const at::Tensor loss = at::cross_entropy_loss(logits, batch.targets());
   loss.backward();
   return {static_cast<double>(loss.item<float>()),
@@ -263,6 +301,7 @@ TorchWorker::Impl::StepOutcome TorchWorker::Impl::ForwardBackward(
 
 absl::StatusOr<TrainResult> TorchWorker::Impl::Train(const TrainTask& task, const DataView& data,
                                                      const BuiltModel& built, const TrainSpec& spec,
+                                                     std::optional<int64_t> patience,
                                                      ParamVector& model) {
   const int64_t batch_size = std::min(spec.batch_size, data.size());
   BatchStream batches(data.indices, batch_size, task.rng.Split("batches"));
@@ -274,6 +313,7 @@ absl::StatusOr<TrainResult> TorchWorker::Impl::Train(const TrainTask& task, cons
   result.num_examples = data.size();
   result.learning_rate = optimizer->learning_rate();
   const int64_t steps = StepsOf(task, spec, batches);
+  Patience rest(patience, batches.batches_per_pass());
   for (int64_t step = 1; step <= steps; ++step) {
     if (task.stop.stop_requested()) {
       return absl::CancelledError(
@@ -293,8 +333,27 @@ absl::StatusOr<TrainResult> TorchWorker::Impl::Train(const TrainTask& task, cons
     result.local_steps = step;
     result.examples_seen += batch.size();
     if (task.progress) task.progress(step, steps);
+    if (rest.EndsWith(outcome.loss)) break;
   }
   return result;
+}
+
+absl::Status TorchWorker::Impl::Observe(const CollectTask& task, const DataView& data,
+                                        const BuiltModel& built, const ParamVector& model,
+                                        InputObserver& observer) {
+  const at::NoGradGuard no_gradients;
+  const std::vector<at::Tensor> params = Views(*built.layout, model.values().data(), false);
+  const auto batch_size = static_cast<size_t>(std::min(kEvalBatch, data.size()));
+  BatchBuffer& batch = Buffer(eval_batch_, static_cast<int64_t>(batch_size), built.shape);
+  for (size_t start = 0; start < data.indices.size(); start += batch_size) {
+    if (task.stop.stop_requested()) {
+      return absl::CancelledError(
+          absl::StrCat("stopped after ", start, " of ", data.size(), " examples"));
+    }
+    batch.Fill(*data.dataset, absl::MakeConstSpan(data.indices).subspan(start, batch_size));
+    built.model->Forward(params, batch.inputs(), &observer);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<EvalResult> TorchWorker::Impl::Evaluate(const EvalTask& task, const DataView& data,
@@ -312,7 +371,7 @@ absl::StatusOr<EvalResult> TorchWorker::Impl::Evaluate(const EvalTask& task, con
           absl::StrCat("stopped after ", start, " of ", data.size(), " examples"));
     }
     batch.Fill(*data.dataset, absl::MakeConstSpan(data.indices).subspan(start, batch_size));
-    const at::Tensor logits = built.model->Forward(params, batch.inputs());
+    const at::Tensor logits = batch.OfHead(built.model->Forward(params, batch.inputs()));
     loss += at::cross_entropy_loss(logits, batch.targets(), {}, at::Reduction::Sum).item<float>();
     correct += batch.CountCorrect(logits);
   }
@@ -365,7 +424,51 @@ absl::StatusOr<TrainResult> TorchWorker::Train(const TrainTask& task, const Data
                           impl_->Model(task.job, DataShape::Of(*data.dataset)));
     TRIB_RETURN_IF_ERROR(CheckLayout(*built->layout, model));
     TRIB_ASSIGN_OR_RETURN(const TrainSpec* spec, impl_->Spec(task.job));
-    return impl_->Train(task, data, *built, *spec, model);
+    return impl_->Train(task, data, *built, *spec, std::nullopt, model);
+  });
+}
+
+absl::StatusOr<TrainResult> TorchWorker::Explore(const CollectTask& task, const DataView& data,
+                                                 ParamVector& model) {
+  return Guarded([&]() -> absl::StatusOr<TrainResult> {
+    UseOneIntraOpThread();
+    TRIB_RETURN_IF_ERROR(CheckExamples(data));
+    TRIB_ASSIGN_OR_RETURN(const config::Node options,
+                          config::NodeFromJsonText(task.request.options_json));
+    TRIB_ASSIGN_OR_RETURN(const auto explore, config::Parse<ExploreSpec>(options, "explore"));
+    TRIB_ASSIGN_OR_RETURN(const BuiltModel* built,
+                          impl_->Model(task.job, DataShape::Of(*data.dataset)));
+    TRIB_RETURN_IF_ERROR(CheckLayout(*built->layout, model));
+    TRIB_ASSIGN_OR_RETURN(const TrainSpec* job_spec, impl_->Spec(task.job));
+    TrainSpec spec = *job_spec;
+    spec.local_steps.reset();
+    spec.local_epochs = explore.epochs;
+    const TrainTask training = {.job = task.job,
+                                .work_order = task.work_order,
+                                .base_version = task.version,
+                                .task = task.task,
+                                .local_steps = {},
+                                .deadline = absl::InfiniteFuture(),
+                                .rng = task.rng,
+                                .stop = task.stop,
+                                .progress = task.progress};
+    return impl_->Train(training, data, *built, spec, explore.patience, model);
+  });
+}
+
+absl::StatusOr<int64_t> TorchWorker::SketchInputs(const CollectTask& task, const DataView& data,
+                                                  const ParamVector& model, ParamVector& sketch) {
+  return Guarded([&]() -> absl::StatusOr<int64_t> {
+    UseOneIntraOpThread();
+    TRIB_RETURN_IF_ERROR(CheckExamples(data));
+    TRIB_ASSIGN_OR_RETURN(const BuiltModel* built,
+                          impl_->Model(task.job, DataShape::Of(*data.dataset)));
+    TRIB_RETURN_IF_ERROR(CheckLayout(*built->layout, model));
+    TRIB_ASSIGN_OR_RETURN(InputSketch sums,
+                          InputSketch::Create(task.request, task.rng.Split("sketch")));
+    TRIB_RETURN_IF_ERROR(impl_->Observe(task, data, *built, model, sums));
+    TRIB_RETURN_IF_ERROR(sums.Write(sketch));
+    return data.size();
   });
 }
 

@@ -26,6 +26,7 @@ struct CodecContext {
   LayoutPtr layout;
   Rng rng{0};                  // seeded by the work order: for choices and rounding at random
   const Mask* mask = nullptr;  // of the base version; null: nothing is pruned
+  int64_t task = 0;            // of a job that goes from task to task: for error feedback
 };
 
 // Immutable and thread-safe; one object serves every update of a job.

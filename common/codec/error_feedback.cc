@@ -49,7 +49,8 @@ absl::StatusOr<EncodedUpdate> EncodeWithFeedback(const Codec& codec, ErrorFeedba
   const int64_t weight =
       feedback == ErrorFeedback::kByExamples ? std::max<int64_t>(num_examples, 1) : 1;
   const absl::Span<float> x = delta.trainable();
-  if (before != nullptr && before->values.layout()->digest() == delta.layout()->digest()) {
+  if (before != nullptr && before->task == context.task &&
+      before->values.layout()->digest() == delta.layout()->digest()) {
     const double factor = static_cast<double>(before->weight) / static_cast<double>(weight);
     AddResidual(static_cast<float>(factor), before->values.trainable(), x);
   }
@@ -68,7 +69,7 @@ absl::StatusOr<EncodedUpdate> EncodeWithFeedback(const Codec& codec, ErrorFeedba
     log::Warning("error feedback: the residual begins anew", {{"error", finite}});
     return update;
   }
-  update.residual = Residual{.values = std::move(delta), .weight = weight};
+  update.residual = Residual{.values = std::move(delta), .weight = weight, .task = context.task};
   return update;
 }
 

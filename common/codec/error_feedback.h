@@ -36,6 +36,7 @@ enum class ErrorFeedback : uint8_t {
 struct Residual {
   ParamVector values;  // e over the trainable coordinates; the buffers are zero
   int64_t weight = 1;  // w of the update that left it
+  int64_t task = 0;    // of that update: of no use in another one
 };
 
 // Zero where the mask prunes: what the job has given up is not sent later.
@@ -48,8 +49,8 @@ struct EncodedUpdate {
 };
 
 // EncodeUpdate of `delta` and, if `feedback` is on, of what `before` left out, projected on the
-// context's mask. `before` null: nothing; nothing is taken from one of another layout either, or
-// where the sum would not be finite. Internal: the codec cannot read what it wrote.
+// context's mask. `before` null: nothing; nothing is taken from one of another layout or task
+// either, or where the sum would not be finite. Internal: the codec cannot read what it wrote.
 absl::StatusOr<EncodedUpdate> EncodeWithFeedback(const Codec& codec, ErrorFeedback feedback,
                                                  ParamVector delta, int64_t num_examples,
                                                  const Residual* before,

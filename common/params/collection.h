@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/params/param_layout.h"
+#include "common/params/param_vector.h"
 
 namespace tributary {
 
@@ -20,6 +21,12 @@ struct CollectRequest {
   std::string options_json;  // for the trainer: canonical JSON, of the method
   LayoutPtr layout;          // of a contribution; trainable tensors only
 };
+
+// A client's contribution to an exploration: (trained − base)² coordinate by coordinate, divided by
+// its mean, so that no client counts more for training longer; all zeros where nothing moved.
+// `trained` and `base` have one layout, the contribution `request`'s: their trainable part.
+ParamVector SquaredDeviations(const ParamVector& base, const ParamVector& trained,
+                              const CollectRequest& request);
 
 }  // namespace tributary
 

@@ -106,6 +106,14 @@ absl::Status TrainSpec::Validate() const {
   return absl::OkStatus();
 }
 
+void ExploreSpec::Describe(config::Fields<ExploreSpec>& fields) {
+  fields.Add("epochs", &ExploreSpec::epochs, "passes over a client's own examples, at most").Min(1);
+  fields
+      .Add("patience", &ExploreSpec::patience,
+           "passes without a lower loss after which a client ends its exploration")
+      .Min(1);
+}
+
 TrainSpec::TrainSpec() {
   optimizer.name = "sgd";
   optimizer.options = config::Print(LocalSgdOptions());

@@ -62,6 +62,15 @@ struct TrainSpec {
   TrainSpec();                    // the defaults, complete
 };
 
+// How a client trains to show how far each parameter moves (AutoFLIP): the options of an
+// exploration, for its trainer.
+struct ExploreSpec {
+  int64_t epochs = 10;   // passes over the client's examples at most
+  int64_t patience = 2;  // passes without a lower mean loss, after which it ends
+
+  static void Describe(config::Fields<ExploreSpec>& fields);
+};
+
 }  // namespace tributary
 
 #endif  // TRIBUTARY_COMMON_TRAIN_SPEC_TRAIN_SPEC_H_

@@ -24,7 +24,8 @@ constexpr std::array<absl::string_view, 8> kLossCauses = {
 constexpr std::array<absl::string_view, 6> kJobStates = {"initialising", "running",   "paused",
                                                          "done",         "cancelled", "failed"};
 constexpr std::array<absl::string_view, 3> kVerbs = {"pause", "resume", "cancel"};
-constexpr std::array<absl::string_view, 3> kWorkKinds = {"initialise", "train", "evaluate"};
+constexpr std::array<absl::string_view, 5> kWorkKinds = {"initialise", "train", "evaluate",
+                                                         "explore", "sketch"};
 
 template <typename Enum, size_t N>
 absl::string_view NameOf(const std::array<absl::string_view, N>& names, Enum value) {
@@ -62,6 +63,15 @@ UpdateInfo InfoFromJson(const Json& j) {
           .accuracy = j.at("accuracy")};
 }
 
+Json TasksJson(const std::vector<TaskResult>& tasks) {
+  Json list = Json::array();
+  for (const TaskResult& task : tasks) {
+    list.push_back(
+        {{"num_examples", task.num_examples}, {"loss", task.loss}, {"accuracy", task.accuracy}});
+  }
+  return list;
+}
+
 Json WhatJson(const JobEvent& e) {
   return std::visit(
       Overloaded{
@@ -84,11 +94,13 @@ Json WhatJson(const JobEvent& e) {
             return j;
           },
           [](const event::EvaluationArrived& w) {
-            return Json{{"event", "evaluation_arrived"},
-                        {"work_order", w.work_order},
-                        {"num_examples", w.num_examples},
-                        {"loss", w.loss},
-                        {"accuracy", w.accuracy}};
+            Json j = {{"event", "evaluation_arrived"},
+                      {"work_order", w.work_order},
+                      {"num_examples", w.num_examples},
+                      {"loss", w.loss},
+                      {"accuracy", w.accuracy}};
+            if (!w.tasks.empty()) j["tasks"] = TasksJson(w.tasks);
+            return j;
           },
           [](const event::WorkFailed& w) {
             return Json{{"event", "work_failed"},
@@ -128,6 +140,16 @@ absl::StatusOr<decltype(JobEvent::what)> UpdateFromJson(const Json& j) {
   return update;
 }
 
+event::EvaluationArrived EvaluationFromJson(const Json& j) {
+  event::EvaluationArrived evaluation{
+      j.at("work_order"), j.at("num_examples"), j.at("loss"), j.at("accuracy"), {}};
+  if (!j.contains("tasks")) return evaluation;
+  for (const Json& task : j.at("tasks")) {
+    evaluation.tasks.push_back({task.at("num_examples"), task.at("loss"), task.at("accuracy")});
+  }
+  return evaluation;
+}
+
 absl::StatusOr<decltype(JobEvent::what)> WhatFromJson(const Json& j) {
   const std::string kind = j.at("event");
   if (kind == "client_available") {
@@ -136,10 +158,7 @@ absl::StatusOr<decltype(JobEvent::what)> WhatFromJson(const Json& j) {
   if (kind == "client_gone") return event::ClientGone{ClientId(j.at("client"))};
   if (kind == "model_made") return event::ModelMade{j.at("work_order")};
   if (kind == "update_arrived") return UpdateFromJson(j);
-  if (kind == "evaluation_arrived") {
-    return event::EvaluationArrived{j.at("work_order"), j.at("num_examples"), j.at("loss"),
-                                    j.at("accuracy")};
-  }
+  if (kind == "evaluation_arrived") return EvaluationFromJson(j);
   if (kind == "work_failed") {
     auto cause = FromName<LossCause>(kLossCauses, j.at("cause").get<std::string>());
     if (!cause.ok()) return cause.status();
@@ -165,6 +184,8 @@ Json OrderJson(const WorkOrder& o) {
   Json j = {{"action", "send_work"},      {"work_order", o.id},
             {"client", o.client.value()}, {"kind", std::string(WorkKindName(o.kind))},
             {"version", o.version},       {"group", o.group}};
+  if (o.task != 0) j["task"] = o.task;
+  if (o.tasks != 1) j["tasks"] = o.tasks;
   if (o.local_steps) j["local_steps"] = *o.local_steps;
   if (o.deadline != absl::InfiniteFuture()) j["deadline"] = Nanos(o.deadline);
   if (o.expected_at) j["expected"] = Nanos(*o.expected_at);
@@ -183,6 +204,7 @@ Json PublicationJson(const action::PublishVersion& p) {
             {"version", p.version},
             {"group", p.group},
             {"parts", std::move(parts)}};
+  if (p.learns) j["learns"] = std::string(WorkKindName(WorkKindOf(*p.learns)));
   if (p.mix_models) j["mix_models"] = true;
   if (p.beside_momentum) j["beside_momentum"] = true;
   return j;
@@ -191,6 +213,17 @@ Json PublicationJson(const action::PublishVersion& p) {
 }  // namespace
 
 absl::string_view WorkKindName(WorkKind kind) { return NameOf(kWorkKinds, kind); }
+
+std::optional<CollectKind> CollectKindOf(WorkKind kind) {
+  if (kind == WorkKind::kExplore) return CollectKind::kExplore;
+  if (kind == WorkKind::kSketch) return CollectKind::kSketch;
+  return std::nullopt;
+}
+
+WorkKind WorkKindOf(CollectKind kind) {
+  return kind == CollectKind::kExplore ? WorkKind::kExplore : WorkKind::kSketch;
+}
+
 absl::string_view LossCauseName(LossCause cause) { return NameOf(kLossCauses, cause); }
 absl::string_view JobStateName(JobState state) { return NameOf(kJobStates, state); }
 
@@ -236,11 +269,13 @@ nlohmann::json ToJson(const JobAction& action, absl::Time at) {
                        return j;
                      },
                      [](const action::RecordEvaluation& a) {
-                       return Json{{"action", "record_evaluation"},
-                                   {"version", a.version},
-                                   {"num_examples", a.num_examples},
-                                   {"loss", a.loss},
-                                   {"accuracy", a.accuracy}};
+                       Json j = {{"action", "record_evaluation"},
+                                 {"version", a.version},
+                                 {"num_examples", a.num_examples},
+                                 {"loss", a.loss},
+                                 {"accuracy", a.accuracy}};
+                       if (!a.tasks.empty()) j["tasks"] = TasksJson(a.tasks);
+                       return j;
                      },
                      [](const action::SetState& a) {
                        return Json{{"action", "set_state"},

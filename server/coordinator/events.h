@@ -13,21 +13,30 @@
 #include "absl/time/time.h"
 #include "common/digest.h"
 #include "common/ids.h"
+#include "common/params/collection.h"
 #include "common/params/update.h"
 #include "nlohmann/json.hpp"
 
 namespace tributary {
 
-enum class WorkKind { kInitialise, kTrain, kEvaluate };
-absl::string_view WorkKindName(WorkKind kind);  // "initialise", "train", "evaluate"
+enum class WorkKind { kInitialise, kTrain, kEvaluate, kExplore, kSketch };
+absl::string_view WorkKindName(WorkKind kind);  // "initialise", "train", …
+// What a client with such an order contributes to; absent: the work is no collection's.
+std::optional<CollectKind> CollectKindOf(WorkKind kind);
+WorkKind WorkKindOf(CollectKind kind);
 
 // What one client is to do, once.
 struct WorkOrder {
   WorkOrderId id = 0;
   ClientId client;
   WorkKind kind = WorkKind::kTrain;
-  Version version = 0;  // the base (train), or the version to evaluate
+  Version version = 0;  // the base (train, explore, sketch), or the version to evaluate
   GroupId group = 0;    // train only
+  // Of a job that goes from task to task: whose data are trained on, or sketched; the last of
+  // those that are evaluated.
+  int64_t task = 0;
+  // How many tasks are evaluated, up to that one; others than an evaluation's: 1.
+  int64_t tasks = 1;
   std::optional<int64_t> local_steps;
   absl::Time dispatched_at;
   absl::Time deadline = absl::InfiniteFuture();
@@ -48,6 +57,13 @@ enum class LossCause {
 };
 absl::string_view LossCauseName(LossCause cause);  // "abandoned", "timed_out", …
 
+// What an evaluation of one task's data gave.
+struct TaskResult {
+  int64_t num_examples = 0;
+  double loss = 0;
+  double accuracy = 0;
+};
+
 namespace event {
 
 // The client is idle. Repeated check-ins of an idle client are one.
@@ -62,7 +78,7 @@ struct ClientGone {
 struct ModelMade {
   WorkOrderId work_order = 0;
 };
-// An update is durable, decoded once and found valid.
+// An update, or a contribution to a collection, is durable, decoded once and found valid.
 struct UpdateArrived {
   UpdateInfo info;
   int64_t bytes = 0;                              // of the payload as it travelled
@@ -73,6 +89,8 @@ struct EvaluationArrived {
   int64_t num_examples = 0;
   double loss = 0;
   double accuracy = 0;
+  // Where more than one task was evaluated: of each; the figures above are then of the last.
+  std::vector<TaskResult> tasks;
 };
 struct WorkFailed {
   WorkOrderId work_order = 0;
@@ -123,8 +141,10 @@ struct RecallWork {
 struct InstallModel {
   WorkOrderId work_order = 0;
 };
-// Combine these updates in this order, apply, publish; then answer with VersionPublished.
-// No event but the answer changes the controller until then (later ones wait inside it).
+// Combine these updates in this order, apply, publish; or learn from these contributions, which
+// makes a version too: what was learnt, and the model as it then is. The answer is
+// VersionPublished. No event but the answer changes the controller until then (later ones wait
+// inside it).
 struct PublishVersion {
   struct Part {
     UpdateInfo info;
@@ -141,6 +161,7 @@ struct PublishVersion {
   bool given_coefficients = false;
   bool mix_models = false;
   bool beside_momentum = false;
+  std::optional<CollectKind> learns;  // what the parts are contributions to; absent: updates
 };
 // An accepted update that will never be used.
 struct DropUpdate {
@@ -156,6 +177,7 @@ struct RecordEvaluation {
   int64_t num_examples = 0;
   double loss = 0;
   double accuracy = 0;
+  std::vector<TaskResult> tasks;  // as of EvaluationArrived, over all reports
 };
 struct SetState {
   JobState state = JobState::kRunning;

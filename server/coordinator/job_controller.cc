@@ -53,6 +53,7 @@ std::vector<JobAction> JobController::Handle(const JobEvent& event) {
     now_ = std::max(now_, e.at);
     happened_at_ = e.at;
     std::visit([this](const auto& what) { On(what); }, e.what);
+    ChangePhase();
     UseTime();
   };
   process(event);
@@ -85,13 +86,14 @@ void JobController::On(const event::ClientAvailable& e) {
     if (!client.evaluate_only) GiveUpPlace(e.client, client);
     return;
   }
+  if (OfferCollection(e.client, client)) return;
   Announce(e.client, client);
   AskForFirstModel();
 }
 
 // Tells the scheduler of an idle client, if it may work now.
 void JobController::Announce(const ClientId& id, Client& client) {
-  if (client.evaluate_only || progress_.version < 0) return;
+  if (client.evaluate_only || progress_.version < 0 || phase_ != Phase::kTrain) return;
   if (!client.admitted && !admission_.Ask(id, now_)) return;
   client.admitted = true;
   AskScheduler(CheckIn{id});
@@ -126,6 +128,7 @@ void JobController::GiveUpPlace(const ClientId& id, Client& client) {
 // What time alone brings, after each event.
 void JobController::UseTime() {
   if (progress_.version < 0 || draining_ || IsEnded(progress_.state) || publication_) return;
+  if (phase_ != Phase::kTrain) return;
   const bool is_open = admission_.IsOpen(now_);
   if (std::exchange(was_open_, is_open) && !is_open) CheckOutAtClosing();
   AdmitWaiting();
@@ -135,8 +138,8 @@ absl::Time JobController::NotBefore(const ClientId& client, absl::Time now) cons
   const auto it = clients_.find(client);
   const Client known = it == clients_.end() ? Client() : it->second;
   const bool may_evaluate = known.evaluate_only || spec_.evaluate.by == "everyone";
-  const bool other_work =
-      progress_.version < 0 || (may_evaluate && known.evaluated < evaluation_.version);
+  const bool other_work = progress_.version < 0 || phase_ != Phase::kTrain ||
+                          (may_evaluate && known.evaluated < evaluation_.version);
   return known.evaluate_only || other_work ? now : admission_.NotBefore(client, now);
 }
 
@@ -149,6 +152,7 @@ void JobController::On(const event::ClientGone& e) {
   evaluators_.erase(e.client);
   if (!client.busy() && !client.planned) GiveUpPlace(e.client, client);
   FinishEvaluationIfDone();
+  FinishCollectionIfDone();
 }
 
 // ---- the first model -------------------------------------------------------------------
@@ -175,13 +179,20 @@ void JobController::On(const event::ModelMade& e) {
 
 void JobController::On(const event::UpdateArrived& e) {
   const WorkOrder* known = FindWork(e.info.work_order);
-  if (known == nullptr || known->kind != WorkKind::kTrain) return;
+  if (known == nullptr) return;
+  const bool contributes = CollectKindOf(known->kind).has_value();
+  if (known->kind != WorkKind::kTrain && !contributes) return;
   const WorkOrder order = *TakeWork(e.info.work_order);
   if (happened_at_ > order.deadline) ++progress_.late_updates;
   progress_.uplink_bytes += e.bytes;
   accepted_.resize(static_cast<size_t>(std::max(std::ssize(accepted_), order.id + 1)));
   accepted_[static_cast<size_t>(order.id)] = true;
   waiting_updates_[order.id] = {order.client, e.info, e.bytes, order.seed};
+  if (contributes) {
+    --collection_.out;
+    collection_.received.insert(order.id);
+    return FinishCollectionIfDone();
+  }
   Client& client = clients_[order.client];
   client.admitted = admission_.Finish(order.client, now_, !OwesEvaluation(client));
   AskScheduler(UpdateAccepted{.client = order.client,
@@ -210,6 +221,13 @@ void JobController::On(const event::WorkFailed& e) {
     case WorkKind::kEvaluate:
       if (order->version == evaluation_.version) --evaluation_.out;
       FinishEvaluationIfDone();
+      break;
+    case WorkKind::kExplore:
+    case WorkKind::kSketch:
+      --collection_.out;
+      --collection_.asked;
+      clients_[order->client].collected = 0;  // it may try again
+      FinishCollectionIfDone();
       break;
   }
 }
@@ -297,6 +315,7 @@ void JobController::StartTraining(const Dispatch& dispatch) {
   }
   WorkOrder& order = NewWork(dispatch.client, client, WorkKind::kTrain);
   order.version = progress_.version;
+  order.task = progress_.task;
   order.group = dispatch.group;
   order.local_steps = dispatch.local_steps;
   order.deadline = dispatch.deadline;
@@ -317,13 +336,25 @@ void JobController::On(const event::VersionPublished& e) {
     training_since_ = now_;
     SetState(JobState::kRunning, "");
     EvaluateVersion(e.version);
-    for (const ClientId& id : SortedClients()) {
-      if (Client& client = clients_[id]; client.idle) Announce(id, client);
-    }
-    return;
+    if (spec_.Collects(CollectKind::kExplore)) return BeginCollection(CollectKind::kExplore);
+    return BeginTraining();
   }
   if (!publication_) return;
   const Publication publication = *std::exchange(publication_, std::nullopt);
+  CountPublication(publication);
+  StopIfReached();
+  if (!draining_ && !publication.learns) EndTaskIfDue();
+  if (!draining_ && e.version % spec_.evaluate.every_versions == 0 && phase_ == Phase::kTrain) {
+    EvaluateVersion(e.version);
+  }
+  EndIfDrained();
+  AskScheduler(Published{publication.group, e.version});
+  if (publication.learns) FinishCollection();
+  RunSteps();
+}
+
+void JobController::CountPublication(const Publication& publication) {
+  if (publication.learns) return;
   const auto updates = static_cast<double>(publication.updates);
   progress_.updates += publication.updates;
   progress_.client_steps += publication.client_steps;
@@ -331,11 +362,6 @@ void JobController::On(const event::VersionPublished& e) {
   progress_.staleness_max = std::max(progress_.staleness_max, publication.staleness_max);
   progress_.last_mean_staleness = publication.staleness_sum / updates;
   progress_.last_train_loss = publication.loss_sum / publication.num_examples;
-  StopIfReached();
-  if (!draining_ && e.version % spec_.evaluate.every_versions == 0) EvaluateVersion(e.version);
-  EndIfDrained();
-  AskScheduler(Published{publication.group, e.version});
-  RunSteps();
 }
 
 void JobController::On(const event::PublishFailed& e) {
@@ -373,11 +399,12 @@ void JobController::Recall(bool evaluations_too) {
 
 void JobController::On(const event::TimerFired&) {
   wake_ = absl::InfiniteFuture();  // used up
-  if (scheduler_wake_ <= now_) {
+  if (scheduler_wake_ <= now_ && phase_ == Phase::kTrain) {
     scheduler_wake_ = absl::InfiniteFuture();
     AskScheduler(TimerFired{});
   }
   if (now_ >= evaluation_.deadline) FinishEvaluationIfDone();
+  FinishCollectionIfDone();
   StopIfReached();
   EndIfDrained();
 }
@@ -393,6 +420,7 @@ void JobController::On(const event::Command& e) {
       AskForFirstModel();
       RunSteps();
       OfferEvaluations();
+      OfferCollections();
       break;
     case event::Command::Verb::kCancel:
       End(JobState::kCancelled, "cancelled by the operator");
@@ -403,32 +431,33 @@ void JobController::On(const event::Command& e) {
 void JobController::StopIfReached() {
   if (draining_ || progress_.version < 0) return;
   const StopSpec& stop = spec_.stop;
-  const auto reached = [this](std::string reason) {
-    draining_ = true;
-    stop_reason_ = std::move(reason);
-  };
   if (stop.versions && progress_.version >= *stop.versions) {
-    reached(absl::StrCat("reached version ", *stop.versions));
+    Drain(absl::StrCat("reached version ", *stop.versions));
   } else if (stop.updates && progress_.updates >= *stop.updates) {
-    reached(absl::StrCat("reached ", *stop.updates, " updates"));
+    Drain(absl::StrCat("reached ", *stop.updates, " updates"));
   } else if (stop.client_steps && progress_.client_steps >= *stop.client_steps) {
-    reached(absl::StrCat("reached ", *stop.client_steps, " client steps"));
+    Drain(absl::StrCat("reached ", *stop.client_steps, " client steps"));
   } else if (stop.seconds && now_ >= training_since_ + *stop.seconds) {
-    reached(absl::StrCat("reached ", absl::ToDoubleSeconds(*stop.seconds), " seconds"));
+    Drain(absl::StrCat("reached ", absl::ToDoubleSeconds(*stop.seconds), " seconds"));
   } else if (stop.target_accuracy && progress_.evaluation.version >= 0 &&
              progress_.evaluation.accuracy >= *stop.target_accuracy) {
-    reached(absl::StrCat("reached accuracy ", *stop.target_accuracy));
+    Drain(absl::StrCat("reached accuracy ", *stop.target_accuracy));
   }
-  if (!draining_) return;
+}
+
+// Nothing more is trained; the last version is still evaluated.
+void JobController::Drain(std::string reason) {
+  draining_ = true;
+  stop_reason_ = std::move(reason);
   drain_until_ = now_ + spec_.evaluate.deadline_seconds;
   DropPlans();
   // An evaluation of the last version goes on; one of an older version gives way to it.
   const bool evaluating_last = evaluation_.version == progress_.version;
   Recall(/*evaluations_too=*/!evaluating_last);
-  next_evaluation_ = -1;
+  next_evaluation_ = {};
   if (evaluating_last || progress_.evaluation.version == progress_.version) return;
   evaluation_ = {};
-  EvaluateVersion(progress_.version);
+  EvaluateVersion(progress_.version, progress_.task + 1);
 }
 
 void JobController::DropPlans() {
@@ -439,7 +468,7 @@ void JobController::DropPlans() {
 void JobController::EndIfDrained() {
   if (!draining_ || IsEnded(progress_.state)) return;
   const bool somebody = !ClientsThatMayEvaluate().empty();
-  const bool evaluating = evaluation_.version >= 0 || next_evaluation_ >= 0;
+  const bool evaluating = evaluation_.version >= 0 || next_evaluation_.version >= 0;
   if (evaluating && somebody && now_ < drain_until_) return;
   End(JobState::kDone, stop_reason_);
 }
@@ -463,8 +492,12 @@ void JobController::SetState(JobState state, std::string reason) {
 void JobController::UpdateWake() {
   absl::Time wish = absl::InfiniteFuture();
   if (!IsEnded(progress_.state)) {
-    if (!draining_) wish = std::min(wish, scheduler_wake_);
-    if (!draining_ && progress_.version >= 0) wish = std::min(wish, admission_.NextChange(now_));
+    const bool training = !draining_ && phase_ == Phase::kTrain;
+    if (training) wish = std::min(wish, scheduler_wake_);
+    if (training && progress_.version >= 0) wish = std::min(wish, admission_.NextChange(now_));
+    if (phase_ == Phase::kCollect && now_ < collection_.deadline) {
+      wish = std::min(wish, collection_.deadline);
+    }
     if (evaluation_.version >= 0) wish = std::min(wish, evaluation_.deadline);
     if (draining_) {
       wish = std::min(wish, drain_until_);

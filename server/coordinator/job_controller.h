@@ -7,7 +7,8 @@
 //   for (;;) host.Perform((*controller)->Handle(next_event));
 //
 // It runs the job's phases: `initialise` (asks one client for the first model, unless a file
-// gives it), `train` (asks the scheduler), `evaluate` (beside training: clients that only
+// gives it), `explore` (before training, if a transform learns from it), `train` (asks the
+// scheduler), `sketch` (at a task's end, likewise), `evaluate` (beside training: clients that only
 // evaluate, or everyone at the next check-in). It gives out work-order ids, holds the
 // scheduler's decisions until the version that they rest on is published, counts, and
 // ends the job.
@@ -44,6 +45,10 @@ struct JobProgress {
   JobState state = JobState::kInitialising;
   std::string reason;
   Version version = -1;
+  int64_t task = 0;  // that is being learnt, from 0
+  // [t][j]: accuracy on task j after task t was learnt, j <= t; the newest of the task being
+  // learnt.
+  std::vector<std::vector<double>> task_accuracy;
   Digest model_digest;
   double server_rate = 1.0;
   int64_t updates = 0;          // combined into published versions
@@ -98,6 +103,7 @@ class JobController {
     bool admitted = false;   // has a place: the scheduler may dispatch it, or has
     bool planned = false;    // a dispatch waits for a publication
     Version evaluated = -1;  // newest version that it was asked to evaluate
+    int64_t collected = 0;   // newest collection that it was asked to contribute to
     WorkOrder order;         // that it works on; id 0: none
 
     bool busy() const { return order.id != 0; }
@@ -110,11 +116,23 @@ class JobController {
   };
   struct RunningEvaluation {
     Version version = -1;  // -1: none
+    int64_t task = 0;      // the last of those that are evaluated
+    int64_t tasks = 1;     // their number
     absl::Time deadline = absl::InfiniteFuture();
     int64_t out = 0;  // orders not answered yet
     int64_t num_examples = 0;
     double loss_sum = 0;  // these two weighted by examples
     double accuracy_sum = 0;
+    std::vector<TaskResult> task_sums;  // the same by task
+  };
+  // What comes between trainings: first all that is under way for the ended task comes to its end.
+  enum class Phase { kTrain, kEnding, kQuiet, kCollect };
+  struct RunningCollection {
+    CollectKind kind = CollectKind::kExplore;
+    absl::Time deadline = absl::InfiniteFuture();
+    int64_t asked = 0;
+    int64_t out = 0;  // orders not answered yet
+    std::set<WorkOrderId> received;
   };
   // What is being published, as progress counts it.
   struct Publication {
@@ -125,6 +143,7 @@ class JobController {
     int64_t staleness_max = 0;
     double loss_sum = 0;  // weighted by examples
     double num_examples = 0;
+    bool learns = false;  // from a collection: nothing is counted
   };
   // The scheduler's will, one step at a time: what stands behind a Close waits for it.
   using Step = std::variant<Close, Dispatch>;
@@ -163,17 +182,32 @@ class JobController {
   std::optional<WorkOrder> TakeWork(WorkOrderId id);
   void Recall(bool evaluations_too);
 
+  void EndTaskIfDue();
+  void ChangePhase();
+  void FallQuiet();
+  void BeginNextTask();
+  void BeginTraining();
+  void BeginCollection(CollectKind kind);
+  bool OfferCollection(const ClientId& id, Client& client);
+  void OfferCollections();
+  bool IsCollected() const;
+  void FinishCollectionIfDone();
+  void FinishCollection();
+  void CountPublication(const Publication& publication);
+
   bool MayEvaluate(const Client& client) const;
   bool OwesEvaluation(const Client& client) const;
   bool OfferEvaluation(const ClientId& id, Client& client);
   std::vector<ClientId> ClientsThatMayEvaluate() const;  // in any order
-  void EvaluateVersion(Version version);
+  void EvaluateVersion(Version version, int64_t tasks = 1);
   void StartEvaluation();
   void OfferEvaluations();
   void FinishEvaluationIfDone();
   void FinishEvaluation();
+  void NoteTasks(int64_t task, const std::vector<TaskResult>& results);
 
   void StopIfReached();
+  void Drain(std::string reason);
   void EndIfDrained();
   void End(JobState state, std::string reason);
   void SetState(JobState state, std::string reason);
@@ -202,8 +236,14 @@ class JobController {
   bool installing_ = false;                 // version 0 is being made by the host
   std::deque<JobEvent> deferred_;           // arrived meanwhile
 
+  Phase phase_ = Phase::kTrain;
+  RunningCollection collection_;   // in phase kCollect
+  int64_t collections_ = 0;        // begun
+  int64_t collection_orders_ = 0;  // given out: their seeds depend on nothing else
+  Version task_base_ = 0;          // where the training of the task began
+
   RunningEvaluation evaluation_;
-  Version next_evaluation_ = -1;  // waits until the running one is done; the newest wins
+  RunningEvaluation next_evaluation_;  // waits until the running one is done; the newest wins
 
   bool draining_ = false;  // the stop was reached; only the last evaluation is awaited
   absl::Time drain_until_ = absl::InfiniteFuture();

@@ -16,6 +16,13 @@ void JobController::On(const event::EvaluationArrived& e) {
   evaluation_.num_examples += e.num_examples;
   evaluation_.loss_sum += weight * e.loss;
   evaluation_.accuracy_sum += weight * e.accuracy;
+  evaluation_.task_sums.resize(std::max(evaluation_.task_sums.size(), e.tasks.size()));
+  for (size_t i = 0; i < e.tasks.size(); ++i) {
+    const auto examples = static_cast<double>(e.tasks[i].num_examples);
+    evaluation_.task_sums[i].num_examples += e.tasks[i].num_examples;
+    evaluation_.task_sums[i].loss += examples * e.tasks[i].loss;
+    evaluation_.task_sums[i].accuracy += examples * e.tasks[i].accuracy;
+  }
   FinishEvaluationIfDone();
 }
 
@@ -35,6 +42,8 @@ bool JobController::OfferEvaluation(const ClientId& id, Client& client) {
   WorkOrder& order = NewWork(id, client, WorkKind::kEvaluate);
   order.version = evaluation_.version;
   order.deadline = evaluation_.deadline;
+  order.task = evaluation_.task;
+  order.tasks = evaluation_.tasks;
   Send(order);
   return true;
 }
@@ -48,8 +57,8 @@ std::vector<ClientId> JobController::ClientsThatMayEvaluate() const {
   return all;
 }
 
-void JobController::EvaluateVersion(Version version) {
-  next_evaluation_ = version;
+void JobController::EvaluateVersion(Version version, int64_t tasks) {
+  next_evaluation_ = {.version = version, .task = progress_.task, .tasks = tasks};
   if (evaluation_.version >= 0) {
     FinishEvaluationIfDone();
   } else {
@@ -58,9 +67,9 @@ void JobController::EvaluateVersion(Version version) {
 }
 
 void JobController::StartEvaluation() {
-  if (next_evaluation_ < 0) return;
-  evaluation_ = {.version = std::exchange(next_evaluation_, -1),
-                 .deadline = now_ + spec_.evaluate.deadline_seconds};
+  if (next_evaluation_.version < 0) return;
+  evaluation_ = std::exchange(next_evaluation_, {});
+  evaluation_.deadline = now_ + spec_.evaluate.deadline_seconds;
   OfferEvaluations();
   FinishEvaluationIfDone();
 }
@@ -84,23 +93,39 @@ void JobController::FinishEvaluationIfDone() {
   const bool everybody = std::all_of(asked.begin(), asked.end(), [this](const ClientId& id) {
     return clients_.at(id).evaluated >= evaluation_.version;
   });
-  if (overdue || next_evaluation_ >= 0 || (!asked.empty() && everybody)) FinishEvaluation();
+  if (overdue || next_evaluation_.version >= 0 || (!asked.empty() && everybody)) FinishEvaluation();
+}
+
+// All tasks up to this one were evaluated.
+void JobController::NoteTasks(int64_t task, const std::vector<TaskResult>& results) {
+  std::vector<double> row;
+  for (const TaskResult& result : results) row.push_back(result.accuracy);
+  if (results.empty()) row.push_back(progress_.evaluation.accuracy);
+  progress_.task_accuracy.resize(static_cast<size_t>(task) + 1);
+  progress_.task_accuracy.back() = std::move(row);
 }
 
 void JobController::FinishEvaluation() {
   const RunningEvaluation done = std::exchange(evaluation_, {});
   if (done.num_examples > 0) {
     const auto examples = static_cast<double>(done.num_examples);
+    std::vector<TaskResult> tasks = done.task_sums;
+    for (TaskResult& task : tasks) {
+      const auto weight = std::max(1.0, static_cast<double>(task.num_examples));
+      task.loss /= weight;
+      task.accuracy /= weight;
+    }
     progress_.evaluation = {done.version, done.loss_sum / examples, done.accuracy_sum / examples,
                             done.num_examples};
     const auto& result = progress_.evaluation;
     if (progress_.best.version < 0 || result.accuracy > progress_.best.accuracy)
       progress_.best = result;
+    if (done.tasks == done.task + 1) NoteTasks(done.task, tasks);
     actions_.push_back(action::RecordEvaluation{result.version, result.num_examples, result.loss,
-                                                result.accuracy});
+                                                result.accuracy, std::move(tasks)});
     StopIfReached();
   }
-  if (next_evaluation_ >= 0) {
+  if (next_evaluation_.version >= 0) {
     StartEvaluation();
   } else {
     EndIfDrained();

@@ -38,6 +38,7 @@ absl::StatusOr<std::unique_ptr<JobExecutor>> JobExecutor::Create(const JobSpec& 
                                                                  Parallel* parallel) {
   auto executor = std::unique_ptr<JobExecutor>(new JobExecutor());
   TRIB_ASSIGN_OR_RETURN(executor->codec_, CreateCodec(spec.codec));
+  TRIB_ASSIGN_OR_RETURN(executor->raw_, CreateCodec({}));
   executor->spec_ = spec;
   executor->job_ = std::move(job);
   executor->store_ = store;
@@ -59,7 +60,8 @@ absl::Status JobExecutor::Restore() {
   TRIB_ASSIGN_OR_RETURN(const auto model, store_->OpenModel(job_, newest));
   TRIB_RETURN_IF_ERROR(UseLayout(model->layout(), newest));
   const StateRefs state = pipeline_->State();
-  return store_->LoadState(job_, newest, state.vectors, state.scalars);
+  TRIB_RETURN_IF_ERROR(store_->LoadState(job_, newest, state.vectors, state.scalars));
+  return pipeline_->Restored();
 }
 
 absl::StatusOr<event::VersionPublished> JobExecutor::Install(const ParamVector& model,
@@ -76,12 +78,23 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Publish(const action::Publi
     return absl::FailedPreconditionError(
         absl::StrCat("asked to publish version ", what.version, " after version ", version_));
   }
+  TRIB_ASSIGN_OR_RETURN(const Applied applied,
+                        what.learns ? Learn(what, updates) : Combine(what, updates));
+  ++version_;
+  return Store(applied.model, applied, at);
+}
+
+CodecContext JobExecutor::ContextOf(uint64_t seed) const {
+  return {.layout = layout_, .rng = Rng(seed).Split("codec"), .mask = pipeline_->mask().get()};
+}
+
+absl::StatusOr<Applied> JobExecutor::Combine(const action::PublishVersion& what,
+                                             UpdateSource& updates) {
   TRIB_ASSIGN_OR_RETURN(auto aggregator, pipeline_->NewAggregator(what.given_coefficients));
   for (const auto& part : what.parts) {
     TRIB_ASSIGN_OR_RETURN(PayloadBytes payload, updates.Payload(part.info.work_order));
-    const CodecContext context{.layout = layout_, .rng = Rng(part.seed).Split("codec")};
-    TRIB_ASSIGN_OR_RETURN(Update update,
-                          DecodeCheckedUpdate(*codec_, part.info, std::move(payload), context));
+    TRIB_ASSIGN_OR_RETURN(Update update, DecodeCheckedUpdate(*codec_, part.info, std::move(payload),
+                                                             ContextOf(part.seed)));
     if (what.mix_models && part.staleness > 0) {
       TRIB_RETURN_IF_ERROR(MeasureFromCurrent(update));
     }
@@ -91,10 +104,46 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Publish(const action::Publi
     TRIB_RETURN_IF_ERROR(update.delta->status());
   }
   const auto add_current = [this](absl::Span<float> sums) { return AddCurrent(1.0F, sums); };
-  TRIB_ASSIGN_OR_RETURN(const Applied applied, pipeline_->Apply(std::move(aggregator), version_,
-                                                                add_current, what.beside_momentum));
-  ++version_;
-  return Store(applied.model, applied, at);
+  return pipeline_->Apply(std::move(aggregator), version_, add_current, what.beside_momentum);
+}
+
+absl::StatusOr<Applied> JobExecutor::Learn(const action::PublishVersion& what,
+                                           UpdateSource& updates) {
+  TRIB_ASSIGN_OR_RETURN(const CollectRequest* const request, RequestFor(*what.learns));
+  std::vector<double> sum(static_cast<size_t>(request->layout->trainable_size()));
+  for (const auto& part : what.parts) {
+    TRIB_ASSIGN_OR_RETURN(PayloadBytes payload, updates.Payload(part.info.work_order));
+    TRIB_ASSIGN_OR_RETURN(
+        const Update contribution,
+        DecodeCheckedUpdate(*raw_, part.info, std::move(payload), {.layout = request->layout}));
+    ForRanges(parallel_, std::ssize(sum), [&](CoordinateRange range) {
+      std::vector<float> values(static_cast<size_t>(range.size()));
+      contribution.delta->AddTo(1.0F, range, absl::MakeSpan(values));
+      for (size_t i = 0; i < values.size(); ++i)
+        sum[static_cast<size_t>(range.begin) + i] += values[i];
+    });
+    TRIB_RETURN_IF_ERROR(contribution.delta->status());
+  }
+  TRIB_ASSIGN_OR_RETURN(ParamVector model, store_->LoadModel(job_, version_));
+  TRIB_RETURN_IF_ERROR(
+      pipeline_->Learn(*what.learns, sum, std::ssize(what.parts), model, version_));
+  return Applied{.model = std::move(model)};
+}
+
+std::map<CollectKind, CollectRequest> JobExecutor::Collections() const {
+  std::map<CollectKind, CollectRequest> requests;
+  for (const CollectKind kind : {CollectKind::kExplore, CollectKind::kSketch}) {
+    const CollectRequest* const request =
+        pipeline_ == nullptr ? nullptr : pipeline_->collects(kind);
+    if (request != nullptr) requests[kind] = *request;
+  }
+  return requests;
+}
+
+absl::StatusOr<const CollectRequest*> JobExecutor::RequestFor(CollectKind kind) const {
+  const CollectRequest* const request = pipeline_ == nullptr ? nullptr : pipeline_->collects(kind);
+  if (request != nullptr) return request;
+  return absl::FailedPreconditionError("nothing in this job learns from such a collection");
 }
 
 absl::Status JobExecutor::MeasureFromCurrent(Update& update) const {
@@ -133,7 +182,13 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Store(const ParamVector& mo
 absl::Status JobExecutor::Check(const UpdateInfo& info, PayloadBytes payload) const {
   if (layout_ == nullptr) return absl::FailedPreconditionError("the job has no model yet");
   // Without the order's seed: where the values belong is not checked.
-  return DecodeUpdate(*codec_, info, std::move(payload), {.layout = layout_}).status();
+  return DecodeUpdate(*codec_, info, std::move(payload), ContextOf(0)).status();
+}
+
+absl::Status JobExecutor::CheckContribution(CollectKind kind, const UpdateInfo& info,
+                                            PayloadBytes payload) const {
+  TRIB_ASSIGN_OR_RETURN(const CollectRequest* const request, RequestFor(kind));
+  return DecodeUpdate(*raw_, info, std::move(payload), {.layout = request->layout}).status();
 }
 
 LossCause ClassifyRefusal(const absl::Status& status) {

@@ -4,6 +4,7 @@
 #ifndef TRIBUTARY_SERVER_COORDINATOR_JOB_EXECUTOR_H_
 #define TRIBUTARY_SERVER_COORDINATOR_JOB_EXECUTOR_H_
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -44,19 +45,33 @@ class JobExecutor {
   // Publishes version 0.
   absl::StatusOr<event::VersionPublished> Install(const ParamVector& model, absl::Time at);
 
-  // The updates have passed Check. An error of an update or of the store: nothing is published, and
-  // the pipeline's state may be half changed: Restore before going on.
+  // The updates have passed Check, or the contributions CheckContribution. An error of an update or
+  // of the store: nothing is published, and the pipeline's state may be half changed: Restore
+  // before going on.
   absl::StatusOr<event::VersionPublished> Publish(const action::PublishVersion& what,
                                                   UpdateSource& updates, absl::Time at);
 
   // Checks all that Publish takes for granted of a payload. Errors as DecodeUpdate; the counter
   // that they belong under through ClassifyRefusal.
   absl::Status Check(const UpdateInfo& info, PayloadBytes payload) const;
+  // The same of a contribution to a collection: dense, of the request's layout.
+  absl::Status CheckContribution(CollectKind kind, const UpdateInfo& info,
+                                 PayloadBytes payload) const;
+
+  // What clients are asked for, of the kinds that something learns from. Empty before Install or
+  // Restore, constant afterwards.
+  std::map<CollectKind, CollectRequest> Collections() const;
 
   const LayoutPtr& layout() const { return layout_; }  // null before Install or Restore
 
  private:
   JobExecutor() = default;
+  // What the payloads of updates are decoded with; constant between versions.
+  CodecContext ContextOf(uint64_t seed) const;
+  absl::StatusOr<Applied> Combine(const action::PublishVersion& what, UpdateSource& updates);
+  // The newest model as it is when its pipeline has learnt from these contributions.
+  absl::StatusOr<Applied> Learn(const action::PublishVersion& what, UpdateSource& updates);
+  absl::StatusOr<const CollectRequest*> RequestFor(CollectKind kind) const;
   // Makes the delta trained − current; leaves it where the base is no longer stored.
   absl::Status MeasureFromCurrent(Update& update) const;
   // sums += factor · the newest version's trainable values.
@@ -70,6 +85,7 @@ class JobExecutor {
   ModelStore* store_ = nullptr;
   Parallel* parallel_ = nullptr;
   std::unique_ptr<const Codec> codec_;
+  std::unique_ptr<const Codec> raw_;  // of contributions
   LayoutPtr layout_;
   Version version_ = -1;  // the newest
   std::unique_ptr<Pipeline> pipeline_;

@@ -1,5 +1,7 @@
 #include "server/coordinator/job_spec.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "common/codec/codec.h"
 #include "common/codec/codec_registry.h"
@@ -32,11 +34,31 @@ void StopSpec::Describe(config::Fields<StopSpec>& fields) {
       .Max(1);
 }
 
-absl::Status StopSpec::Validate() const {
-  if (versions || updates || seconds || client_steps || target_accuracy) return absl::OkStatus();
+void ContinualSpec::Describe(config::Fields<ContinualSpec>& fields) {
+  fields.Add("tasks", &ContinualSpec::tasks, "tasks, one after another").Min(1);
+  fields
+      .Add("versions_per_task", &ContinualSpec::versions_per_task,
+           "versions of training that end a task; absent: `tributary job next-task` alone does")
+      .Min(1);
+}
+
+void CollectionSpec::Describe(config::Fields<CollectionSpec>& fields) {
+  fields
+      .Add("clients", &CollectionSpec::clients,
+           "clients that are asked, drawn from those there; absent: all of them")
+      .Min(1);
+  fields.Add("minimum", &CollectionSpec::minimum, "contributions without which it does not end")
+      .Min(1);
+  fields
+      .Add("deadline_seconds", &CollectionSpec::deadline_seconds,
+           "how long more than the minimum are waited for")
+      .GreaterThan(0);
+}
+
+absl::Status CollectionSpec::Validate() const {
+  if (!clients || minimum <= *clients) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      "a job needs an end, found none; allowed: at least one of versions, updates, seconds, "
-      "client_steps, target_accuracy");
+      absl::StrCat("minimum: found ", minimum, ", allowed: at most clients, which is ", *clients));
 }
 
 void JobSpec::Describe(config::Fields<JobSpec>& fields) {
@@ -61,8 +83,20 @@ void JobSpec::Describe(config::Fields<JobSpec>& fields) {
   fields.Add("error_feedback", &JobSpec::error_feedback,
              "what the codec leaves out of a client's update goes into its next one; absent: as "
              "true. Of no effect where the codec loses nothing");
+  fields.Add("continual", &JobSpec::continual,
+             "the tasks of a job that learns one after another; absent: one task");
+  fields.Add("collection", &JobSpec::collection,
+             "how contributions are collected where a transform learns from clients");
   fields.Add("evaluate", &JobSpec::evaluate, "when versions are evaluated, and by whom");
-  fields.Add("stop", &JobSpec::stop, "when the job is done: whichever comes first").Required();
+  fields
+      .Add("stop", &JobSpec::stop,
+           "when the job is done: whichever comes first, or the end of the last task")
+      .Check([](const JobSpec& spec) {
+        if (!spec.stop.empty() || spec.continual) return absl::OkStatus();
+        return absl::InvalidArgumentError(
+            "a job needs an end, found none; allowed: at least one of versions, updates, seconds, "
+            "client_steps, target_accuracy, or a job with `continual` tasks");
+      });
   fields
       .Add("liveness_seconds", &JobSpec::liveness_seconds,
            "a work order without a sign of life for this long is lost")
@@ -77,7 +111,22 @@ void JobSpec::Describe(config::Fields<JobSpec>& fields) {
       "computed again; takes the disk space of all uploads");
 }
 
+bool JobSpec::Collects(CollectKind kind) const {
+  return std::any_of(aggregation.transforms.begin(), aggregation.transforms.end(),
+                     [kind](const config::Choice& choice) {
+                       const auto transform = TransformRegistry().Create(choice, TransformDeps{});
+                       const CollectRequest* request =
+                           transform.ok() ? (*transform)->collects() : nullptr;
+                       return request != nullptr && request->kind == kind;
+                     });
+}
+
 absl::Status JobSpec::Validate() const {
+  if (Collects(CollectKind::kSketch) && !continual) {
+    return absl::InvalidArgumentError(
+        "continual: missing; a transform learns what a task's end leaves, and the job has no "
+        "tasks: say how many");
+  }
   TRIB_ASSIGN_OR_RETURN(const auto made, SchedulerRegistry().Create(scheduler, SchedulerDeps{}));
   if (!made->SetsCoefficients()) return absl::OkStatus();
   const AggregatorDeps deps{.layout = nullptr, .parallel = nullptr, .given_coefficients = true};

@@ -29,7 +29,27 @@ struct EvaluateSpec {
   static void Describe(config::Fields<EvaluateSpec>& fields);
 };
 
-// Whichever comes first.
+// A job that learns one task after another and is to forget none.
+struct ContinualSpec {
+  int64_t tasks = 2;
+  // Versions of training after which a task ends. Absent: by the operator's command alone.
+  std::optional<int64_t> versions_per_task;
+
+  static void Describe(config::Fields<ContinualSpec>& fields);
+};
+
+// How contributions are collected where a transform learns from clients.
+struct CollectionSpec {
+  std::optional<int64_t> clients;  // asked at most; absent: all that are there
+  int64_t minimum = 1;             // contributions without which it does not end
+  // After it, what is there is enough if it is the minimum.
+  absl::Duration deadline_seconds = absl::Minutes(10);
+
+  static void Describe(config::Fields<CollectionSpec>& fields);
+  absl::Status Validate() const;
+};
+
+// Whichever comes first; the last task's end, too.
 struct StopSpec {
   std::optional<int64_t> versions;
   std::optional<int64_t> updates;
@@ -38,7 +58,9 @@ struct StopSpec {
   std::optional<double> target_accuracy;
 
   static void Describe(config::Fields<StopSpec>& fields);
-  absl::Status Validate() const;  // at least one
+  bool empty() const {
+    return !versions && !updates && !seconds && !client_steps && !target_accuracy;
+  }
 };
 
 struct JobSpec {
@@ -52,6 +74,8 @@ struct JobSpec {
   std::vector<config::Choice> codec;  // empty: raw
   // Absent: on. Of no effect where the codec loses nothing.
   std::optional<bool> error_feedback;
+  std::optional<ContinualSpec> continual;
+  CollectionSpec collection;
   EvaluateSpec evaluate;
   StopSpec stop;
   // A work order without any sign of life for this long is lost.
@@ -61,8 +85,11 @@ struct JobSpec {
 
   // Makes the scheduler and the codec once, so that what they refuse is refused here.
   static void Describe(config::Fields<JobSpec>& fields);
-  // A scheduler that sets coefficients wants a combine rule that takes them.
+  // A scheduler that sets coefficients wants a combine rule that takes them; what is learnt at a
+  // task's end wants tasks; a job wants an end.
   absl::Status Validate() const;
+  // Whether a transform learns from a collection of this kind.
+  bool Collects(CollectKind kind) const;
 };
 
 // `job` is the node under `job:`. InvalidArgument with every error, one a line. Files that

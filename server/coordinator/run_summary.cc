@@ -29,6 +29,28 @@ Json TargetJson(double accuracy, const std::vector<VersionMetrics>& metrics) {
           {"uplink_bytes", nullptr}};
 }
 
+// Accuracies by task, their mean after the last task, and how much of them was lost since each task
+// was learnt, the last one aside (FGT; Chaudhry et al. 2018 take the best instead of the first).
+Json TasksJson(const std::vector<std::vector<double>>& accuracy) {
+  const std::vector<double>& last = accuracy.back();
+  double sum = 0, lost = 0;
+  for (size_t j = 0; j < last.size(); ++j) {
+    sum += last[j];
+    if (j + 1 < last.size()) lost += accuracy[j].back() - last[j];
+  }
+  Json tasks = {{"accuracy", accuracy},
+                {"average_accuracy", sum / static_cast<double>(last.size())}};
+  if (last.size() > 1) tasks["forgetting"] = lost / static_cast<double>(last.size() - 1);
+  return tasks;
+}
+
+bool IsComplete(const std::vector<std::vector<double>>& accuracy) {
+  for (size_t t = 0; t < accuracy.size(); ++t) {
+    if (accuracy[t].size() != t + 1) return false;
+  }
+  return !accuracy.empty();
+}
+
 }  // namespace
 
 std::string MetricsCsv(const std::vector<VersionMetrics>& metrics) {
@@ -52,7 +74,7 @@ nlohmann::json SummaryJson(const RunSummary& s, const std::vector<VersionMetrics
   int64_t lost = 0;
   for (const auto& [cause, count] : p.lost) lost += count;
   const bool evaluated = p.evaluation.version >= 0;
-  return {
+  Json json = {
       {"name", s.name},
       {"seed", s.seed},
       {"config_digest", s.config_digest},
@@ -86,6 +108,8 @@ nlohmann::json SummaryJson(const RunSummary& s, const std::vector<VersionMetrics
       {"lost", p.lost},
       {"scheduler", s.scheduler},
   };
+  if (p.task > 0 && IsComplete(p.task_accuracy)) json["tasks"] = TasksJson(p.task_accuracy);
+  return json;
 }
 
 }  // namespace tributary

@@ -197,14 +197,16 @@ void LiveHost::Give(Client& client) {
   order.given = true;
   const JobSpec& spec = job.controller->spec();
   ExpectSign(job_id, order, spec.liveness_seconds);
-  AnswerPoll(client, WorkItem{.job = job_id,
-                              .order = order.order,
-                              .job_name = spec.name,
-                              .model_json = job.model_json,
-                              .train_json = job.train_json,
-                              .codec_json = job.codec_json,
-                              .error_feedback = job.error_feedback,
-                              .liveness = spec.liveness_seconds});
+  WorkItem item{.job = job_id,
+                .order = order.order,
+                .job_name = spec.name,
+                .model_json = job.model_json,
+                .train_json = job.train_json,
+                .codec_json = job.codec_json,
+                .error_feedback = job.error_feedback,
+                .liveness = spec.liveness_seconds};
+  if (const auto kind = CollectKindOf(order.order.kind)) item.collect = job.collections.at(*kind);
+  AnswerPoll(client, std::move(item));
 }
 
 }  // namespace tributary

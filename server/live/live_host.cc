@@ -222,8 +222,14 @@ void LiveHost::MakeVersion(std::shared_ptr<Publishing> publishing) {
       clock->SleepFor(absl::Seconds(1), {});
       result = attempt();
     }
-    loop->Post([this, p, result = std::move(result), layout = p->executor->layout()] {
-      if (!IsDiskFull(result.status())) return Published(p->id, result, layout, p->used);
+    loop->Post([this, p, result = std::move(result), layout = p->executor->layout(),
+                collections = p->executor->Collections()] {
+      if (result.ok()) {
+        LiveJob& job = *FindJob(p->id);
+        job.layout = layout;
+        job.collections = collections;
+      }
+      if (!IsDiskFull(result.status())) return Published(p->id, result, p->used);
       --under_way_;
       for_room_.emplace_back([this, p] {
         if (FindJob(p->id)->ended()) return;
@@ -237,11 +243,10 @@ void LiveHost::MakeVersion(std::shared_ptr<Publishing> publishing) {
 }
 
 void LiveHost::Published(const JobId& id, const absl::StatusOr<event::VersionPublished>& result,
-                         const LayoutPtr& layout, const std::vector<WorkOrderId>& used) {
+                         const std::vector<WorkOrderId>& used) {
   LiveJob& job = *FindJob(id);
   --under_way_;
   if (result.ok()) {
-    job.layout = layout;
     log::Info("version published", {{"job", id.value()},
                                     {"version", result->version},
                                     {"updates", used.size()},

@@ -137,7 +137,7 @@ class LiveHost {
   void Publish(LiveJob& job, Version version, std::vector<WorkOrderId> used, Make make);
   void MakeVersion(std::shared_ptr<Publishing> publishing);
   void Published(const JobId& id, const absl::StatusOr<event::VersionPublished>& result,
-                 const LayoutPtr& layout, const std::vector<WorkOrderId>& used);
+                 const std::vector<WorkOrderId>& used);
   void LogWarnings(LiveJob& job);
   void Beat();
   void CheckDrained();

@@ -43,6 +43,13 @@ struct LiveJob {
   // Belongs to the numerics lane; shared with the tasks that stand there.
   std::shared_ptr<JobExecutor> executor;
   LayoutPtr layout;  // null until version 0
+  // What clients are asked for; as the executor's, since version 0.
+  std::map<CollectKind, CollectRequest> collections;
+  // Of what a client with such an order uploads.
+  const LayoutPtr& LayoutFor(WorkKind kind) const {
+    const auto collects = CollectKindOf(kind);
+    return collects ? collections.at(*collects).layout : layout;
+  }
 
   std::map<WorkOrderId, LiveOrder> orders;
   // Orders whose answer counts: repeating it is answered "already have it".

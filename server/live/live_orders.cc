@@ -101,8 +101,20 @@ void LiveHost::ReportEvaluation(const EvaluationReport& report, Callback<ReportA
     return refuse(LossCause::kBadWeight,
                   absl::StrCat("num_examples: found ", result.num_examples, ", at least 1"));
   }
-  if (!std::isfinite(result.loss) || !std::isfinite(result.accuracy)) {
+  const int64_t tasks = order->order.tasks;
+  if (std::ssize(result.tasks) != (tasks > 1 ? tasks : 0)) {
+    return refuse(LossCause::kWrongLayout,
+                  absl::StrCat("tasks: found ", result.tasks.size(), ", asked were ", tasks));
+  }
+  const auto is_finite = [](const auto& figures) {
+    return std::isfinite(figures.loss) && std::isfinite(figures.accuracy);
+  };
+  if (!is_finite(result) || !std::all_of(result.tasks.begin(), result.tasks.end(), is_finite)) {
     return refuse(LossCause::kNotFinite, "loss and accuracy must be finite");
+  }
+  const auto counts = [](const TaskResult& task) { return task.num_examples >= 1; };
+  if (!std::all_of(result.tasks.begin(), result.tasks.end(), counts)) {
+    return refuse(LossCause::kBadWeight, "num_examples of a task: at least 1");
   }
   job.answered[id] = report.client;
   RemoveOrder(job, id);

@@ -53,6 +53,7 @@ struct WorkItem {
   std::string job_name;
   std::string model_json, train_json, codec_json;  // sections of the canonical spec
   ErrorFeedback error_feedback = ErrorFeedback::kOff;
+  CollectRequest collect;  // explore, sketch
   absl::Duration liveness;
 };
 struct RetryWindow {

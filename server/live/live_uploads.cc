@@ -35,8 +35,8 @@ Refusal RefusalOf(LossCause cause) {
 int64_t LongestUpdate(const ParamLayout& layout) { return 8 * layout.size() + (int64_t{64} << 10); }
 
 // What the header alone shows to be wrong. The codes are those of ClassifyRefusal.
-absl::Status CheckHeader(const UploadHeader& header, const WorkOrder& order, const LayoutPtr& model,
-                         int64_t max_update_bytes, const Spool& spool) {
+absl::Status CheckHeader(const UploadHeader& header, const WorkOrder& order,
+                         const LayoutPtr& layout, int64_t max_update_bytes, const Spool& spool) {
   const auto too_large = [&](int64_t bound) {
     return absl::ResourceExhaustedError(
         absl::StrCat("total_bytes: found ", header.total_bytes, ", at most ", bound));
@@ -58,16 +58,16 @@ absl::Status CheckHeader(const UploadHeader& header, const WorkOrder& order, con
     }
     return absl::OkStatus();
   }
-  if (header.layout_digest != model->digest().ToBytes()) {
+  if (header.layout_digest != layout->digest().ToBytes()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("layout_digest: not the job's, which is ", model->digest().ToHex()));
+        absl::StrCat("layout_digest: not the one asked for, which is ", layout->digest().ToHex()));
   }
   if (header.info.base_version != order.version) {
     return absl::InvalidArgumentError(absl::StrCat("base_version: found ", header.info.base_version,
                                                    ", the work order's is ", order.version));
   }
-  if (header.total_bytes > static_cast<uint64_t>(LongestUpdate(*model))) {
-    return too_large(LongestUpdate(*model));
+  if (header.total_bytes > static_cast<uint64_t>(LongestUpdate(*layout))) {
+    return too_large(LongestUpdate(*layout));
   }
   const auto countable = [](int64_t n) { return n >= 1 && n <= kMostCounted; };
   if (!countable(header.info.num_examples) || !countable(header.info.local_steps)) {
@@ -140,8 +140,8 @@ void LiveHost::OpenUpload(UploadHeader header, Callback<OpenedUpload> done) {
   if (auto answer = SettledAnswer(job, header)) return settle(*std::move(answer));
   const WorkOrderId id = header.info.work_order;
   LiveOrder& order = job.orders.at(id);
-  if (const absl::Status wrong =
-          CheckHeader(header, order.order, job.layout, options_.max_update_bytes, *deps_.spool);
+  if (const absl::Status wrong = CheckHeader(header, order.order, job.LayoutFor(order.order.kind),
+                                             options_.max_update_bytes, *deps_.spool);
       !wrong.ok()) {
     return RefuseUpload(job, id, wrong, [settle](absl::StatusOr<UploadAnswer> answer) mutable {
       settle(*std::move(answer));
@@ -222,8 +222,8 @@ void LiveHost::Verify(std::shared_ptr<UploadStream> stream, Callback<UploadAnswe
   waiting.push_back(std::move(done));
   if (waiting.size() > 1) return;
   ++under_way_;
-  const bool first_model = job.orders.at(id).order.kind == WorkKind::kInitialise;
-  numerics_.Run([this, stream = std::move(stream), first_model, executor = job.executor,
+  const WorkKind kind = job.orders.at(id).order.kind;
+  numerics_.Run([this, stream = std::move(stream), kind, executor = job.executor,
                  path = job.InitialPath(options_.data_dir), spool = deps_.spool,
                  loop = deps_.loop] {
     const UploadHeader& h = stream->header();
@@ -231,7 +231,10 @@ void LiveHost::Verify(std::shared_ptr<UploadStream> stream, Callback<UploadAnswe
       TRIB_ASSIGN_OR_RETURN(File file, spool->OpenPayload(h.job, h.info.work_order));
       TRIB_ASSIGN_OR_RETURN(PayloadBytes payload, PayloadBytes::Of(std::move(file)));
       TRIB_RETURN_IF_ERROR(CheckSum(payload, *stream));
-      if (first_model) return KeepFirstModel(payload, h, path);
+      if (kind == WorkKind::kInitialise) return KeepFirstModel(payload, h, path);
+      if (const auto collects = CollectKindOf(kind)) {
+        return executor->CheckContribution(*collects, h.info, std::move(payload));
+      }
       return executor->Check(h.info, std::move(payload));
     };
     loop->Post([this, stream, status = verify()] { Judge(*stream, status); });
@@ -268,7 +271,7 @@ void LiveHost::Judge(const UploadStream& stream, const absl::Status& status) {
 
 void LiveHost::Accept(LiveJob& job, const UploadHeader& header) {
   const WorkOrderId id = header.info.work_order;
-  const bool first_model = job.orders.at(id).order.kind == WorkKind::kInitialise;
+  const WorkKind kind = job.orders.at(id).order.kind;
   ClientRecord& client = clients_.at(header.client).record;
   client.uplink_bytes += header.total_bytes;
   ++client.updates;
@@ -279,8 +282,8 @@ void LiveHost::Accept(LiveJob& job, const UploadHeader& header) {
                                 {"client", header.client.value()},
                                 {"order", id},
                                 {"bytes", header.total_bytes}});
-  if (first_model) return Feed(job, event::ModelMade{id});
-  job.uplink_bytes_dense += static_cast<uint64_t>(job.layout->size()) * sizeof(float);
+  if (kind == WorkKind::kInitialise) return Feed(job, event::ModelMade{id});
+  job.uplink_bytes_dense += static_cast<uint64_t>(job.LayoutFor(kind)->size()) * sizeof(float);
   Feed(job, event::UpdateArrived{header.info, static_cast<int64_t>(header.total_bytes),
                                  header.checksum});
 }

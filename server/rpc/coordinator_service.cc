@@ -120,24 +120,28 @@ grpc::ServerReadReactor<v1::UploadUpdateRequest>* CoordinatorService::UploadUpda
 grpc::ServerUnaryReactor* CoordinatorService::ReportEvaluation(
     grpc::CallbackServerContext* context, const v1::ReportEvaluationRequest* request,
     v1::ReportEvaluationResponse* response) {
-  return OnLoop(context, deps_->loop, Allowed(*context, request->client_id()),
-                [this, request, response](auto finish) {
-                  const EvaluationReport report{.client = ClientId(request->client_id()),
-                                                .job = JobId(request->job_id()),
-                                                .version = request->version(),
-                                                .result = {.work_order = request->work_order_id(),
-                                                           .num_examples = request->num_examples(),
-                                                           .loss = request->loss(),
-                                                           .accuracy = request->accuracy()}};
-                  deps_->host->ReportEvaluation(
-                      report, [response, finish](absl::StatusOr<ReportAnswer> answer) {
-                        if (answer.ok()) {
-                          response->set_counted(answer->counted);
-                          response->set_message(answer->message);
-                        }
-                        finish(answer.status());
-                      });
-                });
+  return OnLoop(
+      context, deps_->loop, Allowed(*context, request->client_id()),
+      [this, request, response](auto finish) {
+        EvaluationReport report{.client = ClientId(request->client_id()),
+                                .job = JobId(request->job_id()),
+                                .version = request->version(),
+                                .result = {.work_order = request->work_order_id(),
+                                           .num_examples = request->num_examples(),
+                                           .loss = request->loss(),
+                                           .accuracy = request->accuracy()}};
+        for (const v1::TaskResult& task : request->tasks()) {
+          report.result.tasks.push_back({task.num_examples(), task.loss(), task.accuracy()});
+        }
+        deps_->host->ReportEvaluation(report,
+                                      [response, finish](absl::StatusOr<ReportAnswer> answer) {
+                                        if (answer.ok()) {
+                                          response->set_counted(answer->counted);
+                                          response->set_message(answer->message);
+                                        }
+                                        finish(answer.status());
+                                      });
+      });
 }
 
 grpc::ServerUnaryReactor* CoordinatorService::ReportProgress(

@@ -18,6 +18,10 @@ v1::WorkKind ToProto(WorkKind kind) {
       return v1::WORK_KIND_TRAIN;
     case WorkKind::kEvaluate:
       return v1::WORK_KIND_EVALUATE;
+    case WorkKind::kExplore:
+      return v1::WORK_KIND_EXPLORE;
+    case WorkKind::kSketch:
+      return v1::WORK_KIND_SKETCH;
   }
   return v1::WORK_KIND_UNSPECIFIED;
 }
@@ -85,6 +89,16 @@ void PutWindow(const RetryWindow& window, v1::RetryWindow* out) {
   Put(window.max_delay, out->mutable_max_delay());
 }
 
+void PutLayout(const ParamLayout& layout, v1::ParamLayout* out) {
+  for (const ParamLayout::Tensor& tensor : layout.tensors()) {
+    v1::TensorSpec& spec = *out->add_tensors();
+    spec.set_name(tensor.name);
+    spec.mutable_shape()->Add(tensor.shape.begin(), tensor.shape.end());
+    spec.set_buffer(tensor.kind == TensorKind::kBuffer);
+  }
+  out->set_digest(layout.digest().ToBytes());
+}
+
 void PutWork(const WorkItem& item, v1::WorkOrder* out) {
   const WorkOrder& order = item.order;
   out->set_job_id(item.job.value());
@@ -100,6 +114,11 @@ void PutWork(const WorkItem& item, v1::WorkOrder* out) {
   out->set_codec_json(item.codec_json);
   out->set_error_feedback(ToProto(item.error_feedback));
   Put(item.liveness, out->mutable_liveness());
+  out->set_task(order.task);
+  out->set_tasks(order.tasks);
+  if (item.collect.layout == nullptr) return;
+  out->mutable_collect()->set_options_json(item.collect.options_json);
+  PutLayout(*item.collect.layout, out->mutable_collect()->mutable_layout());
 }
 
 }  // namespace
@@ -193,13 +212,7 @@ void Put(const JobId& job, const VersionRecord& record, const ParamLayout& layou
          uint64_t total_bytes, v1::ModelHeader* out) {
   out->set_job_id(job.value());
   out->set_version(record.version);
-  for (const ParamLayout::Tensor& tensor : layout.tensors()) {
-    v1::TensorSpec& spec = *out->mutable_layout()->add_tensors();
-    spec.set_name(tensor.name);
-    spec.mutable_shape()->Add(tensor.shape.begin(), tensor.shape.end());
-    spec.set_buffer(tensor.kind == TensorKind::kBuffer);
-  }
-  out->mutable_layout()->set_digest(layout.digest().ToBytes());
+  PutLayout(layout, out->mutable_layout());
   out->set_model_digest(record.model_digest.ToBytes());
   out->set_total_bytes(total_bytes);
 }

@@ -121,7 +121,9 @@ class ResidualWorkload final : public Workload {
   ResidualWorkload(std::unique_ptr<Workload> inner, std::map<WorkOrderId, int64_t>* given)
       : inner_(std::move(inner)), given_(given) {}
 
-  int64_t Examples(int64_t client) const override { return inner_->Examples(client); }
+  int64_t Examples(int64_t client, int64_t task) const override {
+    return inner_->Examples(client, task);
+  }
   int64_t TrainFlopsPerExample() const override { return inner_->TrainFlopsPerExample(); }
   absl::Status CheckModel(const ParamVector& model) const override {
     return inner_->CheckModel(model);
@@ -138,7 +140,10 @@ class ResidualWorkload final : public Workload {
       return update;
     };
   }
-  Pending<EvalResult> Evaluate(WorkloadTask task) override {
+  Pending<TrainedUpdate> Contribute(WorkloadTask task, CollectRequest request) override {
+    return inner_->Contribute(std::move(task), std::move(request));
+  }
+  Pending<std::vector<EvalResult>> Evaluate(WorkloadTask task) override {
     EXPECT_EQ(task.residual, nullptr);
     return inner_->Evaluate(std::move(task));
   }

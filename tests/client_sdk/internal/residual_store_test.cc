@@ -53,7 +53,7 @@ TEST_P(ResidualStoreTest, EachJobHasItsLast) {
   store.Commit(kJob, MakeResidual(3));
   ExpectFound(store, kJob, 3);
   ExpectFound(store, JobId("other"), 2);
-  store.Clear(kJob);
+  store.Commit(kJob, std::nullopt);
   EXPECT_EQ(store.Find(kJob), nullptr);
   ExpectFound(store, JobId("other"), 2);
 }
@@ -70,7 +70,7 @@ TEST_P(ResidualStoreTest, OutlivesTheProcessOnDiskAlone) {
     return;
   }
   ExpectFound(store, kJob, 1);
-  store.Clear(JobId("other"));
+  store.Commit(JobId("other"), std::nullopt);
   ResidualStore again(Directory(), kClient);
   ExpectFound(again, kJob, 1);
   EXPECT_EQ(again.Find(JobId("other")), nullptr);

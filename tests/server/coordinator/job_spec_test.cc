@@ -52,14 +52,31 @@ TEST(JobSpecTest, FiveSectionsSuffice) {
   EXPECT_EQ(spec.keep_versions, 10);
 }
 
-TEST(JobSpecTest, EachOfTheFiveIsRequired) {
+TEST(JobSpecTest, WhatHasNoDefaultIsRequired) {
   const absl::Status status = ParseJobSpecJson("{}").status();
   const std::vector<std::string> lines = absl::StrSplit(status.message(), '\n');
   EXPECT_THAT(lines,
               ElementsAre(StartsWith("job.name: required"), StartsWith("job.model: required"),
                           StartsWith("job.train: required"),
-                          StartsWith("job.scheduler: required but missing; allowed: one of "),
-                          StartsWith("job.stop: required")));
+                          StartsWith("job.scheduler: required but missing; allowed: one of ")));
+}
+
+TEST(JobSpecTest, AJobEndsByItsStopOrByTheEndOfItsTasks) {
+  nlohmann::json json = Minimal();
+  json.erase("stop");
+  EXPECT_THAT(FromJson(json),
+              StatusIs(Code::kInvalidArgument, StartsWith("job.stop: a job needs an end")));
+  json["continual"] = {{"tasks", 3}, {"versions_per_task", 5}};
+  EXPECT_THAT(FromJson(json), IsOk());
+  json["continual"] = {{"tasks", 0}};
+  EXPECT_THAT(FromJson(json), StatusIs(Code::kInvalidArgument, StartsWith("job.continual.tasks")));
+}
+
+TEST(JobSpecTest, ACollectionsMinimumIsWithinItsClients) {
+  EXPECT_THAT(With(R"({"collection": {"clients": 3, "minimum": 3}})"), IsOk());
+  EXPECT_THAT(With(R"({"collection": {"clients": 3, "minimum": 4}})"),
+              StatusIs(Code::kInvalidArgument,
+                       StartsWith("job.collection: minimum: found 4, allowed: at most clients")));
 }
 
 TEST(JobSpecTest, CanonicalJsonIsCompleteAndSorted) {
@@ -168,7 +185,7 @@ TEST(JobSpecTest, ErrorFeedbackWeighsAsTheSchedulerOrElseTheCombineRuleDoes) {
 }
 
 TEST(JobSpecTest, SectionsOfOtherFeaturesAreUnknownKeys) {
-  for (const char* section : {"hypergradient", "pruning", "lora", "continual"}) {
+  for (const char* section : {"hypergradient", "pruning", "lora"}) {
     nlohmann::json json = Minimal();
     json[section] = nlohmann::json::object();
     EXPECT_THAT(FromJson(json),

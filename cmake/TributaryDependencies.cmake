@@ -15,6 +15,14 @@ find_package(PkgConfig REQUIRED)
 find_package(zstd CONFIG REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 
+find_package(Eigen3 CONFIG REQUIRED)
+find_package(BLAS REQUIRED)
+
+# The OpenMP runtime of GCC, on which Debian's OpenBLAS runs: to tell it to use one thread. Compilers
+# find it in their own folders.
+add_library(tributary_openmp_runtime INTERFACE)
+target_link_libraries(tributary_openmp_runtime INTERFACE gomp)
+
 # cpp-httplib is a header and a shared library without a CMake package on Debian 12.
 find_path(TRIBUTARY_HTTPLIB_INCLUDE httplib.h REQUIRED)
 find_library(TRIBUTARY_HTTPLIB_LIBRARY cpp-httplib REQUIRED)

@@ -7,8 +7,10 @@ namespace tributary {
 
 enum class Effect {
   kScales,    // multiplies by one number: keeps the direction
-  kReshapes,  // anything else: per coordinate, or with a memory of earlier deltas
-  kProjects,  // removes directions that must not come back
+  kMasks,     // multiplies each coordinate by 0 or 1
+  kReshapes,  // anything else that leaves a coordinate 0 that never was anything else:
+              // per coordinate, or with a memory of earlier deltas
+  kProjects,  // removes directions that must not come back; keeps what a mask has cleared
 };
 
 }  // namespace tributary

@@ -1,5 +1,6 @@
 #include "aggregators/transform/clip.h"
 #include "aggregators/transform/orthogonal_projection.h"
+#include "aggregators/transform/prune_mask.h"
 #include "aggregators/transform/update_transform.h"
 
 namespace tributary {
@@ -10,6 +11,7 @@ const Registry<UpdateTransform, const TransformDeps&>& TransformRegistry() {
       new R("transform",
             {
                 R::Of<ClipTransform>("clip", "bound on the delta's L2 norm"),
+                R::Of<PruneMask>("prune_mask", "keeps the weights that clients moved (AutoFLIP)"),
                 R::Of<OrthogonalProjection>("orthogonal_projection",
                                             "keeps what earlier tasks taught (FOT)"),
             });

@@ -163,11 +163,7 @@ absl::Status Pipeline::Learn(CollectKind kind, absl::Span<const double> sum, int
 
 absl::Status Pipeline::Project(absl::Span<float> vector, Version version) {
   const auto kept = mask();
-  if (kept != nullptr) {
-    for (int64_t i = 0; i < kept->size(); ++i) {
-      if (!kept->Keeps(i)) vector[static_cast<size_t>(i)] = 0;
-    }
-  }
+  if (kept != nullptr) ClearPruned(*kept, 0, vector);
   Aggregate aggregate{.delta = ParamVector(layout_)};
   std::ranges::copy(vector, aggregate.delta.trainable().begin());
   for (const auto& transform : transforms_) {

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -23,6 +24,7 @@
 #include "absl/time/time.h"
 #include "common/ids.h"
 #include "common/params/collection.h"
+#include "common/params/mask.h"
 #include "common/params/param_vector.h"
 #include "common/rng.h"
 
@@ -41,6 +43,9 @@ struct TrainTask {
   WorkOrderId work_order = 0;
   Version base_version = 0;
   int64_t task = 0;  // of a job that goes from task to task: whose data to train on
+  // The coordinates that the job keeps; null: all. The others are zero in the base, and what
+  // training makes of them is not sent.
+  std::shared_ptr<const Mask> mask;
   // Optimizer steps to do; absent: what the train section says.
   std::optional<int64_t> local_steps;
   absl::Time deadline = absl::InfiniteFuture();
@@ -107,6 +112,7 @@ class Trainer {
                   .work_order = task.work_order,
                   .base_version = task.version,
                   .task = task.task,
+                  .mask = {},
                   .local_steps = {},
                   .deadline = absl::InfiniteFuture(),
                   .rng = task.rng,

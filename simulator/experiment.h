@@ -70,6 +70,7 @@ class Experiment : private SimulatedServer {
   int64_t model_bytes() const override { return 4 * executor_->layout()->size(); }
   absl::StatusOr<std::shared_ptr<const ParamVector>> Snapshot(Version version) override;
   void KeepFirstModel(ParamVector model) override { first_model_ = std::move(model); }
+  std::shared_ptr<const Mask> mask() const override { return executor_->mask(); }
   absl::StatusOr<CollectRequest> RequestFor(CollectKind kind) const override;
   absl::Status KeepUpdate(WorkKind kind, const UpdateInfo& info, std::string payload) override;
   void Abort(absl::Status status) override { failure_ = std::move(status); }

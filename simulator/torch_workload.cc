@@ -115,6 +115,7 @@ absl::StatusOr<TrainedUpdate> TorchWorkload::TrainNow(const WorkloadTask& task, 
                                                      .work_order = task.order.id,
                                                      .base_version = task.order.version,
                                                      .task = task.order.task,
+                                                     .mask = task.mask,
                                                      .local_steps = task.order.local_steps,
                                                      .deadline = task.order.deadline,
                                                      .rng = rng,
@@ -122,8 +123,10 @@ absl::StatusOr<TrainedUpdate> TorchWorkload::TrainNow(const WorkloadTask& task, 
                                                      .progress = {}},
                                                     View(task.client, task.order.task), model));
   AddScaled(-1.0f, task.base->trainable(), model.trainable());  // trained − base
-  const CodecContext context{
-      .layout = model.layout(), .rng = rng.Split("codec"), .task = task.order.task};
+  const CodecContext context{.layout = model.layout(),
+                             .rng = rng.Split("codec"),
+                             .mask = task.mask.get(),
+                             .task = task.order.task};
   TRIB_ASSIGN_OR_RETURN(
       EncodedUpdate encoded,
       EncodeWithFeedback(*codec_, error_feedback_, std::move(model), update.result.num_examples,
@@ -161,7 +164,7 @@ absl::StatusOr<TrainedUpdate> TorchWorkload::ContributeNow(const WorkloadTask& t
   if (request.kind == CollectKind::kExplore) {
     ParamVector model = task.base->Clone();
     TRIB_ASSIGN_OR_RETURN(update.result, worker.Explore(what, View(task.client, what.task), model));
-    contribution = SquaredDeviations(*task.base, model, request);
+    TRIB_ASSIGN_OR_RETURN(contribution, Deviations(*task.base, model, request));
   } else {
     contribution = ParamVector(request.layout);
     TRIB_ASSIGN_OR_RETURN(

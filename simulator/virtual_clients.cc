@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "common/train_spec/train_spec.h"
 #include "server/coordinator/job_executor.h"
 
 namespace tributary {
@@ -13,6 +14,14 @@ namespace {
 using Kind = Happening::Kind;
 
 constexpr char kEvaluator[] = "evaluator";
+
+// Over a client's data; of an exploration at most.
+int64_t Passes(const CollectRequest& request) {
+  if (request.kind == CollectKind::kSketch) return 1;
+  const auto options = config::NodeFromJsonText(request.options_json);
+  const auto explore = options.ok() ? config::Parse<ExploreSpec>(*options) : options.status();
+  return explore.ok() ? explore->epochs : 1;
+}
 
 EventRank RankOf(Kind kind) {
   switch (kind) {
@@ -222,6 +231,8 @@ bool VirtualClients::GetBase(WorkloadTask& task) {
   auto base = server_->Snapshot(task.order.version);
   if (!base.ok()) return server_->Abort(base.status()), false;
   task.base = *std::move(base);
+  // It changes only while nobody trains.
+  task.mask = server_->mask();
   return true;
 }
 
@@ -298,13 +309,12 @@ void VirtualClients::Uploaded(int64_t client, Work& work) {
   CheckInLater(client);
 }
 
-// In virtual time it takes as long as a training order would: one pass over the client's data, or
-// what the train section says.
+// A sketch takes as long in virtual time as a training order of as many steps would.
 void VirtualClients::Contribute(int64_t index, const WorkOrder& order) {
   Client& client = At(index);
   auto request = server_->RequestFor(*CollectKindOf(order.kind));
   if (!request.ok()) return server_->Abort(request.status());
-  const int64_t steps = PlannedSteps(index, order);
+  const int64_t steps = PlannedSteps(index, order) * Passes(*request);
   const absl::Time done_at =
       fleet_->TrainedAt(index, server_->now() + Download(index, order.version), steps,
                         fleet_->DrawJitter(client.jitter));

@@ -63,6 +63,7 @@ class SimulatedServer {
   virtual void Deliver(decltype(JobEvent::what) what) = 0;
   virtual int64_t model_bytes() const = 0;
   virtual absl::StatusOr<std::shared_ptr<const ParamVector>> Snapshot(Version version) = 0;
+  virtual std::shared_ptr<const Mask> mask() const = 0;  // of the newest version
   virtual absl::StatusOr<CollectRequest> RequestFor(CollectKind kind) const = 0;
   virtual void KeepFirstModel(ParamVector model) = 0;
   // Checks what such an order brought and keeps it until it is combined. Errors as

@@ -73,6 +73,7 @@ void OrthogonalProjectionOptions::Describe(config::Fields<OrthogonalProjectionOp
 absl::StatusOr<std::unique_ptr<OrthogonalProjection>> OrthogonalProjection::Create(
     const Options& options, const TransformDeps& deps) {
   std::unique_ptr<OrthogonalProjection> made(new OrthogonalProjection(options, deps));
+  made->request_ = std::make_unique<CollectRequest>(CollectRequest{.kind = CollectKind::kSketch});
   if (deps.layout == nullptr) return made;
   TRIB_RETURN_IF_ERROR(RefuseBatchNorm(*deps.layout));
   TRIB_RETURN_IF_ERROR(made->ChooseLayers());

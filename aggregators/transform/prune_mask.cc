@@ -102,20 +102,7 @@ absl::StatusOr<ParamVector> Pack(const std::vector<bool>& keep) {
   return packed;
 }
 
-void ClearPruned(const Mask& mask, CoordinateRange range, absl::Span<float> values) {
-  for (int64_t i = range.begin; i < range.end; ++i) {
-    if (!mask.Keeps(i)) values[static_cast<size_t>(i)] = 0;
-  }
-}
-
 }  // namespace
-
-void ExplorationOptions::Describe(config::Fields<ExplorationOptions>& fields) {
-  using O = ExplorationOptions;
-  fields.Add("epochs", &O::epochs, "passes over a client's data, at most").Min(1);
-  fields.Add("patience", &O::patience, "epochs without a lower loss after which it ends").Min(1);
-  fields.Add("learning_rate", &O::learning_rate, "instead of the training's").GreaterThan(0);
-}
 
 void PruneMaskOptions::Describe(config::Fields<PruneMaskOptions>& fields) {
   using O = PruneMaskOptions;
@@ -155,6 +142,7 @@ absl::Status PruneMaskOptions::Validate() const {
 absl::StatusOr<std::unique_ptr<PruneMask>> PruneMask::Create(const Options& options,
                                                              const TransformDeps& deps) {
   std::unique_ptr<PruneMask> made(new PruneMask(options, deps));
+  made->request_ = std::make_unique<CollectRequest>(CollectRequest{.kind = CollectKind::kExplore});
   if (deps.layout == nullptr) return made;
   for (const Tensor& tensor : deps.layout->tensors()) {
     const bool trainable = tensor.kind == TensorKind::kTrainable;
@@ -184,9 +172,7 @@ absl::Status PruneMask::MakeRequest() {
   }
   auto request = std::make_unique<CollectRequest>();
   request->kind = CollectKind::kExplore;
-  nlohmann::json options = config::Print(options_.exploration);
-  options["shift"] = shift;
-  request->options_json = options.dump();
+  request->options_json = config::Print(options_.exploration).dump();
   TRIB_ASSIGN_OR_RETURN(request->layout, ParamLayout::Create(std::move(tensors)));
   request_ = std::move(request);
   return absl::OkStatus();
@@ -308,7 +294,7 @@ absl::Status PruneMask::Learn(absl::Span<const double> sum, int64_t contribution
   const std::vector<bool> keep = options_.structured ? KeepUnits(guidance) : KeepWeights(guidance);
   TRIB_ASSIGN_OR_RETURN(packed_, Pack(keep));
   mask_ = std::make_shared<const Mask>(keep);
-  ClearPruned(*mask_, {0, mask_->size()}, model);
+  ClearPruned(*mask_, 0, model);
   return absl::OkStatus();
 }
 
@@ -332,8 +318,10 @@ absl::Status PruneMask::Restored() {
 absl::Status PruneMask::Apply(Aggregate& aggregate, const TransformContext&) {
   if (mask_ == nullptr) return absl::OkStatus();
   const absl::Span<float> delta = aggregate.delta.trainable();
-  ForRanges(deps_.parallel, static_cast<int64_t>(delta.size()),
-            [&](CoordinateRange range) { ClearPruned(*mask_, range, delta); });
+  ForRanges(deps_.parallel, static_cast<int64_t>(delta.size()), [&](CoordinateRange range) {
+    ClearPruned(*mask_, range.begin,
+                delta.subspan(static_cast<size_t>(range.begin), static_cast<size_t>(range.size())));
+  });
   return absl::OkStatus();
 }
 

@@ -20,17 +20,9 @@
 #include "aggregators/transform/layer_chain.h"
 #include "aggregators/transform/update_transform.h"
 #include "common/config/schema.h"
+#include "common/train_spec/train_spec.h"
 
 namespace tributary {
-
-// How an explorer trains.
-struct ExplorationOptions {
-  int64_t epochs = 5;
-  int64_t patience = 2;
-  std::optional<double> learning_rate;
-
-  static void Describe(config::Fields<ExplorationOptions>& fields);
-};
 
 struct PruneMaskOptions {
   double quantile = 0.3;  // q
@@ -42,7 +34,7 @@ struct PruneMaskOptions {
   std::optional<double> width;
   double unit_threshold = 0.1;
   int64_t seed = 1;
-  ExplorationOptions exploration;
+  ExploreSpec exploration;
 
   static void Describe(config::Fields<PruneMaskOptions>& fields);
   absl::Status Validate() const;
@@ -51,8 +43,7 @@ struct PruneMaskOptions {
 
 // What clients answer: d_m / mean(d_m) over all trainable coordinates, as a vector of the model's
 // trainable tensors; with score `agreement` then (θ_m − θ_0) / √mean(d_m), as "t.shift" for every
-// tensor t. All zero if nothing moved. The request's options are those of the exploration and
-// {"shift": whether the second part is asked for}.
+// tensor t. All zero if nothing moved. The request's options are those of the exploration.
 class PruneMask final : public UpdateTransform {
  public:
   using Options = PruneMaskOptions;

@@ -32,7 +32,8 @@ class UpdateTransform {
   virtual Effect effect() const = 0;
 
   // What it has to learn from clients before it acts; null if nothing. The job's phase of that
-  // kind collects it, once or at every task's end. The same for the same options and layout.
+  // kind collects it, once or at every task's end. The same for the same options and layout; its
+  // layout is null where the transform's is.
   virtual const CollectRequest* collects() const { return nullptr; }
 
   // Takes what clients answered: `sum` over their contributions, coordinate by coordinate of the

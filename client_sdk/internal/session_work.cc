@@ -167,18 +167,16 @@ CollectTask Session::CollectTaskOf(const Work& work) const {
 
 absl::Status Session::Explore(Work& work) {
   TRIB_ASSIGN_OR_RETURN(const std::shared_ptr<const ParamVector> base, FetchModel(work));
-  if (work.order.collect.layout->size() != base->layout()->trainable_size()) {
-    return absl::InvalidArgumentError("the contribution asked for is not of the model's layout");
-  }
   ParamVector model = base->Clone();
   work.reason = AbandonReason::kTrainerFailed;
   TRIB_ASSIGN_OR_RETURN(const TrainResult result, trainer_->Explore(CollectTaskOf(work), model));
   if (model.empty() || model.layout()->digest() != base->layout()->digest()) {
     return absl::InternalError("the trainer changed the model's layout");
   }
+  TRIB_ASSIGN_OR_RETURN(ParamVector deviations, Deviations(*base, model, work.order.collect));
   return SendContribution(work,
                           {.num_examples = result.num_examples, .local_steps = result.local_steps},
-                          SquaredDeviations(*base, model, work.order.collect));
+                          std::move(deviations));
 }
 
 absl::Status Session::SketchInputs(Work& work) {

@@ -327,6 +327,7 @@ absl::StatusOr<TrainResult> TorchWorker::Impl::Train(const TrainTask& task, cons
                                                 result.learning_rate));
     }
     optimizer->Step(trainable.Gradients(), trainable.values());
+    if (task.mask != nullptr) ClearPruned(*task.mask, 0, trainable.values());
     trainable.ReleaseGradients();
     result.loss += (outcome.loss - result.loss) / static_cast<double>(step);
     result.accuracy += (outcome.accuracy - result.accuracy) / static_cast<double>(step);
@@ -443,10 +444,12 @@ absl::StatusOr<TrainResult> TorchWorker::Explore(const CollectTask& task, const 
     TrainSpec spec = *job_spec;
     spec.local_steps.reset();
     spec.local_epochs = explore.epochs;
+    if (explore.learning_rate) spec.optimizer.options["learning_rate"] = *explore.learning_rate;
     const TrainTask training = {.job = task.job,
                                 .work_order = task.work_order,
                                 .base_version = task.version,
                                 .task = task.task,
+                                .mask = {},
                                 .local_steps = {},
                                 .deadline = absl::InfiniteFuture(),
                                 .rng = task.rng,

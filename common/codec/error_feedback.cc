@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
-#include "common/check.h"
 #include "common/codec/codec.h"
 #include "common/codec/update_payload.h"
 #include "common/log.h"
@@ -15,13 +14,6 @@
 
 namespace tributary {
 namespace {
-
-void ZeroPruned(const Mask& mask, absl::Span<float> values) {
-  TRIB_CHECK(mask.size() == static_cast<int64_t>(values.size()));
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (!mask.Keeps(static_cast<int64_t>(i))) values[i] = 0;
-  }
-}
 
 // x += factor·e, or nothing at all if that would not be finite.
 void AddResidual(float factor, absl::Span<const float> e, absl::Span<float> x) {
@@ -34,7 +26,7 @@ void AddResidual(float factor, absl::Span<const float> e, absl::Span<float> x) {
 }  // namespace
 
 void Project(const Mask& mask, Residual& residual) {
-  ZeroPruned(mask, residual.values.trainable());
+  ClearPruned(mask, 0, residual.values.trainable());
 }
 
 absl::StatusOr<EncodedUpdate> EncodeWithFeedback(const Codec& codec, ErrorFeedback feedback,
@@ -54,7 +46,7 @@ absl::StatusOr<EncodedUpdate> EncodeWithFeedback(const Codec& codec, ErrorFeedba
     const double factor = static_cast<double>(before->weight) / static_cast<double>(weight);
     AddResidual(static_cast<float>(factor), before->values.trainable(), x);
   }
-  if (context.mask != nullptr) ZeroPruned(*context.mask, x);
+  if (context.mask != nullptr) ClearPruned(*context.mask, 0, x);
 
   update.payload = EncodeUpdate(codec, delta, context);
   const size_t codec_bytes = update.payload.size() - delta.buffers().size() * sizeof(float);

@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "common/params/param_layout.h"
 #include "common/params/param_vector.h"
 
@@ -22,11 +23,12 @@ struct CollectRequest {
   LayoutPtr layout;          // of a contribution; trainable tensors only
 };
 
-// A client's contribution to an exploration: (trained − base)² coordinate by coordinate, divided by
-// its mean, so that no client counts more for training longer; all zeros where nothing moved.
-// `trained` and `base` have one layout, the contribution `request`'s: their trainable part.
-ParamVector SquaredDeviations(const ParamVector& base, const ParamVector& trained,
-                              const CollectRequest& request);
+// A client's contribution to an exploration: d/m coordinate by coordinate, d = (trained − base)²
+// and m its mean, so that no client counts more for training longer; where the request's layout
+// asks for twice as many values, then (trained − base)/√m. All zeros where nothing moved.
+// `trained` and `base` have one layout. InvalidArgument: the request is not of it.
+absl::StatusOr<ParamVector> Deviations(const ParamVector& base, const ParamVector& trained,
+                                       const CollectRequest& request);
 
 }  // namespace tributary
 

@@ -37,6 +37,9 @@ class Mask {
   std::vector<uint64_t> words_;
 };
 
+// Zero where the mask prunes. `values` are the coordinates from `first` on, within the mask.
+void ClearPruned(const Mask& mask, int64_t first, absl::Span<float> values);
+
 }  // namespace tributary
 
 #endif  // TRIBUTARY_COMMON_PARAMS_MASK_H_

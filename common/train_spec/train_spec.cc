@@ -107,11 +107,10 @@ absl::Status TrainSpec::Validate() const {
 }
 
 void ExploreSpec::Describe(config::Fields<ExploreSpec>& fields) {
-  fields.Add("epochs", &ExploreSpec::epochs, "passes over a client's own examples, at most").Min(1);
-  fields
-      .Add("patience", &ExploreSpec::patience,
-           "passes without a lower loss after which a client ends its exploration")
-      .Min(1);
+  using O = ExploreSpec;
+  fields.Add("epochs", &O::epochs, "passes over a client's data, at most").Min(1);
+  fields.Add("patience", &O::patience, "epochs without a lower loss after which it ends").Min(1);
+  fields.Add("learning_rate", &O::learning_rate, "instead of the training's").GreaterThan(0);
 }
 
 TrainSpec::TrainSpec() {

@@ -65,8 +65,9 @@ struct TrainSpec {
 // How a client trains to show how far each parameter moves (AutoFLIP): the options of an
 // exploration, for its trainer.
 struct ExploreSpec {
-  int64_t epochs = 10;   // passes over the client's examples at most
-  int64_t patience = 2;  // passes without a lower mean loss, after which it ends
+  int64_t epochs = 5;                   // passes over the client's examples at most
+  int64_t patience = 2;                 // passes without a lower mean loss, after which it ends
+  std::optional<double> learning_rate;  // absent: as in training
 
   static void Describe(config::Fields<ExploreSpec>& fields);
 };

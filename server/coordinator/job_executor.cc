@@ -140,6 +140,10 @@ std::map<CollectKind, CollectRequest> JobExecutor::Collections() const {
   return requests;
 }
 
+std::shared_ptr<const Mask> JobExecutor::mask() const {
+  return pipeline_ == nullptr ? nullptr : pipeline_->mask();
+}
+
 absl::StatusOr<const CollectRequest*> JobExecutor::RequestFor(CollectKind kind) const {
   const CollectRequest* const request = pipeline_ == nullptr ? nullptr : pipeline_->collects(kind);
   if (request != nullptr) return request;

@@ -61,6 +61,8 @@ class JobExecutor {
   // What clients are asked for, of the kinds that something learns from. Empty before Install or
   // Restore, constant afterwards.
   std::map<CollectKind, CollectRequest> Collections() const;
+  // The coordinates that the newest version keeps; null: all.
+  std::shared_ptr<const Mask> mask() const;
 
   const LayoutPtr& layout() const { return layout_; }  // null before Install or Restore
 

@@ -258,11 +258,9 @@ TEST(PruneMaskTest, RefusesARestoredStateThatIsNoMask) {
 TEST(PruneMaskTest, TheRequestSaysHowToExplore) {
   const auto plain = MustMake(kMlp, {{"exploration", {{"epochs", 7}, {"learning_rate", 0.5}}}});
   EXPECT_EQ(plain->collects()->kind, CollectKind::kExplore);
-  EXPECT_EQ(plain->collects()->options_json,
-            R"({"epochs":7,"learning_rate":0.5,"patience":2,"shift":false})");
+  EXPECT_EQ(plain->collects()->options_json, R"({"epochs":7,"learning_rate":0.5,"patience":2})");
   EXPECT_EQ(plain->collects()->layout->digest(), kMlp->digest()) << "a value for each parameter";
   const auto agreement = MustMake(kMlp, {{"score", "agreement"}});
-  EXPECT_THAT(agreement->collects()->options_json, HasSubstr(R"("shift":true)"));
   EXPECT_EQ(agreement->collects()->layout->size(), 2 * kMlp->size());
   EXPECT_EQ(agreement->collects()->layout->Find("fc1.weight.shift")->offset, kMlp->size());
 }

@@ -23,6 +23,8 @@ struct UnsoundPair {
 constexpr UnsoundPair kUnsoundPairs[] = {
     {Effect::kProjects, Effect::kReshapes, "brings back directions that the projection removed",
      "let only steps that scale the whole delta (clip, optimizer sgd) follow the projection"},
+    {Effect::kProjects, Effect::kMasks, "brings back directions that the projection removed",
+     "let the mask stand before the projection, which then satisfies both"},
 };
 
 absl::Status CheckFiniteModel(const ParamVector& model, Parallel* parallel) {
@@ -133,12 +135,17 @@ absl::StatusOr<Applied> Pipeline::Apply(std::unique_ptr<Aggregator> aggregator, 
                  .delta_norm = norm};
 }
 
-const CollectRequest* Pipeline::collects(CollectKind kind) const {
+UpdateTransform* Pipeline::Learner(CollectKind kind) const {
   for (const auto& transform : transforms_) {
     const CollectRequest* const request = transform->collects();
-    if (request != nullptr && request->kind == kind) return request;
+    if (request != nullptr && request->kind == kind) return transform.get();
   }
   return nullptr;
+}
+
+const CollectRequest* Pipeline::collects(CollectKind kind) const {
+  const UpdateTransform* const learner = Learner(kind);
+  return learner == nullptr ? nullptr : learner->collects();
 }
 
 std::shared_ptr<const Mask> Pipeline::mask() const {
@@ -149,15 +156,17 @@ std::shared_ptr<const Mask> Pipeline::mask() const {
 }
 
 absl::Status Pipeline::Learn(CollectKind kind, absl::Span<const double> sum, int64_t contributions,
-                             ParamVector& model, Version version) {
-  for (const auto& transform : transforms_) {
-    const CollectRequest* const request = transform->collects();
-    if (request == nullptr || request->kind != kind) continue;
-    const auto before = mask();
-    TRIB_RETURN_IF_ERROR(transform->Learn(sum, contributions, model.trainable(),
-                                          {.version = version, .mask = before.get()}));
+                             absl::Span<float> model, Version version) {
+  UpdateTransform* const learner = Learner(kind);
+  if (learner == nullptr) {
+    return absl::FailedPreconditionError(
+        "no transform of this job learns from what was collected; allowed: a kind that one asks "
+        "for");
   }
-  TRIB_RETURN_IF_ERROR(CheckFiniteModel(model, parallel_));
+  const std::shared_ptr<const Mask> before = mask();
+  TRIB_RETURN_IF_ERROR(
+      learner->Learn(sum, contributions, model, {.version = version, .mask = before.get()}));
+  TRIB_RETURN_IF_ERROR(WithContext(CheckFinite(*layout_, model), "the model after learning"));
   return optimizer_->BeginEpoch([&](absl::Span<float> vector) { return Project(vector, version); });
 }
 

@@ -79,10 +79,11 @@ class Pipeline {
   // What the transform asks for that learns from such a collection; null: none does. Constant.
   const CollectRequest* collects(CollectKind kind) const;
 
-  // UpdateTransform::Learn of that transform; then, for the optimizer, a new epoch begins.
-  // `model`: that of `version`, whose trainable values may change. On an error as Apply.
+  // UpdateTransform::Learn of that transform; then, for the optimizer, a new epoch begins. `model`:
+  // the trainable values of `version`. FailedPrecondition: no transform learns from this. On
+  // another error as Apply.
   absl::Status Learn(CollectKind kind, absl::Span<const double> sum, int64_t contributions,
-                     ParamVector& model, Version version);
+                     absl::Span<float> model, Version version);
 
   // The coordinates that the job keeps; null: all.
   std::shared_ptr<const Mask> mask() const;
@@ -96,6 +97,8 @@ class Pipeline {
   Pipeline() = default;
   // Takes out of a vector what no delta may contain.
   absl::Status Project(absl::Span<float> vector, Version version);
+
+  UpdateTransform* Learner(CollectKind kind) const;
 
   AggregationSpec spec_;
   LayoutPtr layout_;

@@ -126,7 +126,7 @@ absl::StatusOr<Applied> JobExecutor::Learn(const action::PublishVersion& what,
   }
   TRIB_ASSIGN_OR_RETURN(ParamVector model, store_->LoadModel(job_, version_));
   TRIB_RETURN_IF_ERROR(
-      pipeline_->Learn(*what.learns, sum, std::ssize(what.parts), model, version_));
+      pipeline_->Learn(*what.learns, sum, std::ssize(what.parts), model.trainable(), version_));
   return Applied{.model = std::move(model)};
 }
 

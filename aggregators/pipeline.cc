@@ -55,15 +55,9 @@ void AggregationSpec::Describe(config::Fields<AggregationSpec>& fields) {
 absl::Status AggregationSpec::Validate() const {
   TRIB_RETURN_IF_ERROR(AggregatorRegistry().Create(combine, {}).status());
   std::vector<PipelineStep> steps;
-  std::set<CollectKind> collected;
   for (const config::Choice& choice : transforms) {
     TRIB_ASSIGN_OR_RETURN(const auto transform, TransformRegistry().Create(choice, {}));
     steps.push_back({choice.name, transform->effect()});
-    if (transform->collects() != nullptr && !collected.insert(transform->collects()->kind).second) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "transforms: ", choice.name,
-          " learns from a collection that another one learns from already; use one of them"));
-    }
   }
   TRIB_ASSIGN_OR_RETURN(const auto server_optimizer, OptimizerRegistry().Create(optimizer, {}));
   steps.push_back({absl::StrCat("optimizer ", optimizer.name), server_optimizer->effect()});

@@ -29,6 +29,17 @@ struct CodecContext {
   int64_t task = 0;            // of a job that goes from task to task: for error feedback
 };
 
+// Judges a payload while its bytes come, so that after the last nothing is left to read again.
+// Thread-compatible.
+class PayloadCheck {
+ public:
+  virtual ~PayloadCheck() = default;
+  // The next bytes, of any number.
+  virtual void Take(absl::string_view bytes) = 0;
+  // Once, after the last byte.
+  virtual absl::Status Finish() = 0;
+};
+
 // Immutable and thread-safe; one object serves every update of a job.
 class Codec {
  public:
@@ -41,6 +52,13 @@ class Codec {
   // form allows. InvalidArgument: what is wrong; DataLoss: the file cannot be read.
   virtual absl::StatusOr<std::unique_ptr<const DeltaPayload>> Decode(
       PayloadBytes bytes, const CodecContext& context) const = 0;
+
+  // Says of a payload of `size` bytes what Decode and then CheckFinite say of it. Null where they
+  // have to see it whole.
+  virtual std::unique_ptr<PayloadCheck> NewCheck(uint64_t /*size*/,
+                                                 const CodecContext& /*context*/) const {
+    return nullptr;
+  }
 
   // True if Decode(Encode(x)) == x to the bit for every finite x.
   virtual bool lossless() const = 0;

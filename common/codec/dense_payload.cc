@@ -1,13 +1,11 @@
 #include "common/codec/dense_payload.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
-#include "common/params/param_vector.h"
+#include "common/codec/value_check.h"
 #include "common/status_macros.h"
 
 namespace tributary {
@@ -74,27 +72,13 @@ absl::Status DensePayload::status() const {
 }
 
 absl::Status DensePayload::CheckFinite() const {
-  // 0·x is 0 of a finite x and NaN of any other, and a sum that is NaN stays so.
-  std::array<float, 2048> sums{};
-  const int64_t size = layout_->trainable_size();
-  const auto add = [&](float weight, int64_t begin) {
-    const int64_t end = std::min(begin + static_cast<int64_t>(sums.size()), size);
-    AddTo(weight, {begin, end}, absl::MakeSpan(sums).first(static_cast<size_t>(end - begin)));
-  };
-  for (int64_t begin = 0; begin < size; begin += sums.size()) add(0.0F, begin);
+  const absl::Status found =
+      CheckFiniteSums(*layout_, {0, layout_->trainable_size()},
+                      [this](float weight, CoordinateRange range, absl::Span<float> sums) {
+                        AddTo(weight, range, sums);
+                      });
   TRIB_RETURN_IF_ERROR(status());
-  if (std::all_of(sums.begin(), sums.end(), [](float sum) { return sum == 0; })) {
-    return absl::OkStatus();
-  }
-  for (int64_t begin = 0;; begin += sums.size()) {
-    TRIB_CHECK(begin < size);
-    sums.fill(0);
-    add(1.0F, begin);
-    TRIB_RETURN_IF_ERROR(status());
-    const auto* const bad = std::find_if_not(sums.begin(), sums.end(),
-                                             [](float value) { return std::isfinite(value); });
-    if (bad != sums.end()) return NotFiniteError(*layout_, begin + (bad - sums.begin()), *bad);
-  }
+  return found;
 }
 
 }  // namespace tributary

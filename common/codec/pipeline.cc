@@ -11,6 +11,7 @@
 #include "common/codec/dense_payload.h"
 #include "common/codec/raw.h"
 #include "common/codec/sparse_payload.h"
+#include "common/codec/value_check.h"
 #include "common/status_macros.h"
 
 namespace tributary {
@@ -197,6 +198,16 @@ absl::StatusOr<std::unique_ptr<const DeltaPayload>> CodecPipeline::Decode(
   TRIB_ASSIGN_OR_RETURN(std::string body,
                         compressor_->Decompress(absl::string_view(bytes).substr(1), most));
   return DecodeBody(std::move(body), 0, context);
+}
+
+std::unique_ptr<PayloadCheck> CodecPipeline::NewCheck(uint64_t size,
+                                                      const CodecContext& context) const {
+  const int64_t count = context.layout->trainable_size();
+  if (!IsFormatAlone() || format_->ValueBytes() == 0 ||
+      size != format_->BytesOf(static_cast<size_t>(count))) {
+    return nullptr;
+  }
+  return std::make_unique<ValueCheck>(context.layout, format_, CoordinateRange{0, count});
 }
 
 absl::StatusOr<std::unique_ptr<const DeltaPayload>> CodecPipeline::DecodeBody(

@@ -34,6 +34,7 @@ class CodecPipeline final : public Codec {
   std::string Encode(absl::Span<const float> delta, const CodecContext& context) const override;
   absl::StatusOr<std::unique_ptr<const DeltaPayload>> Decode(
       PayloadBytes bytes, const CodecContext& context) const override;
+  std::unique_ptr<PayloadCheck> NewCheck(uint64_t size, const CodecContext& context) const override;
   bool lossless() const override;
 
  private:

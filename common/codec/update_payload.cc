@@ -1,10 +1,13 @@
 #include "common/codec/update_payload.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/codec/raw.h"
+#include "common/codec/value_check.h"
 #include "common/status_macros.h"
 
 namespace tributary {
@@ -66,6 +69,40 @@ absl::StatusOr<Update> DecodeUpdate(const Codec& codec, const UpdateInfo& info,
     return NotFiniteError(layout, index, update.buffers[i]);
   }
   return update;
+}
+
+UpdateCheck::UpdateCheck(std::shared_ptr<const Codec> codec, const UpdateInfo& info,
+                         CodecContext context, uint64_t payload_bytes)
+    : codec_(std::move(codec)),
+      info_(info),
+      context_(std::move(context)),
+      payload_bytes_(payload_bytes) {
+  const ParamLayout& layout = *context_.layout;
+  const uint64_t buffer_bytes = static_cast<uint64_t>(layout.buffer_size()) * sizeof(float);
+  if (payload_bytes < buffer_bytes) return;
+  split_ = payload_bytes - buffer_bytes;
+  delta_ = codec_->NewCheck(split_, context_);
+  buffers_ = std::make_unique<ValueCheck>(context_.layout, std::make_shared<RawFormat>(),
+                                          CoordinateRange{layout.trainable_size(), layout.size()});
+}
+
+void UpdateCheck::Take(absl::string_view bytes) {
+  TRIB_CHECK(bytes.size() <= payload_bytes_ - taken_);
+  if (delta_ != nullptr) {
+    const uint64_t of_delta = std::min<uint64_t>(split_ - std::min(taken_, split_), bytes.size());
+    delta_->Take(bytes.substr(0, of_delta));
+    buffers_->Take(bytes.substr(of_delta));
+  }
+  taken_ += bytes.size();
+}
+
+absl::Status UpdateCheck::Finish(PayloadBytes payload) {
+  if (delta_ == nullptr || taken_ < payload_bytes_) {
+    return DecodeUpdate(*codec_, info_, std::move(payload), context_).status();
+  }
+  TRIB_RETURN_IF_ERROR(CheckInfo(info_));
+  TRIB_RETURN_IF_ERROR(delta_->Finish());
+  return buffers_->Finish();
 }
 
 }  // namespace tributary

@@ -65,6 +65,10 @@ class JobExecutor {
   std::shared_ptr<const Mask> mask() const;
 
   const LayoutPtr& layout() const { return layout_; }  // null before Install or Restore
+  // Of what an order of this kind brings. The same from Create on.
+  const std::shared_ptr<const Codec>& CodecOf(WorkKind kind) const {
+    return CollectKindOf(kind) ? raw_ : codec_;
+  }
 
  private:
   JobExecutor() = default;
@@ -86,8 +90,8 @@ class JobExecutor {
   JobId job_;
   ModelStore* store_ = nullptr;
   Parallel* parallel_ = nullptr;
-  std::unique_ptr<const Codec> codec_;
-  std::unique_ptr<const Codec> raw_;  // of contributions
+  std::shared_ptr<const Codec> codec_;
+  std::shared_ptr<const Codec> raw_;  // of contributions
   LayoutPtr layout_;
   Version version_ = -1;  // the newest
   std::unique_ptr<Pipeline> pipeline_;

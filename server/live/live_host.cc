@@ -223,11 +223,12 @@ void LiveHost::MakeVersion(std::shared_ptr<Publishing> publishing) {
       result = attempt();
     }
     loop->Post([this, p, result = std::move(result), layout = p->executor->layout(),
-                collections = p->executor->Collections()] {
+                collections = p->executor->Collections(), mask = p->executor->mask()] {
       if (result.ok()) {
         LiveJob& job = *FindJob(p->id);
         job.layout = layout;
         job.collections = collections;
+        job.mask = mask;
       }
       if (!IsDiskFull(result.status())) return Published(p->id, result, p->used);
       --under_way_;

@@ -45,6 +45,7 @@ struct LiveJob {
   LayoutPtr layout;  // null until version 0
   // What clients are asked for; as the executor's, since version 0.
   std::map<CollectKind, CollectRequest> collections;
+  std::shared_ptr<const Mask> mask;  // likewise; null: nothing is pruned
   // Of what a client with such an order uploads.
   const LayoutPtr& LayoutFor(WorkKind kind) const {
     const auto collects = CollectKindOf(kind);

@@ -152,8 +152,15 @@ void LiveHost::OpenUpload(UploadHeader header, Callback<OpenedUpload> done) {
         MarkExhausted(absl::ResourceExhaustedError(disk_alarm_.reason()), kDisk);
     return done(OpenedUpload{.answer = PutOff(job, header.client, full), .stream = nullptr});
   }
-  auto stream =
-      std::make_shared<UploadStream>(std::move(header), deps_.pool, deps_.spool, deps_.clock);
+  std::unique_ptr<UpdateCheck> check;
+  if (const WorkKind kind = order.order.kind; kind != WorkKind::kInitialise) {
+    // Without the order's seed: where the values belong is not checked.
+    check = std::make_unique<UpdateCheck>(
+        job.executor->CodecOf(kind), header.info,
+        CodecContext{.layout = job.LayoutFor(kind), .mask = job.mask.get()}, header.total_bytes);
+  }
+  auto stream = std::make_shared<UploadStream>(std::move(header), std::move(check), deps_.pool,
+                                               deps_.spool, deps_.clock);
   order.upload = stream;
   stream->Open([this, loop = deps_.loop, stream,
                 done = std::move(done)](absl::StatusOr<uint64_t> durable) mutable {
@@ -223,19 +230,15 @@ void LiveHost::Verify(std::shared_ptr<UploadStream> stream, Callback<UploadAnswe
   if (waiting.size() > 1) return;
   ++under_way_;
   const WorkKind kind = job.orders.at(id).order.kind;
-  numerics_.Run([this, stream = std::move(stream), kind, executor = job.executor,
-                 path = job.InitialPath(options_.data_dir), spool = deps_.spool,
-                 loop = deps_.loop] {
+  numerics_.Run([this, stream = std::move(stream), kind, path = job.InitialPath(options_.data_dir),
+                 spool = deps_.spool, loop = deps_.loop] {
     const UploadHeader& h = stream->header();
     const auto verify = [&]() -> absl::Status {
       TRIB_ASSIGN_OR_RETURN(File file, spool->OpenPayload(h.job, h.info.work_order));
       TRIB_ASSIGN_OR_RETURN(PayloadBytes payload, PayloadBytes::Of(std::move(file)));
       TRIB_RETURN_IF_ERROR(CheckSum(payload, *stream));
       if (kind == WorkKind::kInitialise) return KeepFirstModel(payload, h, path);
-      if (const auto collects = CollectKindOf(kind)) {
-        return executor->CheckContribution(*collects, h.info, std::move(payload));
-      }
-      return executor->Check(h.info, std::move(payload));
+      return stream->check()->Finish(std::move(payload));
     };
     loop->Post([this, stream, status = verify()] { Judge(*stream, status); });
   });

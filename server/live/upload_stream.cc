@@ -12,11 +12,13 @@ constexpr uint64_t kSyncEveryBytes = uint64_t{8} << 20;
 
 }  // namespace
 
-UploadStream::UploadStream(UploadHeader header, Executor* pool, Spool* spool, const Clock* clock)
+UploadStream::UploadStream(UploadHeader header, std::unique_ptr<UpdateCheck> check, Executor* pool,
+                           Spool* spool, const Clock* clock)
     : header_(std::move(header)),
       spool_(spool),
       clock_(clock),
       last_sign_ns_(absl::ToUnixNanos(clock->Now())),
+      check_(std::move(check)),
       lane_(pool) {}
 
 void UploadStream::Open(Callback<uint64_t> done) {
@@ -71,6 +73,7 @@ absl::Status UploadStream::DoAppend(uint64_t offset, absl::string_view data, uin
   const absl::string_view fresh = data.substr(known);
   TRIB_RETURN_IF_ERROR(file_->Append(file_->size(), fresh));
   received_.Update(fresh);
+  if (check_ != nullptr && resumed_at_ == 0) check_->Take(fresh);
   if (file_->size() - file_->durable_bytes() < kSyncEveryBytes) return absl::OkStatus();
   return file_->Sync().status();
 }

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "common/clock.h"
+#include "common/codec/update_payload.h"
 #include "common/digest.h"
 #include "server/live/executor.h"
 #include "server/live/live_types.h"
@@ -20,8 +21,10 @@ namespace tributary {
 // on a thread of the pool.
 class UploadStream : public std::enable_shared_from_this<UploadStream> {
  public:
-  // `pool`, `spool` and `clock` outlive this.
-  UploadStream(UploadHeader header, Executor* pool, Spool* spool, const Clock* clock);
+  // `pool`, `spool` and `clock` outlive this. `check` is shown the payload if all of it comes on
+  // this stream; may be null.
+  UploadStream(UploadHeader header, std::unique_ptr<UpdateCheck> check, Executor* pool,
+               Spool* spool, const Clock* clock);
 
   const UploadHeader& header() const { return header_; }
 
@@ -49,6 +52,7 @@ class UploadStream : public std::enable_shared_from_this<UploadStream> {
     if (resumed_at_ > 0) return std::nullopt;
     return received_.Value();
   }
+  UpdateCheck* check() const { return check_.get(); }  // once Finish has called back
 
  private:
   absl::StatusOr<uint64_t> DoOpen();
@@ -60,8 +64,9 @@ class UploadStream : public std::enable_shared_from_this<UploadStream> {
   const Clock* const clock_;
   std::atomic<int64_t> last_sign_ns_;
   std::atomic<uint64_t> resumed_at_ = 0;
-  std::unique_ptr<UploadFile> file_;  // set by Open, then the lane's; null when complete
-  Xxh3Stream received_;               // the lane's; of all that was appended
+  std::unique_ptr<UploadFile> file_;          // set by Open, then the lane's; null when complete
+  Xxh3Stream received_;                       // the lane's; of all that was appended
+  const std::unique_ptr<UpdateCheck> check_;  // what it points to is the lane's
   SerialLane lane_;
 };
 

@@ -266,6 +266,30 @@ TEST_P(CodecConformanceTest, WhatIsNotFiniteIsFound) {
   }
 }
 
+// Where a codec can judge a payload piece by piece, however it is cut.
+TEST_P(CodecConformanceTest, PiecesAreJudgedAsTheWholeIs) {
+  const std::string good = codec_->Encode(FiniteValues(kSize, 13), context_);
+  Rng rng(14);
+  for (int round = 0; round < 40; ++round) {
+    std::string bytes = good;
+    for (int damage = round % 4; damage > 0; --damage) {
+      bytes[static_cast<size_t>(rng.UniformInt(static_cast<int64_t>(bytes.size())))] = '\xff';
+      bytes[bytes.size() - 1] = round % 8 == 3 ? '\xff' : bytes[bytes.size() - 1];
+    }
+    const auto whole = codec_->Decode(bytes, context_);
+    const absl::Status expected = whole.ok() ? (*whole)->CheckFinite() : whole.status();
+    EXPECT_EQ(codec_->NewCheck(bytes.size() + 1, context_), nullptr);
+    const auto check = codec_->NewCheck(bytes.size(), context_);
+    if (check == nullptr) continue;
+    for (absl::string_view rest = bytes; !rest.empty();) {
+      const auto size = static_cast<size_t>(rng.UniformInt(round % 2 == 0 ? 9 : 5000));
+      check->Take(rest.substr(0, size));
+      rest.remove_prefix(std::min(size, rest.size()));
+    }
+    EXPECT_EQ(check->Finish(), expected);
+  }
+}
+
 TEST_P(CodecConformanceTest, ALayoutWithoutTrainablesIsAnEmptyDelta) {
   for (const int64_t n : {0, 1}) {
     const Mask mask = EveryThird(n);

@@ -75,8 +75,15 @@ void Run(const std::string& input) {
   const CodecContext context{.layout = layout, .mask = &mask};
   std::string payload = input.substr(2);
   if ((first & 0x80) == 0) {
+    const auto check = codec->NewCheck(payload.size(), context);
+    const size_t cut = payload.size() / 3;
+    if (check != nullptr) {
+      check->Take(absl::string_view(payload).substr(0, cut));
+      check->Take(absl::string_view(payload).substr(cut));
+    }
     const auto delta = codec->Decode(std::move(payload), context);
     if (delta.ok()) Use(**delta, *context.layout);
+    if (check != nullptr) TRIB_CHECK(check->Finish() == (*delta)->CheckFinite());
     return;
   }
   const auto update =

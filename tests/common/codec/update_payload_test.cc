@@ -105,6 +105,68 @@ TEST(DecodeUpdateTest, RefusesWhatIsNotFiniteAndNamesIt) {
   }
 }
 
+// The verdict of an UpdateCheck that is shown the first `seen` bytes, in pieces of `piece`.
+absl::Status Checked(const std::vector<std::string>& codec, const UpdateInfo& info,
+                     const CodecContext& context, const std::string& payload, size_t seen,
+                     size_t piece) {
+  UpdateCheck check(MakeCodec(codec), info, context, payload.size());
+  for (size_t at = 0; at < seen; at += piece) {
+    check.Take(absl::string_view(payload).substr(at, std::min(piece, seen - at)));
+  }
+  return check.Finish(payload);
+}
+
+TEST(UpdateCheckTest, SaysWhatDecodeUpdateSaysWhateverItHasSeen) {
+  const CodecContext context{.layout = test::TinyLayout()};
+  for (const std::vector<std::string>& stages :
+       std::vector<std::vector<std::string>>{{"raw"}, {"fp16"}, {"int8"}, {"zstd"}}) {
+    const auto codec = MakeCodec(stages);
+    const ParamVector finite = test::RandomParams(context.layout, 5);
+    std::vector<std::string> payloads = {EncodeUpdate(*codec, finite, context)};
+    for (const char* tensor : {"fc.bias", "bn.mean"}) {
+      for (const float bad : {kNan, -std::numeric_limits<float>::infinity()}) {
+        ParamVector delta = finite.Clone();
+        delta.View(tensor)[1] = bad;
+        payloads.push_back(EncodeUpdate(*codec, delta, context));
+      }
+    }
+    payloads.push_back(payloads[0] + "x");
+    payloads.push_back(payloads[0].substr(1));
+    payloads.push_back(payloads[0].substr(0, 3));
+    payloads.emplace_back();
+    for (const std::string& payload : payloads) {
+      const absl::Status whole = DecodeUpdate(*codec, GoodInfo(), payload, context).status();
+      for (const size_t seen : {size_t{0}, payload.size() / 2, payload.size()}) {
+        for (const size_t piece : {1, 3, 5, 1000}) {
+          EXPECT_EQ(Checked(stages, GoodInfo(), context, payload, seen, piece), whole)
+              << stages[0] << ": " << seen << " of " << payload.size() << " by " << piece;
+        }
+      }
+    }
+  }
+}
+
+TEST(UpdateCheckTest, RefusesCountsBelowOne) {
+  const CodecContext context{.layout = test::TinyLayout()};
+  const std::string payload =
+      EncodeUpdate(*MakeCodec({"raw"}), ParamVector(context.layout), context);
+  UpdateInfo info = GoodInfo();
+  info.local_steps = 0;
+  EXPECT_THAT(
+      Checked({"raw"}, info, context, payload, payload.size(), 8),
+      StatusIs(absl::StatusCode::kFailedPrecondition, "local_steps: must be at least 1, found 0"));
+}
+
+// Bytes that were seen are not read again.
+TEST(UpdateCheckTest, ARawPayloadIsJudgedWithoutBeingReadAgain) {
+  const CodecContext context{.layout = test::TinyLayout()};
+  const auto codec = MakeCodec({"raw"});
+  const std::string payload = EncodeUpdate(*codec, ParamVector(context.layout), context);
+  UpdateCheck check(MakeCodec({"raw"}), GoodInfo(), context, payload.size());
+  check.Take(payload);
+  EXPECT_THAT(check.Finish(std::string(payload.size(), '\xff')), IsOk());
+}
+
 TEST(DecodeUpdateTest, RefusesCountsBelowOne) {
   const CodecContext context{.layout = test::TinyLayout()};
   const auto codec = MakeCodec({"raw"});

@@ -266,6 +266,34 @@ TEST_F(LiveHostTest, ABrokenUploadGoesOnWhereItStopped) {
   EXPECT_THAT(Model(job, 1), ParamsNear({2, 2, 2, 2}, 0));
 }
 
+TEST_F(LiveHostTest, WhatIsNotFiniteIsRefusedHoweverItCame) {
+  FakeClient a = Client("a");
+  const JobId job = fixture_.Submit("demo", 1, 1, {0, 0, 0, 0});
+  std::string payload = RawPayload(a.layout, 2);
+  payload.replace(0, sizeof(float), std::string("\0\0\x80\x7f", 4));  // an infinity
+  std::vector<std::string> messages;
+  enum class Way { kAtOnce, kInTwoParts, kInTwoPartsWithARestart };
+  for (const Way way : {Way::kAtOnce, Way::kInTwoParts, Way::kInTwoPartsWithARestart}) {
+    const auto work = a.GetWork();
+    ASSERT_TRUE(work);
+    const UploadHeader header = a.Header(*work, payload);
+    if (way != Way::kAtOnce) {
+      const auto partial = a.Upload(header, payload, 10);
+      ASSERT_TRUE(partial && partial->ok());
+      EXPECT_EQ((*partial)->durable_bytes, 10u);
+    }
+    if (way == Way::kInTwoPartsWithARestart) {
+      fixture_.Crash();
+      fixture_.Start();
+    }
+    const auto answer = a.Upload(header, payload);
+    ASSERT_EQ(RefusedFor(answer), Refusal::kNotFinite);
+    messages.push_back((*answer)->message);
+  }
+  EXPECT_THAT(messages, ::testing::Each(messages[0]));
+  EXPECT_EQ(fixture_.Lost(job, "not_finite"), 3);
+}
+
 TEST_F(LiveHostTest, AChunkMustFitAndMatchItsChecksum) {
   FakeClient a = Client("a");
   fixture_.Submit("demo", 1, 1, {0, 0, 0, 0});

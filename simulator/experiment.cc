@@ -212,6 +212,7 @@ void Experiment::Answer(const absl::StatusOr<event::VersionPublished>& published
     answers_.emplace_back(event::PublishFailed{std::string(published.status().message())});
     return;
   }
+  failure_.Update(executor_->Prune());
   answers_.emplace_back(*published);
   metrics_.push_back({.version = published->version,
                       .virtual_seconds = Seconds(now_),

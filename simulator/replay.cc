@@ -87,6 +87,7 @@ class Modeller {
 
   absl::Status Check(const event::VersionPublished& recorded, absl::Time at) {
     TRIB_ASSIGN_OR_RETURN(const event::VersionPublished made, Make(recorded.version, at));
+    TRIB_RETURN_IF_ERROR(executor_->Prune());
     if (made.model_digest == recorded.model_digest) return absl::OkStatus();
     return absl::DataLossError(absl::StrCat(
         "version ", recorded.version, ": the recorded model_digest is ",

@@ -178,7 +178,6 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Store(const ParamVector& mo
                                            {"delta_norm", applied.delta_norm}})
                                .dump();
   TRIB_ASSIGN_OR_RETURN(const VersionRecord record, store_->Publish(publication));
-  TRIB_RETURN_IF_ERROR(store_->Prune(job_, spec_.keep_versions));
   return event::VersionPublished{version_, record.model_digest, applied.server_rate,
                                  applied.delta_norm};
 }

@@ -51,6 +51,10 @@ class JobExecutor {
   absl::StatusOr<event::VersionPublished> Publish(const action::PublishVersion& what,
                                                   UpdateSource& updates, absl::Time at);
 
+  // Removes what the job no longer keeps of earlier versions. Call it after each version; one that
+  // is left out is made up for by the next.
+  absl::Status Prune() { return store_->Prune(job_, spec_.keep_versions); }
+
   // Checks all that Publish takes for granted of a payload. Errors as DecodeUpdate; the counter
   // that they belong under through ClassifyRefusal.
   absl::Status Check(const UpdateInfo& info, PayloadBytes payload) const;

@@ -68,7 +68,7 @@ void LiveHost::DiskChanged() {
 
 void LiveHost::Discard(absl::AnyInvocable<absl::Status()> remove) {
   journal_.AfterCommit([this, remove = std::move(remove)]() mutable {
-    disk_.Run([remove = std::move(remove)]() mutable {
+    removals_.Run([remove = std::move(remove)]() mutable {
       if (const absl::Status status = remove(); !status.ok()) {
         log::Error("files not removed", {{"error", status}});
       }

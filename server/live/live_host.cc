@@ -52,6 +52,7 @@ LiveHost::LiveHost(LiveOptions options, Deps deps)
     : options_(std::move(options)),
       deps_(deps),
       disk_(deps.pool),
+      removals_(deps.pool),
       numerics_(deps.pool),
       journal_(deps.loop, &disk_, deps.clock, deps.store),
       disk_alarm_(deps.spool->min_free_bytes()),
@@ -240,6 +241,10 @@ void LiveHost::MakeVersion(std::shared_ptr<Publishing> publishing) {
       NoteDisk(result.status());
       CheckDrained();
     });
+    // What the new version replaces is in nobody's way.
+    if (const absl::Status pruned = p->executor->Prune(); !pruned.ok()) {
+      log::Error("old versions not removed", {{"job", p->id.value()}, {"error", pruned}});
+    }
   });
 }
 

@@ -151,7 +151,7 @@ class LiveHost {
   using DiskWrite = absl::AnyInvocable<absl::Status(ModelStore&)>;
   void OnDisk(DiskWrite write);
   void Write(DiskWrite write);
-  // As OnDisk, for what makes room: it waits for no write that waits for room.
+  // Of what the journal no longer needs; no write waits for it, and it for none.
   void Discard(absl::AnyInvocable<absl::Status()> remove);
 
   // Clients and their orders (live_clients.cc, live_orders.cc).
@@ -203,6 +203,7 @@ class LiveHost {
   const LiveOptions options_;
   const Deps deps_;
   SerialLane disk_;
+  SerialLane removals_;  // beside the disk lane: a large file takes its time, and nobody waits
   SerialLane numerics_;  // one model-sized piece of work at a time, over all jobs
   JournalWriter journal_;
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/store/store_registry.h"
@@ -68,8 +69,9 @@ class JobExecutorTest : public ::testing::Test {
   absl::Status Publish(action::PublishVersion what) {
     what.version = newest_ + 1;
     const auto published = executor_->Publish(what, updates_, At(1));
-    if (published.ok()) newest_ = published->version;
-    return published.status();
+    TRIB_RETURN_IF_ERROR(published.status());
+    newest_ = published->version;
+    return executor_->Prune();
   }
   ParamVector Newest() { return store_->LoadModel(kJob, newest_).value(); }
 

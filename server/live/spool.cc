@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
 #include <set>
 
 #include "absl/strings/numbers.h"
@@ -23,6 +24,7 @@ struct SpooledUpload {
   std::string HeaderPath() const { return base + ".header"; }
   std::string PartialPath() const { return base + ".upload"; }
   std::string CompletePath() const { return base + ".update"; }
+  std::string SparePath() const { return base + ".spare"; }
 
   const std::string base;
   std::atomic<bool> complete = false;  // set under mu
@@ -30,65 +32,94 @@ struct SpooledUpload {
   bool removed ABSL_GUARDED_BY(mu) = false;
   int64_t writer ABSL_GUARDED_BY(mu) = 0;  // the newest UploadFile; the others are stale
   uint64_t total ABSL_GUARDED_BY(mu) = 0;
+  uint64_t written ABSL_GUARDED_BY(mu) = 0;  // by this process
   File file ABSL_GUARDED_BY(mu);
 };
 
 namespace {
 
-constexpr size_t kTotalBytes = 8;
+constexpr uint64_t kSpareFrom = 1 << 20;  // a smaller file is made as quickly as it is found
 
 struct Sidecar {
   uint64_t total = 0;
   ClientId client;
   std::string header;
+  uint64_t durable = 0;
+
+  bool OfTheSameUploadAs(const Sidecar& other) const {
+    return total == other.total && client == other.client && header == other.header;
+  }
 };
 
-std::string Encode(const Sidecar& sidecar) {
+constexpr size_t kNumberBytes = 8;
+constexpr size_t kDurableAt = kNumberBytes;
+constexpr size_t kIdLengthAt = 2 * kNumberBytes;
+
+std::string EncodeNumber(uint64_t number) {
   std::string text;
-  for (size_t i = 0; i < kTotalBytes; ++i) {
-    text.push_back(static_cast<char>(sidecar.total >> (8 * i)));
-  }
+  for (size_t i = 0; i < kNumberBytes; ++i) text.push_back(static_cast<char>(number >> (8 * i)));
+  return text;
+}
+
+std::string Encode(const Sidecar& sidecar) {
   const std::string& client = sidecar.client.value();
-  text.push_back(static_cast<char>(client.size()));
-  return absl::StrCat(text, client, sidecar.header);
+  return absl::StrCat(EncodeNumber(sidecar.total), EncodeNumber(sidecar.durable),
+                      std::string(1, static_cast<char>(client.size())), client, sidecar.header);
 }
 
 absl::StatusOr<Sidecar> ReadSidecar(const std::string& path) {
   TRIB_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path));
   const auto byte = [&](size_t at) { return static_cast<uint8_t>(text[at]); };
-  const size_t before_id = kTotalBytes + 1;
-  if (text.size() < before_id || text.size() < before_id + byte(kTotalBytes)) {
+  const auto number = [&](size_t at) {
+    uint64_t value = 0;
+    for (size_t i = 0; i < kNumberBytes; ++i) value |= uint64_t{byte(at + i)} << (8 * i);
+    return value;
+  };
+  const size_t before_id = kIdLengthAt + 1;
+  if (text.size() < before_id || text.size() < before_id + byte(kIdLengthAt)) {
     return absl::DataLossError(
         absl::StrCat(path, " is damaged: ", text.size(), " bytes are too few"));
   }
-  Sidecar sidecar;
-  for (size_t i = 0; i < kTotalBytes; ++i) sidecar.total |= uint64_t{byte(i)} << (8 * i);
-  sidecar.client = ClientId(text.substr(before_id, byte(kTotalBytes)));
-  sidecar.header = text.substr(before_id + byte(kTotalBytes));
-  return sidecar;
+  Sidecar sidecar{.total = number(0),
+                  .client = ClientId(text.substr(before_id, byte(kIdLengthAt))),
+                  .header = text.substr(before_id + byte(kIdLengthAt)),
+                  .durable = number(kDurableAt)};
+  if (sidecar.durable <= sidecar.total) return sidecar;
+  return absl::DataLossError(absl::StrCat(path, " is damaged: ", sidecar.durable,
+                                          " bytes of an upload of ", sidecar.total, " are there"));
 }
 
-// Opens the file to write on, and returns how much of it is there and durable.
-absl::StatusOr<uint64_t> OpenPartial(SpooledUpload& upload, const std::string& wanted)
+// Call it when they are. A crash may undo it: an earlier number is still true.
+absl::Status RecordDurable(const SpooledUpload& upload, uint64_t bytes) {
+  TRIB_ASSIGN_OR_RETURN(File header, File::Open(upload.HeaderPath(), O_WRONLY));
+  return header.WriteAt(kDurableAt, EncodeNumber(bytes));
+}
+
+// Opens the file to write on, and returns how much of the upload is in it and durable.
+absl::StatusOr<uint64_t> OpenPartial(SpooledUpload& upload, const Sidecar& wanted)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(upload.mu) {
   const std::string dir = upload.base.substr(0, upload.base.rfind('/'));
-  const absl::StatusOr<std::string> found = ReadWholeFile(upload.HeaderPath());
-  if (!found.ok() || *found != wanted) {
+  const absl::StatusOr<Sidecar> found = ReadSidecar(upload.HeaderPath());
+  uint64_t there = 0;
+  if (found.ok() && found->OfTheSameUploadAs(wanted)) {
+    there = std::max(found->durable, upload.written);
+  } else {
     TRIB_RETURN_IF_ERROR(CreateDirectory(dir));
-    TRIB_RETURN_IF_ERROR(RemoveFile(upload.PartialPath()));
-    TRIB_RETURN_IF_ERROR(SyncDirectory(dir));
-    TRIB_RETURN_IF_ERROR(WriteFileAtomically(upload.HeaderPath(), wanted));
+    TRIB_RETURN_IF_ERROR(WriteFileAtomically(upload.HeaderPath(), Encode(wanted)));
   }
   TRIB_ASSIGN_OR_RETURN(upload.file, File::Open(upload.PartialPath(), O_WRONLY | O_CREAT));
-  TRIB_ASSIGN_OR_RETURN(uint64_t size, upload.file.Size());
-  if (size > upload.total) {
-    TRIB_RETURN_IF_ERROR(upload.file.Truncate(0));
-    size = 0;
+  TRIB_ASSIGN_OR_RETURN(const uint64_t size, upload.file.Size());
+  if (size != upload.total) {  // a new file, a spare of another size, or a damaged one
+    there = 0;
+    TRIB_RETURN_IF_ERROR(RecordDurable(upload, there));
+    TRIB_RETURN_IF_ERROR(upload.file.Truncate(upload.total));
   }
   TRIB_RETURN_IF_ERROR(upload.file.Reserve(upload.total));
   TRIB_RETURN_IF_ERROR(upload.file.Sync());
   TRIB_RETURN_IF_ERROR(SyncDirectory(dir));
-  return size;
+  TRIB_RETURN_IF_ERROR(RecordDurable(upload, there));
+  upload.written = there;
+  return there;
 }
 
 absl::Status CheckWriter(const SpooledUpload& upload, int64_t writer)
@@ -130,13 +161,16 @@ absl::Status UploadFile::Append(uint64_t offset, absl::string_view data) {
   }
   TRIB_RETURN_IF_ERROR(upload_->file.WriteAt(offset, data));
   size_ += data.size();
+  upload_->written = size_;
   return absl::OkStatus();
 }
 
 absl::StatusOr<uint64_t> UploadFile::Sync() {
   MutexLock lock(upload_->mu);
   TRIB_RETURN_IF_ERROR(CheckWriter(*upload_, writer_));
-  if (durable_ != size_) TRIB_RETURN_IF_ERROR(upload_->file.Sync());
+  if (durable_ == size_) return durable_;
+  TRIB_RETURN_IF_ERROR(upload_->file.Sync());
+  TRIB_RETURN_IF_ERROR(RecordDurable(*upload_, size_));
   durable_ = size_;
   return durable_;
 }
@@ -241,8 +275,8 @@ absl::StatusOr<Spool::UploadPtr> Spool::Reserve(const UploadOwner& owner, uint64
   return upload;
 }
 
-absl::Status Spool::CheckDisk(uint64_t bytes) const {
-  TRIB_ASSIGN_OR_RETURN(const uint64_t free, FreeBytes());
+absl::Status Spool::CheckDisk(uint64_t bytes) {
+  TRIB_ASSIGN_OR_RETURN(const uint64_t free, FreeBytes(bytes));
   if (free >= options_.min_free_bytes && bytes <= free - options_.min_free_bytes) {
     return absl::OkStatus();
   }
@@ -253,8 +287,64 @@ absl::Status Spool::CheckDisk(uint64_t bytes) const {
       kDisk);
 }
 
-absl::StatusOr<uint64_t> Spool::FreeBytes() const {
-  return options_.free_bytes ? options_.free_bytes() : FreeDiskBytes(options_.dir);
+absl::StatusOr<uint64_t> Spool::FreeBytes(uint64_t wanted) {
+  const auto measure = [this] {
+    return options_.free_bytes ? options_.free_bytes() : FreeDiskBytes(options_.dir);
+  };
+  TRIB_ASSIGN_OR_RETURN(const uint64_t free, measure());
+  if (free >= options_.min_free_bytes && wanted <= free - options_.min_free_bytes) return free;
+  RemoveSpares(nullptr);
+  return measure();
+}
+
+// ---- spare files -----------------------------------------------------------------------
+
+void Spool::KeepSpare(const JobId& job, const SpooledUpload& upload) {
+  const uint64_t bytes = DiskBytesOf(upload.CompletePath());
+  if (bytes < kSpareFrom) return;
+  const std::string path = upload.SparePath();
+  if (rename(upload.CompletePath().c_str(), path.c_str()) != 0) return;
+  MutexLock lock(mu_);
+  spares_[job].push_back({path, bytes});
+  spare_bytes_ += bytes;
+}
+
+bool Spool::SparesAreTooMuch() const {
+  MutexLock lock(mu_);
+  return quota_.taken() + spare_bytes_ > options_.limits.total_bytes;
+}
+
+void Spool::UseSpare(const JobId& job, const SpooledUpload& upload) {
+  Spare spare;
+  {
+    MutexLock lock(mu_);
+    const auto found = spares_.find(job);
+    if (found == spares_.end()) return;
+    spare = std::move(found->second.back());
+    found->second.pop_back();
+    if (found->second.empty()) spares_.erase(found);
+    spare_bytes_ -= spare.bytes;
+  }
+  rename(spare.path.c_str(), upload.PartialPath().c_str());  // if it fails, a new file is made
+}
+
+void Spool::RemoveSpares(const JobId* job) {
+  std::vector<Spare> spares;
+  {
+    MutexLock lock(mu_);
+    for (auto of_job = spares_.begin(); of_job != spares_.end();) {
+      if (job != nullptr && of_job->first != *job) {
+        ++of_job;
+        continue;
+      }
+      for (Spare& spare : of_job->second) {
+        spare_bytes_ -= spare.bytes;
+        spares.push_back(std::move(spare));
+      }
+      of_job = spares_.erase(of_job);
+    }
+  }
+  for (const Spare& spare : spares) RemoveFile(spare.path).IgnoreError();  // the next start does
 }
 
 absl::StatusOr<std::unique_ptr<UploadFile>> Spool::Begin(const UploadOwner& owner,
@@ -265,7 +355,7 @@ absl::StatusOr<std::unique_ptr<UploadFile>> Spool::Begin(const UploadOwner& owne
         absl::StrCat("upload: job '", owner.job.value(), "', client '", owner.client.value(),
                      "', work order ", owner.work_order, ": not a valid id"));
   }
-  const std::string sidecar = Encode({total_bytes, owner.client, std::string(header)});
+  const Sidecar sidecar{total_bytes, owner.client, std::string(header)};
   for (;;) {
     TRIB_ASSIGN_OR_RETURN(const UploadPtr upload, Reserve(owner, total_bytes));
     MutexLock lock(upload->mu);
@@ -275,11 +365,14 @@ absl::StatusOr<std::unique_ptr<UploadFile>> Spool::Begin(const UploadOwner& owne
     }
     const int64_t writer = ++upload->writer;
     upload->total = total_bytes;
+    const bool begun = DiskBytesOf(upload->HeaderPath()) > 0;
+    if (!begun) UseSpare(owner.job, *upload);
+    if (SparesAreTooMuch()) RemoveSpares(nullptr);
     const uint64_t there = DiskBytesOf(upload->PartialPath());
     const absl::Status room = CheckDisk(total_bytes - std::min(there, total_bytes));
     const auto size = room.ok() ? OpenPartial(*upload, sidecar) : absl::StatusOr<uint64_t>(room);
     if (size.ok()) return std::make_unique<UploadFile>(upload, writer, *size);
-    if (there == 0) {  // nor will anything be
+    if (!begun) {
       RemoveFiles(*upload).IgnoreError();
       Unreserve({owner.job, owner.work_order});
     }
@@ -338,6 +431,7 @@ absl::Status Spool::Remove(const JobId& job, WorkOrderId work_order) {
   if (upload == nullptr) return absl::OkStatus();
   MutexLock lock(upload->mu);
   if (upload->removed) return absl::OkStatus();
+  if (upload->complete) KeepSpare(job, *upload);
   TRIB_RETURN_IF_ERROR(RemoveFiles(*upload));
   Unreserve({job, work_order});
   return absl::OkStatus();
@@ -361,6 +455,7 @@ absl::Status Spool::RemoveJob(const JobId& job) {
   for (const WorkOrderId work_order : work_orders) {
     TRIB_RETURN_IF_ERROR(Remove(job, work_order));
   }
+  RemoveSpares(&job);
   if (IsValidId(job.value())) rmdir(DirOf(job).c_str());
   return absl::OkStatus();
 }

@@ -16,15 +16,15 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "values are written as they lie");
 
 constexpr size_t kBlockValues = 1 << 18;  // 1 MiB: hashed while it is in the cache
+constexpr size_t kBlockBytes = kBlockValues * sizeof(float);
 
-absl::StatusOr<Digest> WriteDurably(const std::string& path, absl::Span<const float> values) {
+absl::StatusOr<Digest> WriteDurably(const std::string& path, absl::string_view bytes) {
   TRIB_ASSIGN_OR_RETURN(File file, File::Open(path, O_WRONLY | O_CREAT | O_TRUNC));
   Sha256 hash;
-  for (size_t at = 0; at < values.size(); at += kBlockValues) {
-    const absl::Span<const float> block = values.subspan(at, kBlockValues);
+  for (size_t at = 0; at < bytes.size(); at += kBlockBytes) {
+    const absl::string_view block = bytes.substr(at, kBlockBytes);
     hash.Update(block);
-    TRIB_RETURN_IF_ERROR(file.Append(absl::string_view(reinterpret_cast<const char*>(block.data()),
-                                                       block.size() * sizeof(float))));
+    TRIB_RETURN_IF_ERROR(file.Append(block));
   }
   TRIB_RETURN_IF_ERROR(file.Sync());
   return hash.Finish();
@@ -45,19 +45,25 @@ absl::Status Compare(const File& file, const Digest& found, const Digest& expect
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ContentFiles>> ContentFiles::Open(std::string dir) {
+absl::StatusOr<std::unique_ptr<ContentFiles>> ContentFiles::Open(std::string dir,
+                                                                 std::string suffix) {
   TRIB_RETURN_IF_ERROR(CreateDirectory(dir));
-  return std::unique_ptr<ContentFiles>(new ContentFiles(std::move(dir)));
+  return std::unique_ptr<ContentFiles>(new ContentFiles(std::move(dir), std::move(suffix)));
 }
 
 std::string ContentFiles::PathOf(const Digest& digest) const {
   const std::string hex = digest.ToHex();
-  return absl::StrCat(dir_, "/", hex.substr(0, 2), "/", hex, ".f32");
+  return absl::StrCat(dir_, "/", hex.substr(0, 2), "/", hex, suffix_);
 }
 
 absl::StatusOr<Digest> ContentFiles::Put(absl::Span<const float> values) {
+  return Put(absl::string_view(reinterpret_cast<const char*>(values.data()),
+                               values.size() * sizeof(float)));
+}
+
+absl::StatusOr<Digest> ContentFiles::Put(absl::string_view bytes) {
   const std::string temporary = absl::StrCat(dir_, "/", next_temporary_++, ".tmp");
-  const absl::StatusOr<Digest> digest = WriteDurably(temporary, values);
+  const absl::StatusOr<Digest> digest = WriteDurably(temporary, bytes);
   absl::Status status = digest.status();
   if (status.ok()) status = CreateDirectory(absl::StrCat(dir_, "/", digest->ToHex().substr(0, 2)));
   if (status.ok()) status = RenameFile(temporary, PathOf(*digest));
@@ -66,15 +72,14 @@ absl::StatusOr<Digest> ContentFiles::Put(absl::Span<const float> values) {
   return status;
 }
 
-absl::StatusOr<File> ContentFiles::OpenForReading(const Digest& digest, int64_t count) const {
+absl::StatusOr<File> ContentFiles::OpenForReading(const Digest& digest, uint64_t bytes) const {
   absl::StatusOr<File> file = File::Open(PathOf(digest), O_RDONLY);
   if (absl::IsNotFound(file.status())) return absl::DataLossError(file.status().message());
   TRIB_RETURN_IF_ERROR(file.status());
   TRIB_ASSIGN_OR_RETURN(const uint64_t size, file->Size());
-  const uint64_t wanted = static_cast<uint64_t>(count) * sizeof(float);
-  if (size == wanted) return file;
+  if (size == bytes) return file;
   return absl::DataLossError(
-      absl::StrCat(file->path(), " is damaged: it has ", size, " bytes, expected ", wanted));
+      absl::StrCat(file->path(), " is damaged: it has ", size, " bytes, expected ", bytes));
 }
 
 absl::Status ContentFiles::Read(const File& file, const Digest& digest, absl::Span<float> values) {

@@ -1,4 +1,5 @@
-// ContentFiles: float32 vectors in files that are named by what is in them.
+// ContentFiles: byte sequences, float32 vectors above all, in files that are named by what is in
+// them.
 //
 //   <dir>/ab/abcdef….f32      ab…: the SHA-256 of the file's bytes; little-endian float32 values
 //
@@ -13,27 +14,31 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "common/digest.h"
 #include "common/durable_file.h"
 
 namespace tributary {
 
-// Thread-safe. Blocks on disk. Memory beside the vectors: none.
+// Thread-safe. Blocks on disk. Memory beside what is written and read: none.
 class ContentFiles {
  public:
-  // Creates `dir` if it is not there.
-  static absl::StatusOr<std::unique_ptr<ContentFiles>> Open(std::string dir);
+  // Creates `dir` if it is not there. `suffix` ends the names.
+  static absl::StatusOr<std::unique_ptr<ContentFiles>> Open(std::string dir,
+                                                            std::string suffix = ".f32");
 
-  // Durable when it returns; equal values share one file. Unavailable: disk full.
+  // Durable when it returns; equal bytes share one file. Unavailable: disk full.
+  absl::StatusOr<Digest> Put(absl::string_view bytes);
   absl::StatusOr<Digest> Put(absl::Span<const float> values);
 
   // A file for File::ReadAt that stays readable after Remove. DataLoss naming the file: not
-  // there, or not of `count` values.
-  absl::StatusOr<File> OpenForReading(const Digest& digest, int64_t count) const;
+  // there, or not of so many bytes.
+  absl::StatusOr<File> OpenForReading(const Digest& digest, uint64_t bytes) const;
 
   // Fills `values` from an open file and compares the digest: DataLoss naming the file.
   static absl::Status Read(const File& file, const Digest& digest, absl::Span<float> values);
@@ -51,9 +56,11 @@ class ContentFiles {
   std::string PathOf(const Digest& digest) const;
 
  private:
-  explicit ContentFiles(std::string dir) : dir_(std::move(dir)) {}
+  ContentFiles(std::string dir, std::string suffix)
+      : dir_(std::move(dir)), suffix_(std::move(suffix)) {}
 
   const std::string dir_;
+  const std::string suffix_;
   std::atomic<int64_t> next_temporary_ = 0;
 };
 

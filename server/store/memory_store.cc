@@ -6,6 +6,7 @@
 
 #include "common/check.h"
 #include "common/status_macros.h"
+#include "server/store/delta_reader.h"
 #include "server/store/store_errors.h"
 
 namespace tributary {
@@ -108,6 +109,8 @@ absl::StatusOr<VersionRecord> MemoryStore::Publish(const Publication& publicatio
     state->vectors[name] = std::make_shared<const ParamVector>(CloneIfAny(*vector));
   }
   state->scalars = publication.state_scalars;
+  std::shared_ptr<const std::string> delta;
+  if (!publication.delta.empty()) delta = std::make_shared<const std::string>(publication.delta);
 
   VersionRecord record;
   record.version = publication.version;
@@ -123,7 +126,7 @@ absl::StatusOr<VersionRecord> MemoryStore::Publish(const Publication& publicatio
   if (publication.version != next) {
     return store::NotNextVersion(publication.job, publication.version, next);
   }
-  job->versions.push_back({record, std::move(model), std::move(state)});
+  job->versions.push_back({record, std::move(model), std::move(delta), std::move(state)});
   return record;
 }
 
@@ -160,6 +163,24 @@ absl::StatusOr<std::unique_ptr<ModelReader>> MemoryStore::OpenModel(const JobId&
 absl::StatusOr<ParamVector> MemoryStore::LoadModel(const JobId& job, Version version) const {
   TRIB_ASSIGN_OR_RETURN(const Entry entry, FindKept(job, version));
   return entry.model->Clone();
+}
+
+absl::StatusOr<std::unique_ptr<ModelReader>> MemoryStore::OpenDeltas(const JobId& job, Version from,
+                                                                     Version to) const {
+  TRIB_RETURN_IF_ERROR(FindEntry(job, from).status());
+  TRIB_ASSIGN_OR_RETURN(const Entry last, FindKept(job, to));
+  auto reader = std::make_unique<DeltaReader>(last.record, last.model->layout());
+  MutexLock lock(mu_);
+  TRIB_ASSIGN_OR_RETURN(const Job* found, Find(job));
+  for (Version version = from + 1; version <= to; ++version) {
+    const auto& delta = found->versions[static_cast<size_t>(version)].delta;
+    if (delta == nullptr) return store::DeltaNotKept(job, version);
+    reader->Append({version, delta->size()}, [delta](uint64_t offset, absl::Span<char> out) {
+      delta->copy(out.data(), out.size(), offset);
+      return absl::OkStatus();
+    });
+  }
+  return reader;
 }
 
 absl::Status MemoryStore::ReadModel(const JobId& job, Version version,
@@ -205,7 +226,20 @@ absl::Status MemoryStore::Prune(const JobId& job, int64_t keep) {
     entry.model = nullptr;
     entry.record.kept = false;
   }
+  if (count > 0) ForgetDeltas(*found);
   return absl::OkStatus();
+}
+
+void MemoryStore::ForgetDeltas(Job& job) {
+  const uint64_t most = job.versions.back().model->values().size() * sizeof(float);
+  uint64_t bytes = 0;
+  size_t first = job.versions.size();
+  while (first > job.first_delta && job.versions[first - 1].delta != nullptr) {
+    bytes += job.versions[first - 1].delta->size();
+    if (bytes >= most) break;
+    --first;
+  }
+  for (; job.first_delta < first; ++job.first_delta) job.versions[job.first_delta].delta = nullptr;
 }
 
 absl::Status MemoryStore::AppendJournal(const JobId& job, const std::vector<std::string>& lines) {

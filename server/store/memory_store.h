@@ -38,6 +38,8 @@ class MemoryStore : public ModelStore {
   absl::StatusOr<std::unique_ptr<ModelReader>> OpenModel(const JobId& job,
                                                          Version version) const override;
   absl::StatusOr<ParamVector> LoadModel(const JobId& job, Version version) const override;
+  absl::StatusOr<std::unique_ptr<ModelReader>> OpenDeltas(const JobId& job, Version from,
+                                                          Version to) const override;
   absl::Status ReadModel(const JobId& job, Version version, const TakeValues& take) const override;
   absl::Status LoadState(const JobId& job, Version version,
                          const std::map<std::string, ParamVector*>& vectors,
@@ -58,17 +60,20 @@ class MemoryStore : public ModelStore {
   };
   struct Entry {
     VersionRecord record;
-    SharedVector model;                  // null: no longer kept
-    std::shared_ptr<const State> state;  // null: no longer kept
+    SharedVector model;                        // null: no longer kept
+    std::shared_ptr<const std::string> delta;  // null: none, or no longer kept
+    std::shared_ptr<const State> state;        // null: no longer kept
   };
   struct Job {
     JobRecord record;
     std::vector<Entry> versions;  // at the index of their number
     std::vector<std::string> journal;
+    size_t first_delta = 0;  // no version before it has one
   };
 
   absl::StatusOr<const Job*> Find(const JobId& job) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<Job*> Find(const JobId& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  static void ForgetDeltas(Job& job);
   // A copy: it shares the vectors, so that they are read without the lock.
   absl::StatusOr<Entry> FindEntry(const JobId& job, Version version) const;
   absl::StatusOr<Entry> FindKept(const JobId& job, Version version) const;

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "common/digest.h"
 #include "common/ids.h"
 #include "common/params/param_vector.h"
@@ -56,6 +57,7 @@ struct Publication {
   const ParamVector* model = nullptr;
   std::map<std::string, const ParamVector*> state_vectors;  // of the pipeline; may be empty ones
   std::map<std::string, double> state_scalars;
+  std::string delta;  // what makes this version of the one before (VersionDelta); empty: nothing
   int64_t updates = 0;
   std::string stats_json;
   absl::Time at;
@@ -72,14 +74,23 @@ struct ClientRecord {
   uint64_t uplink_bytes = 0;
 };
 
-// Random access to a published model's little-endian float32 bytes, without loading it.
-// Stays readable while it is open even if the version is pruned. Thread-safe.
+// The delta that makes `version` of the one before.
+struct DeltaPart {
+  Version version = 0;
+  uint64_t bytes = 0;
+};
+
+// Random access to the bytes that a published model travels in, without loading them: its
+// little-endian float32 values, or the deltas that lead to it. Stays readable while it is open even
+// if the version is pruned. Thread-safe.
 class ModelReader {
  public:
   virtual ~ModelReader() = default;
   virtual const VersionRecord& record() const = 0;
   virtual const LayoutPtr& layout() const = 0;
   virtual uint64_t size_bytes() const = 0;
+  // Whose bytes they are, one after another; none: the values.
+  virtual absl::Span<const DeltaPart> deltas() const { return {}; }
   // Exactly `length` bytes from `offset`. OutOfRange past the end, DataLoss if the disk fails.
   virtual absl::Status Read(uint64_t offset, uint64_t length, std::string& out) const = 0;
 };
@@ -108,6 +119,10 @@ class ModelStore {
   virtual absl::StatusOr<std::unique_ptr<ModelReader>> OpenModel(const JobId& job,
                                                                  Version version) const = 0;
   virtual absl::StatusOr<ParamVector> LoadModel(const JobId& job, Version version) const = 0;
+  // The deltas that make `to` of the earlier version `from`. NotFound: no such versions, the
+  // values of `to` are no longer kept, or one of the deltas is not there.
+  virtual absl::StatusOr<std::unique_ptr<ModelReader>> OpenDeltas(const JobId& job, Version from,
+                                                                  Version to) const = 0;
   // Calls `take(first, values)` for all of a model's values, block by block in their order. An
   // error may come after the last block, since only then the digest is known.
   using TakeValues = std::function<void(size_t first, absl::Span<const float> values)>;
@@ -120,7 +135,8 @@ class ModelStore {
                                  const std::map<std::string, ParamVector*>& vectors,
                                  const std::map<std::string, double*>& scalars) const = 0;
   // Forgets the values (not the records) of all but the newest `keep` versions of a job, and
-  // the pipeline state of all but the newest. Files that nothing names any more go.
+  // the pipeline state of all but the newest; and all deltas but those that lead on to the newest
+  // in fewer bytes than its values have. Files that nothing names any more go.
   // InvalidArgument: keep < 1.
   virtual absl::Status Prune(const JobId& job, int64_t keep) = 0;
 

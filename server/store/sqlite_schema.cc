@@ -17,6 +17,7 @@ struct Migration {
 // The step at index i leads from version i to i + 1. Append; never change one that was released.
 constexpr Migration kMigrations[] = {
     {kSchemaSql, "PRAGMA user_version = 1"},
+    {kSchemaV2Sql, "PRAGMA user_version = 2"},
 };
 
 }  // namespace

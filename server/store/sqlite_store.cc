@@ -40,7 +40,10 @@ absl::StatusOr<std::unique_ptr<ModelStore>> SqliteStore::Create(const Options& o
   TRIB_RETURN_IF_ERROR(options.Validate());
   TRIB_RETURN_IF_ERROR(CreateDirectory(options.path));
   TRIB_ASSIGN_OR_RETURN(DirectoryLock directory, DirectoryLock::Acquire(options.path));
-  TRIB_ASSIGN_OR_RETURN(auto files, ContentFiles::Open(absl::StrCat(options.path, "/params")));
+  Files files;
+  TRIB_ASSIGN_OR_RETURN(files.params, ContentFiles::Open(absl::StrCat(options.path, "/params")));
+  TRIB_ASSIGN_OR_RETURN(files.deltas,
+                        ContentFiles::Open(absl::StrCat(options.path, "/deltas"), ".delta"));
   const std::string database = absl::StrCat(options.path, "/tributary.db");
   TRIB_ASSIGN_OR_RETURN(SqliteConnection db, SqliteConnection::Open(database, kBusyTimeout));
   TRIB_RETURN_IF_ERROR(WithContext(MigrateSchema(db), database));
@@ -53,13 +56,19 @@ absl::StatusOr<std::unique_ptr<ModelStore>> SqliteStore::Create(const Options& o
 absl::Status SqliteStore::SweepFiles() {
   MutexLock files_lock(files_mu_);
   MutexLock lock(mu_);
-  std::set<Digest> wanted;
-  SqliteStatement query = db_.Prepare(
-      "SELECT model_digest FROM versions WHERE model_kept = 1 UNION "
-      "SELECT digest FROM state_vectors WHERE digest IS NOT NULL");
-  while (query.Next()) wanted.insert(query.DigestAt(0));
-  TRIB_RETURN_IF_ERROR(query.status());
-  TRIB_ASSIGN_OR_RETURN(const int64_t removed, files_->Sweep(wanted));
+  int64_t removed = 0;
+  for (const auto& [files, named] :
+       {std::pair(files_.params.get(),
+                  "SELECT model_digest FROM versions WHERE model_kept = 1 UNION "
+                  "SELECT digest FROM state_vectors WHERE digest IS NOT NULL"),
+        std::pair(files_.deltas.get(), "SELECT digest FROM deltas")}) {
+    std::set<Digest> wanted;
+    SqliteStatement query = db_.Prepare(named);
+    while (query.Next()) wanted.insert(query.DigestAt(0));
+    TRIB_RETURN_IF_ERROR(query.status());
+    TRIB_ASSIGN_OR_RETURN(const int64_t swept, files->Sweep(wanted));
+    removed += swept;
+  }
   if (removed > 0) log::Info("removed files of unfinished publications", {{"files", removed}});
   return absl::OkStatus();
 }

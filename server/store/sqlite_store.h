@@ -53,6 +53,8 @@ class SqliteStore final : public ModelStore {
   absl::StatusOr<std::unique_ptr<ModelReader>> OpenModel(const JobId& job,
                                                          Version version) const override;
   absl::StatusOr<ParamVector> LoadModel(const JobId& job, Version version) const override;
+  absl::StatusOr<std::unique_ptr<ModelReader>> OpenDeltas(const JobId& job, Version from,
+                                                          Version to) const override;
   absl::Status ReadModel(const JobId& job, Version version, const TakeValues& take) const override;
   absl::Status LoadState(const JobId& job, Version version,
                          const std::map<std::string, ParamVector*>& vectors,
@@ -80,7 +82,11 @@ class SqliteStore final : public ModelStore {
     std::map<std::string, double> scalars;
   };
 
-  SqliteStore(DirectoryLock directory, std::unique_ptr<ContentFiles> files, SqliteConnection db)
+  struct Files {
+    std::unique_ptr<ContentFiles> params, deltas;
+  };
+
+  SqliteStore(DirectoryLock directory, Files files, SqliteConnection db)
       : directory_(std::move(directory)), files_(std::move(files)), db_(std::move(db)) {}
 
   absl::Status SweepFiles();
@@ -104,11 +110,20 @@ class SqliteStore final : public ModelStore {
   absl::Status InsertState(const Publication& publication,
                            const std::map<std::string, Digest>& files)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status InsertDelta(const Publication& publication, const Digest& digest)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // These return the files that nothing names any more.
   absl::StatusOr<std::set<Digest>> ForgetValues(const JobId& job, Version newest, int64_t keep)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<std::set<Digest>> ForgetDeltas(const JobId& job, Version newest)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<Version> FirstUsefulDelta(const JobId& job, Version newest) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Takes out what `query`, which asks for a digest, finds.
+  static absl::Status EraseNamed(SqliteStatement query, std::set<Digest>& digests);
 
   const DirectoryLock directory_;
-  const std::unique_ptr<ContentFiles> files_;
+  const Files files_;
 
   // Held from writing a file until the database names it, and from its last name's removal
   // until the file is gone: between the two nothing else may decide about files.

@@ -1,5 +1,6 @@
-// The half of SqliteStore that is about versions and their files.
+// The part of SqliteStore that is about versions and their files.
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "common/check.h"
@@ -85,7 +86,7 @@ absl::StatusOr<VersionRecord> SqliteStore::Publish(const Publication& publicatio
   }
   VersionRecord record;
   record.version = publication.version;
-  TRIB_ASSIGN_OR_RETURN(record.model_digest, files_->Put(publication.model->values()));
+  TRIB_ASSIGN_OR_RETURN(record.model_digest, files_.params->Put(publication.model->values()));
   record.layout_digest = publication.model->layout()->digest();
   record.published_at = publication.at;
   record.updates = publication.updates;
@@ -93,13 +94,18 @@ absl::StatusOr<VersionRecord> SqliteStore::Publish(const Publication& publicatio
   std::map<std::string, Digest> state_files;
   for (const auto& [name, vector] : publication.state_vectors) {
     if (vector->empty()) continue;
-    TRIB_ASSIGN_OR_RETURN(state_files[name], files_->Put(vector->values()));
+    TRIB_ASSIGN_OR_RETURN(state_files[name], files_.params->Put(vector->values()));
+  }
+  std::optional<Digest> delta;
+  if (!publication.delta.empty()) {
+    TRIB_ASSIGN_OR_RETURN(delta, files_.deltas->Put(publication.delta));
   }
 
   MutexLock lock(mu_);
   TRIB_ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(db_));
   TRIB_RETURN_IF_ERROR(InsertVersion(publication, record));
   TRIB_RETURN_IF_ERROR(InsertState(publication, state_files));
+  if (delta) TRIB_RETURN_IF_ERROR(InsertDelta(publication, *delta));
   TRIB_RETURN_IF_ERROR(transaction.Commit());
   return record;
 }
@@ -205,7 +211,9 @@ absl::StatusOr<SqliteStore::OpenVector> SqliteStore::OpenFile(const Digest& dige
   OpenVector vector;
   vector.digest = digest;
   TRIB_ASSIGN_OR_RETURN(vector.layout, FindLayout(layout));
-  TRIB_ASSIGN_OR_RETURN(vector.file, files_->OpenForReading(digest, vector.layout->size()));
+  TRIB_ASSIGN_OR_RETURN(vector.file,
+                        files_.params->OpenForReading(
+                            digest, static_cast<uint64_t>(vector.layout->size()) * sizeof(float)));
   return vector;
 }
 
@@ -296,19 +304,22 @@ absl::Status SqliteStore::LoadState(const JobId& job, Version version,
 absl::Status SqliteStore::Prune(const JobId& job, int64_t keep) {
   TRIB_RETURN_IF_ERROR(store::CheckKeep(keep));
   MutexLock files_lock(files_mu_);
-  std::set<Digest> unnamed;
+  std::set<Digest> params, deltas;
   {
     MutexLock lock(mu_);
     TRIB_ASSIGN_OR_RETURN(const Version next, NextVersion(job));
-    TRIB_ASSIGN_OR_RETURN(unnamed, ForgetValues(job, next - 1, keep));
+    TRIB_ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(db_));
+    TRIB_ASSIGN_OR_RETURN(params, ForgetValues(job, next - 1, keep));
+    TRIB_ASSIGN_OR_RETURN(deltas, ForgetDeltas(job, next - 1));
+    TRIB_RETURN_IF_ERROR(transaction.Commit());
   }
-  for (const Digest& digest : unnamed) TRIB_RETURN_IF_ERROR(files_->Remove(digest));
+  for (const Digest& digest : params) TRIB_RETURN_IF_ERROR(files_.params->Remove(digest));
+  for (const Digest& digest : deltas) TRIB_RETURN_IF_ERROR(files_.deltas->Remove(digest));
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::set<Digest>> SqliteStore::ForgetValues(const JobId& job, Version newest,
                                                            int64_t keep) {
-  TRIB_ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(db_));
   std::set<Digest> unnamed;
   SqliteStatement before = db_.Prepare(
       "SELECT model_digest FROM versions WHERE job_id = ?1 AND model_kept = 1 AND version <= ?3 "
@@ -329,16 +340,20 @@ absl::StatusOr<std::set<Digest>> SqliteStore::ForgetValues(const JobId& job, Ver
     TRIB_RETURN_IF_ERROR(states.Bind(job.value()).Bind(newest).Run());
   }
 
-  SqliteStatement named = db_.Prepare(
-      "SELECT 1 FROM versions WHERE model_digest = ?1 AND model_kept = 1 "
-      "UNION ALL SELECT 1 FROM state_vectors WHERE digest = ?1 LIMIT 1");
-  for (auto digest = unnamed.begin(); digest != unnamed.end();) {
-    const bool is_named = named.Bind(*digest).Next();
-    TRIB_RETURN_IF_ERROR(named.Run());
-    digest = is_named ? unnamed.erase(digest) : std::next(digest);
-  }
-  TRIB_RETURN_IF_ERROR(transaction.Commit());
+  TRIB_RETURN_IF_ERROR(
+      EraseNamed(db_.Prepare("SELECT 1 FROM versions WHERE model_digest = ?1 AND model_kept = 1 "
+                             "UNION ALL SELECT 1 FROM state_vectors WHERE digest = ?1 LIMIT 1"),
+                 unnamed));
   return unnamed;
+}
+
+absl::Status SqliteStore::EraseNamed(SqliteStatement query, std::set<Digest>& digests) {
+  for (auto digest = digests.begin(); digest != digests.end();) {
+    const bool is_named = query.Bind(*digest).Next();
+    TRIB_RETURN_IF_ERROR(query.Run());
+    digest = is_named ? digests.erase(digest) : std::next(digest);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace tributary

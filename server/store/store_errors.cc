@@ -24,6 +24,10 @@ absl::Status ModelNotKept(const JobId& job, Version version) {
       absl::StrCat("the values of ", Name(job, version), " are no longer kept"));
 }
 
+absl::Status DeltaNotKept(const JobId& job, Version version) {
+  return absl::NotFoundError(absl::StrCat("no delta to ", Name(job, version)));
+}
+
 absl::Status StateNotKept(const JobId& job, Version version) {
   return absl::NotFoundError(
       absl::StrCat("the pipeline state of ", Name(job, version), " is no longer kept"));

@@ -13,6 +13,7 @@ namespace tributary::store {
 absl::Status UnknownJob(const JobId& job);                                   // NotFound
 absl::Status UnknownVersion(const JobId& job, Version version);              // NotFound
 absl::Status ModelNotKept(const JobId& job, Version version);                // NotFound
+absl::Status DeltaNotKept(const JobId& job, Version version);                // NotFound
 absl::Status StateNotKept(const JobId& job, Version version);                // NotFound
 absl::Status NotNextVersion(const JobId& job, Version found, Version next);  // FailedPrecondition
 absl::Status RequestIdTaken(const std::string& request_id);                  // AlreadyExists

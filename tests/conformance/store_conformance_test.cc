@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -57,15 +58,37 @@ class StoreConformance : public ::testing::TestWithParam<std::string> {
   }
 
   absl::StatusOr<VersionRecord> Publish(const ParamVector& model, Version version,
-                                        const JobId& job = kJob) {
+                                        const JobId& job = kJob, std::string delta = "") {
     Publication publication;
     publication.job = job;
+    publication.delta = std::move(delta);
     publication.version = version;
     publication.model = &model;
     publication.updates = 3;
     publication.stats_json = absl::StrCat(R"({"v":)", version, "}");
     publication.at = kStart + absl::Minutes(version);
     return store_->Publish(publication);
+  }
+
+  // Versions of 100 values, 400 bytes, each with a delta of so many bytes; 0: none. The first
+  // never has one.
+  void PublishDeltas(const std::vector<size_t>& sizes) {
+    ASSERT_THAT(store_->PutJob(Job("mnist")), IsOk());
+    for (size_t v = 0; v < sizes.size(); ++v) {
+      std::string delta(sizes[v], static_cast<char>('0' + v));
+      ASSERT_THAT(Publish(RandomParams(FlatLayout(100), v), static_cast<Version>(v), kJob,
+                          std::move(delta)),
+                  IsOk());
+    }
+  }
+  // The bytes of the deltas from one version to another, or why there are none.
+  absl::StatusOr<std::string> Deltas(Version from, Version to) const {
+    auto reader = store_->OpenDeltas(kJob, from, to);
+    if (!reader.ok()) return reader.status();
+    std::string bytes;
+    const absl::Status read = (*reader)->Read(0, (*reader)->size_bytes(), bytes);
+    if (!read.ok()) return read;
+    return bytes;
   }
 
   test::TempDir dir_;
@@ -392,6 +415,82 @@ TEST_P(StoreConformance, OpenReaderOutlivesPruning) {
   std::string out;
   ASSERT_THAT(reader->Read(0, 16, out), IsOk());
   EXPECT_EQ(out, std::string(reinterpret_cast<const char*>(model.values().data()), 16));
+}
+
+TEST_P(StoreConformance, DeltasFollowEachOther) {
+  ASSERT_NO_FATAL_FAILURE(PublishDeltas({0, 3, 1, 5}));
+  EXPECT_THAT(Deltas(0, 1), IsOkAndHolds("111"));
+  EXPECT_THAT(Deltas(2, 3), IsOkAndHolds("33333"));
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto reader, store_->OpenDeltas(kJob, 0, 3));
+  EXPECT_EQ(reader->record().version, 3);
+  EXPECT_EQ(reader->layout()->digest(), FlatLayout(100)->digest());
+  ASSERT_THAT(reader->deltas(), SizeIs(3));
+  EXPECT_EQ(reader->deltas()[2].version, 3);
+  EXPECT_EQ(reader->deltas()[2].bytes, 5U);
+  const std::string all = "111233333";
+  ASSERT_EQ(reader->size_bytes(), all.size());
+  std::string out;
+  for (size_t begin = 0; begin <= all.size(); ++begin) {
+    for (size_t end = begin; end <= all.size(); ++end) {
+      ASSERT_THAT(reader->Read(begin, end - begin, out), IsOk());
+      EXPECT_EQ(out, all.substr(begin, end - begin));
+    }
+  }
+  EXPECT_THAT(reader->Read(9, 1, out), StatusIs(absl::StatusCode::kOutOfRange));
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto values, store_->OpenModel(kJob, 3));
+  EXPECT_THAT(values->deltas(), IsEmpty());
+}
+
+TEST_P(StoreConformance, MissingDeltasAreNotFound) {
+  ASSERT_NO_FATAL_FAILURE(PublishDeltas({0, 3, 0, 5}));
+  EXPECT_THAT(Deltas(1, 3), StatusIs(absl::StatusCode::kNotFound, HasSubstr("version 2")));
+  EXPECT_THAT(Deltas(2, 3), IsOkAndHolds("33333"));
+  EXPECT_THAT(Deltas(3, 4), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(Deltas(-1, 1), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(store_->OpenDeltas(JobId("other"), 0, 1), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_P(StoreConformance, PruneKeepsTheDeltasThatAreFewerBytesThanTheModel) {
+  ASSERT_NO_FATAL_FAILURE(PublishDeltas({0, 1, 200, 100, 100, 99}));
+  ASSERT_THAT(store_->Prune(kJob, 6), IsOk());
+  EXPECT_THAT(Deltas(2, 5), IsOkAndHolds(SizeIs(299)));
+  EXPECT_THAT(Deltas(1, 5), StatusIs(absl::StatusCode::kNotFound)) << "499 of 400";
+  EXPECT_THAT(Deltas(0, 1), StatusIs(absl::StatusCode::kNotFound)) << "leads on to nothing";
+  ASSERT_THAT(store_->Prune(kJob, 1), IsOk());
+  EXPECT_THAT(Deltas(2, 5), IsOkAndHolds(SizeIs(299))) << "though their values are gone";
+  EXPECT_THAT(Deltas(2, 4), StatusIs(absl::StatusCode::kNotFound)) << "4 is gone";
+}
+
+TEST_P(StoreConformance, PruneForgetsWhatLeadsNowhere) {
+  ASSERT_NO_FATAL_FAILURE(PublishDeltas({0, 1, 1, 0, 1, 1}));
+  ASSERT_THAT(store_->Prune(kJob, 6), IsOk());
+  EXPECT_THAT(Deltas(3, 5), IsOkAndHolds("45"));
+  EXPECT_THAT(Deltas(0, 2), StatusIs(absl::StatusCode::kNotFound)) << "there is no delta to 3";
+  ASSERT_THAT(Publish(RandomParams(FlatLayout(100), 6), 6), IsOk());
+  ASSERT_THAT(store_->Prune(kJob, 7), IsOk());
+  EXPECT_THAT(Deltas(3, 5), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_P(StoreConformance, EqualDeltasSurviveThePruningOfEachOther) {
+  ASSERT_THAT(store_->PutJob(Job("mnist")), IsOk());
+  ASSERT_THAT(store_->PutJob(Job("other")), IsOk());
+  for (const JobId& job : {kJob, JobId("other")}) {
+    for (Version v = 0; v < 3; ++v) {
+      ASSERT_THAT(Publish(RandomParams(FlatLayout(100), 1), v, job, v == 1 ? "same" : ""), IsOk());
+    }
+  }
+  ASSERT_THAT(store_->Prune(JobId("other"), 3), IsOk());
+  EXPECT_THAT(Deltas(0, 1), IsOkAndHolds("same"));
+}
+
+TEST_P(StoreConformance, OpenDeltasOutlivePruning) {
+  ASSERT_NO_FATAL_FAILURE(PublishDeltas({0, 4, 0}));
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto reader, store_->OpenDeltas(kJob, 0, 1));
+  ASSERT_THAT(store_->Prune(kJob, 1), IsOk());
+  EXPECT_THAT(store_->OpenDeltas(kJob, 0, 1), StatusIs(absl::StatusCode::kNotFound));
+  std::string out;
+  ASSERT_THAT(reader->Read(1, 3, out), IsOk());
+  EXPECT_EQ(out, "111");
 }
 
 TEST_P(StoreConformance, EvaluationIsAttachedAndReplaced) {

@@ -38,8 +38,7 @@ class ContentFilesTest : public ::testing::Test {
   }
 
   absl::StatusOr<std::vector<float>> Get(const Digest& digest, size_t count) const {
-    TRIB_ASSIGN_OR_RETURN(const File file,
-                          files_->OpenForReading(digest, static_cast<int64_t>(count)));
+    TRIB_ASSIGN_OR_RETURN(const File file, files_->OpenForReading(digest, count * sizeof(float)));
     std::vector<float> values(count);
     TRIB_RETURN_IF_ERROR(ContentFiles::Read(file, digest, absl::MakeSpan(values)));
     return values;
@@ -130,7 +129,7 @@ TEST_F(ContentFilesTest, SweepRemovesWhatIsNotWanted) {
 
 TEST_F(ContentFilesTest, OpenFileOutlivesItsRemoval) {
   TRIB_ASSERT_OK_AND_ASSIGN(const Digest digest, files_->Put({1, 2}));
-  TRIB_ASSERT_OK_AND_ASSIGN(const File file, files_->OpenForReading(digest, 2));
+  TRIB_ASSERT_OK_AND_ASSIGN(const File file, files_->OpenForReading(digest, 2 * sizeof(float)));
   ASSERT_THAT(files_->Remove(digest), IsOk());
   ASSERT_THAT(files_->Remove(digest), IsOk());
   std::vector<float> values(2);

@@ -44,6 +44,8 @@ ParamVector MomentOf(Version version) {
   return moment;
 }
 
+std::string DeltaOf(Version version) { return absl::StrCat("to version ", version); }
+
 // When to die: so long after so many publications of this run.
 struct Death {
   int64_t publications;
@@ -79,6 +81,7 @@ void DieAfter(int64_t microseconds) {
     publication.job = kJob;
     publication.version = version;
     publication.model = &model;
+    publication.delta = version > 0 ? DeltaOf(version) : "";
     publication.state_vectors = {{"m", &moment}};
     publication.state_scalars = {{"s", static_cast<double>(version)}};
     if (!(*store)->Publish(publication).ok()) _exit(5);
@@ -115,6 +118,22 @@ std::set<std::string> NamesIn(const std::string& dir) {
     if (!entry.is_directory()) names.insert(entry.path().filename().string());
   }
   return names;
+}
+
+// The delta to every version is there, and there is no other file.
+void ExpectDeltasIntact(const ModelStore& store, const std::string& deltas_dir) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const std::vector<VersionRecord> versions, store.ListVersions(kJob));
+  if (versions.empty()) return;
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto deltas, store.OpenDeltas(kJob, 0, versions.back().version));
+  std::string found, expected;
+  std::set<std::string> wanted;
+  for (Version version = 1; version <= versions.back().version; ++version) {
+    expected += DeltaOf(version);
+    wanted.insert(Sha256::Of(DeltaOf(version)).ToHex() + ".delta");
+  }
+  ASSERT_THAT(deltas->Read(0, deltas->size_bytes(), found), IsOk());
+  EXPECT_EQ(found, expected);
+  EXPECT_EQ(NamesIn(deltas_dir), wanted);
 }
 
 // Every version and state that is said to be there is whole, and there is no other file.
@@ -161,6 +180,7 @@ TEST(SqliteStoreCrash, EverythingAcknowledgedSurvivesAndNothingIsHalf) {
         RunAndKill(path, {rng.UniformInt(4), 1 + rng.UniformInt(20'000)});
     TRIB_ASSERT_OK_AND_ASSIGN(const auto store, SqliteStore::Create({.path = path}));
     ExpectIntact(*store, path + "/params");
+    ExpectDeltasIntact(*store, path + "/deltas");
 
     TRIB_ASSERT_OK_AND_ASSIGN(const auto versions, store->ListVersions(kJob));
     const auto count = static_cast<int64_t>(versions.size());

@@ -7,6 +7,8 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -46,13 +48,38 @@ class SqliteStoreTest : public ::testing::Test {
     ASSERT_THAT(store_->PutJob(job), IsOk());
   }
 
-  absl::StatusOr<VersionRecord> Publish(const ParamVector& model, Version version) {
+  absl::StatusOr<VersionRecord> Publish(const ParamVector& model, Version version,
+                                        std::string delta = "") {
     Publication publication;
+    publication.delta = std::move(delta);
     publication.job = kJob;
     publication.version = version;
     publication.model = &model;
     publication.state_vectors = {{"m", &model}};
     return store_->Publish(publication);
+  }
+
+  // A dumped database and the file of its one model.
+  void OpenFixture(const std::string& dump) {
+    const char* const source = std::getenv("TRIBUTARY_SOURCE_DIR");
+    ASSERT_NE(source, nullptr);
+    const std::string sql =
+        test::ReadFile(absl::StrCat(source, "/tests/server/store/testdata/", dump));
+    const ParamVector model = test::MakeParams(FlatLayout(2), {1.0F, -2.5F});
+    const std::string hex = model.ComputeDigest().ToHex();
+    dir_.Write(absl::StrCat("data/params/", hex.substr(0, 2), "/", hex, ".f32"),
+               absl::string_view("\x00\x00\x80\x3f\x00\x00\x20\xc0", 8));
+    {
+      TRIB_ASSERT_OK_AND_ASSIGN(const SqliteConnection db,
+                                SqliteConnection::Open(path_ + "/tributary.db", absl::Seconds(1)));
+      ASSERT_THAT(db.Execute(sql.c_str()), IsOk());
+    }
+    TRIB_ASSERT_OK_AND_ASSIGN(store_, Open());
+  }
+
+  static std::string DeltaFile(absl::string_view content) {
+    const std::string hex = Sha256::Of(content).ToHex();
+    return absl::StrCat("data/deltas/", hex.substr(0, 2), "/", hex, ".delta");
   }
 
   std::string FileOf(const Digest& digest) const {
@@ -102,20 +129,8 @@ TEST_F(SqliteStoreTest, SecondHolderIsRefusedAndToldWhoHasIt) {
 }
 
 TEST_F(SqliteStoreTest, FixtureOfVersionOneOpens) {
-  const char* const source = std::getenv("TRIBUTARY_SOURCE_DIR");
-  ASSERT_NE(source, nullptr);
-  const std::string dump =
-      test::ReadFile(absl::StrCat(source, "/tests/server/store/testdata/v1.sql"));
   const ParamVector model = test::MakeParams(FlatLayout(2), {1.0F, -2.5F});
-  const std::string hex = model.ComputeDigest().ToHex();
-  dir_.Write(absl::StrCat("data/params/", hex.substr(0, 2), "/", hex, ".f32"),
-             absl::string_view("\x00\x00\x80\x3f\x00\x00\x20\xc0", 8));
-  {
-    TRIB_ASSERT_OK_AND_ASSIGN(const SqliteConnection db,
-                              SqliteConnection::Open(path_ + "/tributary.db", absl::Seconds(1)));
-    ASSERT_THAT(db.Execute(dump.c_str()), IsOk());
-  }
-  TRIB_ASSERT_OK_AND_ASSIGN(store_, Open());
+  ASSERT_NO_FATAL_FAILURE(OpenFixture("v1.sql"));
   TRIB_ASSERT_OK_AND_ASSIGN(const JobRecord job, store_->GetJob(kJob));
   EXPECT_EQ(job.request_id, "r-1");
   EXPECT_EQ(job.submitted_at, absl::FromUnixSeconds(1'700'000'000));
@@ -135,6 +150,46 @@ TEST_F(SqliteStoreTest, FixtureOfVersionOneOpens) {
   EXPECT_THAT(store_->ReadJournal(kJob), IsOkAndHolds(ElementsAre(R"({"e":1})", R"({"e":2})")));
   EXPECT_THAT(store_->ListClients(),
               IsOkAndHolds(ElementsAre(testing::Field(&ClientRecord::id, ClientId("c1")))));
+}
+
+TEST_F(SqliteStoreTest, VersionsOfAnOlderSchemaGetDeltasFromThenOn) {
+  ASSERT_NO_FATAL_FAILURE(OpenFixture("v1.sql"));
+  ASSERT_THAT(Publish(test::MakeParams(FlatLayout(2), {1.0F, -2.0F}), 1, "delta"), IsOk());
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto deltas, store_->OpenDeltas(kJob, 0, 1));
+  EXPECT_EQ(deltas->size_bytes(), 5U);
+}
+
+TEST_F(SqliteStoreTest, FixtureOfVersionTwoOpens) {
+  dir_.Write(DeltaFile("delta"), "delta");
+  ASSERT_NO_FATAL_FAILURE(OpenFixture("v2.sql"));
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto deltas, store_->OpenDeltas(kJob, 0, 1));
+  std::string out;
+  ASSERT_THAT(deltas->Read(0, 5, out), IsOk());
+  EXPECT_EQ(out, "delta");
+}
+
+TEST_F(SqliteStoreTest, DeltasAreThereAfterReopeningAndTheirFilesAreSwept) {
+  OpenWithJob();
+  ASSERT_THAT(Publish(RandomParams(FlatLayout(100), 1), 0), IsOk());
+  ASSERT_THAT(Publish(RandomParams(FlatLayout(100), 2), 1, "delta"), IsOk());
+  store_.reset();
+  dir_.Write(DeltaFile("unfinished"), "unfinished");
+  TRIB_ASSERT_OK_AND_ASSIGN(store_, Open());
+  EXPECT_FALSE(std::filesystem::exists(dir_.File(DeltaFile("unfinished"))));
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto deltas, store_->OpenDeltas(kJob, 0, 1));
+  EXPECT_EQ(deltas->size_bytes(), 5U);
+  ASSERT_THAT(Publish(RandomParams(FlatLayout(100), 3), 2), IsOk());
+  ASSERT_THAT(store_->Prune(kJob, 3), IsOk());
+  EXPECT_FALSE(std::filesystem::exists(dir_.File(DeltaFile("delta"))));
+}
+
+TEST_F(SqliteStoreTest, DeltaOfTheWrongSizeIsDataLossAndNamed) {
+  OpenWithJob();
+  ASSERT_THAT(Publish(RandomParams(FlatLayout(100), 1), 0), IsOk());
+  ASSERT_THAT(Publish(RandomParams(FlatLayout(100), 2), 1, "delta"), IsOk());
+  dir_.Write(DeltaFile("delta"), "delt");
+  EXPECT_THAT(store_->OpenDeltas(kJob, 0, 1),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr(DeltaFile("delta"))));
 }
 
 TEST_F(SqliteStoreTest, NewerSchemaIsRefusedUntouched) {

@@ -39,6 +39,9 @@ absl::StatusOr<std::unique_ptr<JobExecutor>> JobExecutor::Create(const JobSpec& 
   auto executor = std::unique_ptr<JobExecutor>(new JobExecutor());
   TRIB_ASSIGN_OR_RETURN(executor->codec_, CreateCodec(spec.codec));
   TRIB_ASSIGN_OR_RETURN(executor->raw_, CreateCodec({}));
+  if (spec.downlink) {
+    TRIB_ASSIGN_OR_RETURN(executor->downlink_, Downlink::Create(*spec.downlink));
+  }
   executor->spec_ = spec;
   executor->job_ = std::move(job);
   executor->store_ = store;
@@ -59,9 +62,15 @@ absl::Status JobExecutor::Restore() {
   const Version newest = versions.back().version;
   TRIB_ASSIGN_OR_RETURN(const auto model, store_->OpenModel(job_, newest));
   TRIB_RETURN_IF_ERROR(UseLayout(model->layout(), newest));
-  const StateRefs state = pipeline_->State();
+  const StateRefs state = State();
   TRIB_RETURN_IF_ERROR(store_->LoadState(job_, newest, state.vectors, state.scalars));
   return pipeline_->Restored();
+}
+
+StateRefs JobExecutor::State() {
+  StateRefs state = pipeline_->State();
+  if (downlink_ != nullptr) state.vectors["downlink.residual"] = &downlink_->residual();
+  return state;
 }
 
 absl::StatusOr<event::VersionPublished> JobExecutor::Install(const ParamVector& model,
@@ -69,7 +78,7 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Install(const ParamVector& 
   TRIB_RETURN_IF_ERROR(
       WithContext(CheckFinite(*model.layout(), model.values()), "the first model"));
   TRIB_RETURN_IF_ERROR(UseLayout(model.layout(), 0));
-  return Store(model, Applied{}, at);
+  return Store(model, Applied{}, /*delta=*/"", at);
 }
 
 absl::StatusOr<event::VersionPublished> JobExecutor::Publish(const action::PublishVersion& what,
@@ -78,10 +87,15 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Publish(const action::Publi
     return absl::FailedPreconditionError(
         absl::StrCat("asked to publish version ", what.version, " after version ", version_));
   }
-  TRIB_ASSIGN_OR_RETURN(const Applied applied,
+  TRIB_ASSIGN_OR_RETURN(Applied applied,
                         what.learns ? Learn(what, updates) : Combine(what, updates));
+  std::string delta;
+  if (downlink_ != nullptr) {
+    TRIB_ASSIGN_OR_RETURN(ParamVector before, store_->LoadModel(job_, version_));
+    delta = downlink_->Encode(what.version, std::move(before), applied.model);
+  }
   ++version_;
-  return Store(applied.model, applied, at);
+  return Store(applied.model, applied, std::move(delta), at);
 }
 
 CodecContext JobExecutor::ContextOf(uint64_t seed) const {
@@ -167,10 +181,15 @@ absl::Status JobExecutor::AddCurrent(float factor, absl::Span<float> sums) const
 }
 
 absl::StatusOr<event::VersionPublished> JobExecutor::Store(const ParamVector& model,
-                                                           const Applied& applied, absl::Time at) {
-  const StateRefs state = pipeline_->State();
-  Publication publication{
-      .job = job_, .version = version_, .model = &model, .updates = applied.updates, .at = at};
+                                                           const Applied& applied,
+                                                           std::string delta, absl::Time at) {
+  const StateRefs state = State();
+  Publication publication{.job = job_,
+                          .version = version_,
+                          .model = &model,
+                          .delta = std::move(delta),
+                          .updates = applied.updates,
+                          .at = at};
   for (const auto& [name, vector] : state.vectors) publication.state_vectors[name] = vector;
   for (const auto& [name, scalar] : state.scalars) publication.state_scalars[name] = *scalar;
   publication.stats_json = nlohmann::json({{"num_examples", applied.num_examples},

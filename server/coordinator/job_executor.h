@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "aggregators/pipeline.h"
 #include "common/codec/update_payload.h"
+#include "server/coordinator/downlink.h"
 #include "server/coordinator/events.h"
 #include "server/coordinator/job_spec.h"
 #include "server/store/model_store.h"
@@ -30,8 +31,8 @@ class UpdateSource {
 // Blocks on disk and arithmetic: never call from an event loop. Thread-compatible: a job's
 // calls are made one after another. In memory at a time: one model and the pipeline's state,
 // however many updates (the sum, which becomes the next model; payloads whose values stand one
-// after another stay in their files); one more where whole models are mixed, and one payload
-// where a codec does more.
+// after another stay in their files); one more where whole models are mixed, one payload
+// where a codec does more, and what Downlink takes where the job has one.
 class JobExecutor {
  public:
   // `store` outlives this.
@@ -87,8 +88,9 @@ class JobExecutor {
   // sums += factor · the newest version's trainable values.
   absl::Status AddCurrent(float factor, absl::Span<float> sums) const;
   absl::Status UseLayout(LayoutPtr layout, Version version);
+  StateRefs State();
   absl::StatusOr<event::VersionPublished> Store(const ParamVector& model, const Applied& applied,
-                                                absl::Time at);
+                                                std::string delta, absl::Time at);
 
   JobSpec spec_;
   JobId job_;
@@ -99,6 +101,7 @@ class JobExecutor {
   LayoutPtr layout_;
   Version version_ = -1;  // the newest
   std::unique_ptr<Pipeline> pipeline_;
+  std::unique_ptr<Downlink> downlink_;  // null: the job has none
 };
 
 // Which counter a bad update belongs under, from Check's status.

@@ -83,6 +83,9 @@ void JobSpec::Describe(config::Fields<JobSpec>& fields) {
   fields.Add("error_feedback", &JobSpec::error_feedback,
              "what the codec leaves out of a client's update goes into its next one; absent: as "
              "true. Of no effect where the codec loses nothing");
+  fields.Add("downlink", &JobSpec::downlink,
+             "clients that hold an earlier version are sent what has changed since, where that is "
+             "fewer bytes; absent: every version travels whole");
   fields.Add("continual", &JobSpec::continual,
              "the tasks of a job that learns one after another; absent: one task");
   fields.Add("collection", &JobSpec::collection,

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "aggregators/pipeline.h"
 #include "common/codec/error_feedback.h"
+#include "common/codec/version_delta.h"
 #include "common/config/schema.h"
 #include "common/digest.h"
 #include "common/train_spec/train_spec.h"
@@ -74,6 +75,7 @@ struct JobSpec {
   std::vector<config::Choice> codec;  // empty: raw
   // Absent: on. Of no effect where the codec loses nothing.
   std::optional<bool> error_feedback;
+  std::optional<DownlinkSpec> downlink;  // absent: every version travels whole
   std::optional<ContinualSpec> continual;
   CollectionSpec collection;
   EvaluateSpec evaluate;

@@ -10,7 +10,8 @@
 #include "common/status_macros.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/store/store_registry.h"
+#include "server/store/delivery.h"
+#include "server/store/memory_store.h"
 #include "tests/server/coordinator/controller_host.h"
 #include "tests/testing/params.h"
 #include "tests/testing/status_matchers.h"
@@ -26,6 +27,7 @@ using ::tributary::test::FlatLayout;
 using ::tributary::test::IsOk;
 using ::tributary::test::MakeParams;
 using ::tributary::test::ParamsNear;
+using ::tributary::test::RandomParams;
 using ::tributary::test::Spec;
 using ::tributary::test::StatusIs;
 
@@ -41,13 +43,23 @@ class Payloads final : public UpdateSource {
   std::map<WorkOrderId, std::string> payloads;
 };
 
+// A store that can refuse a publication.
+class TestStore final : public MemoryStore {
+ public:
+  absl::StatusOr<VersionRecord> Publish(const Publication& publication) override {
+    if (fail_publish) return absl::UnavailableError("no room");
+    return MemoryStore::Publish(publication);
+  }
+  bool fail_publish = false;
+};
+
 // A store with a job of one layout, and an executor on it.
 class JobExecutorTest : public ::testing::Test {
  protected:
   void Start(nlohmann::json changes, const ParamVector& first) {
     layout_ = first.layout();
     spec_ = Spec(std::move(changes));
-    store_ = StoreRegistry().Create({.name = "memory", .options = {}, .position = {}}).value();
+    store_ = std::make_unique<TestStore>();
     ASSERT_THAT(store_->PutJob({.id = kJob}), IsOk());
     executor_ = JobExecutor::Create(spec_, kJob, store_.get()).value();
     ASSERT_THAT(executor_->Install(first, At(0)), IsOk());
@@ -78,7 +90,7 @@ class JobExecutorTest : public ::testing::Test {
   LayoutPtr layout_;
   JobSpec spec_;
   Payloads updates_;
-  std::unique_ptr<ModelStore> store_;
+  std::unique_ptr<TestStore> store_;
   std::unique_ptr<JobExecutor> executor_;
   Version newest_ = 0;
 };
@@ -137,6 +149,115 @@ TEST_F(JobExecutorTest, MixingTakesABaseThatIsGoneAsCurrent) {
       Publish({.parts = {Part(4, 0, {-1}, 0.5)}, .given_coefficients = true, .mix_models = true}),
       IsOk());
   EXPECT_THAT(Newest(), ParamsNear({1.5}, 0));
+}
+
+// A job with a downlink codec, and clients that follow it by what they are sent.
+class JobDownlinkTest : public JobExecutorTest {
+ protected:
+  void StartWith(const nlohmann::json& downlink,
+                 nlohmann::json changes = nlohmann::json::object()) {
+    if (!downlink.is_null()) changes["downlink"] = downlink;
+    newest_ = 0;
+    Start(std::move(changes), RandomParams(FlatLayout(500, 4), 1));
+  }
+  // A version of one update, drawn from its number.
+  void PublishNext() {
+    const WorkOrderId id = newest_ + 1;
+    const ParamVector delta = RandomParams(layout_, 50 + static_cast<uint64_t>(id), 1e-3F);
+    ASSERT_THAT(
+        Publish({.parts = {Part(id, newest_, {delta.values().begin(), delta.values().end()})}}),
+        IsOk());
+  }
+  // What a client that holds a version is sent of the newest one.
+  std::unique_ptr<ModelReader> Open(Version held) const {
+    const Digest digest = store_->GetVersion(kJob, held)->model_digest;
+    return OpenDelivery(*store_, kJob, newest_, HeldVersion{held, digest}).value();
+  }
+  // What it then has; empty: it is sent the values.
+  ParamVector Follow(Version held, ParamVector model) const {
+    const auto reader = Open(held);
+    if (reader->deltas().empty()) return {};
+    const auto delta = VersionDelta::Create(*spec_.downlink).value();
+    uint64_t begin = 0;
+    for (const DeltaPart& part : reader->deltas()) {
+      std::string bytes;
+      EXPECT_THAT(reader->Read(begin, part.bytes, bytes), IsOk());
+      EXPECT_THAT(delta->Apply(part.version, std::move(bytes), model), IsOk());
+      begin += part.bytes;
+    }
+    return model;
+  }
+};
+
+TEST_F(JobDownlinkTest, AChainOfDeltasIsTheVersion) {
+  // How far behind a client can be: until the deltas are more bytes than the values.
+  const std::vector<std::pair<nlohmann::json, int>> cases = {
+      {nlohmann::json::array(), 1}, {{"int8"}, 3}, {{{{"topk", {{"fraction", 0.1}}}}, "sign"}, 20}};
+  for (const auto& [codec, most] : cases) {
+    StartWith({{"codec", codec}}, {{"keep_versions", 5}});
+    std::vector<ParamVector> versions;
+    for (versions.push_back(Newest()); newest_ < 20; versions.push_back(Newest())) {
+      ASSERT_NO_FATAL_FAILURE(PublishNext());
+    }
+    int chains = 0;
+    for (Version held = 0; held < newest_; ++held) {
+      const ParamVector followed = Follow(held, versions[static_cast<size_t>(held)].Clone());
+      if (followed.empty()) continue;
+      ++chains;
+      EXPECT_EQ(followed.ComputeDigest(), Newest().ComputeDigest()) << codec << " from " << held;
+    }
+    EXPECT_EQ(chains, most) << codec;
+  }
+}
+
+TEST_F(JobDownlinkTest, AJobWithoutADownlinkHasNoDeltas) {
+  StartWith(nullptr);
+  ASSERT_NO_FATAL_FAILURE(PublishNext());
+  EXPECT_TRUE(Open(0)->deltas().empty());
+}
+
+TEST_F(JobDownlinkTest, AnExactDownlinkChangesNoVersion) {
+  std::map<bool, Digest> digests;
+  for (const bool exact : {false, true}) {
+    StartWith(exact ? nlohmann::json::object() : nlohmann::json());
+    while (newest_ < 5) ASSERT_NO_FATAL_FAILURE(PublishNext());
+    digests[exact] = Newest().ComputeDigest();
+  }
+  EXPECT_EQ(digests[false], digests[true]);
+}
+
+// The residual is part of what a version leaves in the store.
+TEST_F(JobDownlinkTest, ARestartBetweenTwoVersionsChangesNothing) {
+  std::map<bool, Digest> digests;
+  for (const bool restart : {false, true}) {
+    StartWith({{"codec", {{{"topk", {{"fraction", 0.05}}}}, "int4"}}});
+    while (newest_ < 10) {
+      ASSERT_NO_FATAL_FAILURE(PublishNext());
+      if (!restart) continue;
+      executor_ = JobExecutor::Create(spec_, kJob, store_.get()).value();
+      ASSERT_THAT(executor_->Restore(), IsOk());
+    }
+    digests[restart] = Newest().ComputeDigest();
+  }
+  EXPECT_EQ(digests[false], digests[true]);
+}
+
+TEST_F(JobDownlinkTest, RestoreForgetsWhatAFailedPublicationLeft) {
+  std::map<bool, Digest> digests;
+  for (const bool fail : {false, true}) {
+    StartWith({{"codec", {"int4"}}});
+    ASSERT_NO_FATAL_FAILURE(PublishNext());
+    if (fail) {
+      store_->fail_publish = true;
+      ASSERT_THAT(Publish({.parts = {Part(9, 1, std::vector<float>(504, 1.0F))}}),
+                  StatusIs(absl::StatusCode::kUnavailable));
+      store_->fail_publish = false;
+      ASSERT_THAT(executor_->Restore(), IsOk());
+    }
+    ASSERT_NO_FATAL_FAILURE(PublishNext());
+    digests[fail] = Newest().ComputeDigest();
+  }
+  EXPECT_EQ(digests[false], digests[true]);
 }
 
 TEST_F(JobExecutorTest, ACloseBesideTheMomentumLeavesNoTraceInIt) {

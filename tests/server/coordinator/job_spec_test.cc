@@ -12,8 +12,10 @@
 namespace tributary {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 using ::tributary::test::IsOk;
@@ -89,6 +91,19 @@ TEST(JobSpecTest, CanonicalJsonIsCompleteAndSorted) {
   EXPECT_EQ(json["scheduler"]["sync_round"]["clients_per_round"], 10);
   EXPECT_EQ(json["codec"], nlohmann::json::array());
   EXPECT_FALSE(json["stop"].contains("updates"));
+}
+
+TEST(JobSpecTest, ADownlinkIsExactUnlessItNamesACodec) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec none, FromJson(Minimal()));
+  EXPECT_FALSE(none.downlink.has_value());
+  EXPECT_THAT(CanonicalJson(none), Not(HasSubstr("downlink")));
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec exact, With(R"({"downlink": {}})"));
+  EXPECT_THAT(CanonicalJson(exact), HasSubstr(R"("downlink":{"codec":[]})"));
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec lossy, With(R"({"downlink": {"codec": ["int8"]}})"));
+  EXPECT_THAT(lossy.downlink->codec, SizeIs(1));
+  EXPECT_THAT(With(R"({"downlink": {"codec": ["int8", "topk"]}})").status(),
+              StatusIs(Code::kInvalidArgument,
+                       AllOf(HasSubstr("job.downlink.codec"), HasSubstr("'topk' comes before"))));
 }
 
 TEST(JobSpecTest, CanonicalJsonRoundTripsForEveryRegistryEntry) {

@@ -52,10 +52,11 @@ struct WorkOrder {
   std::optional<int64_t> local_steps;
   absl::Time deadline = absl::InfiniteFuture();  // server's clock
   uint64_t seed = 0;
-  int64_t task = 0;        // whose data; the last of those that are evaluated
-  int64_t tasks = 1;       // how many are evaluated, up to that one
-  CollectRequest collect;  // explore, sketch
-  std::string codec_json;  // the job's `codec:` list, canonical JSON
+  int64_t task = 0;           // whose data; the last of those that are evaluated
+  int64_t tasks = 1;          // how many are evaluated, up to that one
+  CollectRequest collect;     // explore, sketch
+  std::string codec_json;     // the job's `codec:` list, canonical JSON
+  std::string downlink_json;  // its `downlink:` section; empty: versions travel whole
   ErrorFeedback error_feedback = ErrorFeedback::kOff;
   absl::Duration liveness = absl::InfiniteDuration();
 };
@@ -68,12 +69,20 @@ struct RetryWindow {
 
 using CheckInAnswer = std::variant<WorkOrder, RetryWindow>;
 
+// What makes a version of a model of the one before it.
+struct DeltaPart {
+  Version version = 0;
+  int64_t bytes = 0;
+  bool operator==(const DeltaPart&) const = default;
+};
+
 struct ModelHeader {
   JobId job;
   Version version = 0;
   LayoutPtr layout;  // its digest was recomputed and compared
   Digest model_digest;
-  int64_t total_bytes = 0;
+  int64_t total_bytes = 0;        // of the chunks
+  std::vector<DeltaPart> deltas;  // what they carry, one after another; none: the values
 };
 
 // A piece of a byte sequence. `data` belongs to the caller for the duration of the call.
@@ -86,8 +95,9 @@ struct Chunk {
 struct FetchRequest {
   JobId job;
   Version version = 0;
-  int64_t offset = 0;                 // first byte wanted
-  std::optional<Digest> have_digest;  // of a model that the client holds
+  int64_t offset = 0;                   // first byte wanted
+  std::optional<Digest> have_digest;    // of a model that the client holds
+  std::optional<Version> have_version;  // with it, if the client takes deltas: which one that is
 };
 
 // Takes a model as it arrives: one header, then chunks in order unless `unchanged`. An error

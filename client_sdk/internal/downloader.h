@@ -10,13 +10,15 @@
 #include "client_sdk/internal/model_cache.h"
 #include "client_sdk/internal/retry.h"
 #include "client_sdk/internal/uploader.h"
+#include "common/codec/version_delta.h"
 #include "common/params/param_vector.h"
 
 namespace tributary::sdk {
 
-// Fetches the version, or learns that it is the one in `cache`; puts it there. After a break
-// it goes on at the byte where it stopped. Every chunk is checked against its XXH3, the whole
-// against its SHA-256.
+// Fetches the version, or learns that it is the one in `cache`; puts it there. With `delta`, the
+// job's, the server may send what makes it of one in the cache; null: no deltas are taken. After a
+// break it goes on at the byte where it stopped. Every chunk is checked against its XXH3, the whole
+// against its SHA-256; deltas that do not make the version are logged, and its values fetched.
 // Errors: those of the connection that `retry` does not take; OutOfRange if the model is
 // larger than `max_model_bytes`; InvalidArgument if the answer makes no sense; DataLoss if the
 // whole is wrong three times.
@@ -24,7 +26,8 @@ absl::StatusOr<std::shared_ptr<const ParamVector>> Download(Connection& connecti
                                                             const JobId& job, Version version,
                                                             int64_t max_model_bytes,
                                                             const TransferOptions& options,
-                                                            ModelCache& cache, Retry& retry);
+                                                            ModelCache& cache, Retry& retry,
+                                                            const VersionDelta* delta = nullptr);
 
 }  // namespace tributary::sdk
 

@@ -98,7 +98,7 @@ class Stream {
 absl::Status Deliver(const v1::FetchModelResponse& response, ModelSink& sink) {
   switch (response.part_case()) {
     case v1::FetchModelResponse::kHeader: {
-      TRIB_ASSIGN_OR_RETURN(const ModelHeader header, FromProto(response.header().model()));
+      TRIB_ASSIGN_OR_RETURN(const ModelHeader header, FromProto(response.header()));
       return sink.OnHeader(header, response.header().unchanged());
     }
     case v1::FetchModelResponse::kChunk:
@@ -205,6 +205,7 @@ absl::Status GrpcConnection::FetchModel(const FetchRequest& request, ModelSink& 
   wire.set_version(request.version);
   wire.set_offset(static_cast<uint64_t>(request.offset));
   if (request.have_digest) wire.set_have_digest(request.have_digest->ToBytes());
+  if (request.have_version) wire.set_have_version(*request.have_version);
 
   Stream stream(std::move(stop), call_timeout_);
   const auto reader = stub_->PrepareAsyncFetchModel(&stream.context(), wire, &stream.queue());

@@ -94,6 +94,7 @@ absl::StatusOr<WorkOrder> ToWorkOrder(const v1::WorkOrder& work) {
     TRIB_ASSIGN_OR_RETURN(order.collect.layout, FromProto(work.collect().layout()));
   }
   order.codec_json = work.codec_json();
+  order.downlink_json = work.downlink_json();
   TRIB_ASSIGN_OR_RETURN(order.error_feedback, ToErrorFeedback(work.error_feedback()));
   if (work.has_liveness()) order.liveness = FromProto(work.liveness());
   return order;
@@ -168,11 +169,16 @@ absl::StatusOr<CheckInAnswer> FromProto(const v1::CheckInResponse& response) {
   }
 }
 
-absl::StatusOr<ModelHeader> FromProto(const v1::ModelHeader& header) {
-  ModelHeader model{.job = JobId(header.job_id()), .version = header.version()};
-  TRIB_ASSIGN_OR_RETURN(model.layout, FromProto(header.layout()));
-  TRIB_ASSIGN_OR_RETURN(model.model_digest, Digest::FromBytes(header.model_digest()));
-  TRIB_ASSIGN_OR_RETURN(model.total_bytes, SignedSize("total_bytes", header.total_bytes()));
+absl::StatusOr<ModelHeader> FromProto(const v1::FetchModelHeader& header) {
+  const v1::ModelHeader& sent = header.model();
+  ModelHeader model{.job = JobId(sent.job_id()), .version = sent.version()};
+  TRIB_ASSIGN_OR_RETURN(model.layout, FromProto(sent.layout()));
+  TRIB_ASSIGN_OR_RETURN(model.model_digest, Digest::FromBytes(sent.model_digest()));
+  TRIB_ASSIGN_OR_RETURN(model.total_bytes, SignedSize("total_bytes", sent.total_bytes()));
+  for (const v1::ModelDelta& delta : header.deltas()) {
+    TRIB_ASSIGN_OR_RETURN(const int64_t bytes, SignedSize("deltas.bytes", delta.bytes()));
+    model.deltas.push_back({.version = delta.version(), .bytes = bytes});
+  }
   return model;
 }
 

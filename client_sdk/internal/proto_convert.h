@@ -21,7 +21,7 @@ ServerLimits FromProto(const v1::EnrollResponse& response);
 // Unimplemented: an answer or a kind of work that this client does not know. InvalidArgument:
 // an id or a number that cannot be.
 absl::StatusOr<CheckInAnswer> FromProto(const v1::CheckInResponse& response);
-absl::StatusOr<ModelHeader> FromProto(const v1::ModelHeader& header);
+absl::StatusOr<ModelHeader> FromProto(const v1::FetchModelHeader& header);
 
 void ToProto(const UpdateHeader& header, v1::UpdateHeader* out);
 absl::StatusOr<UploadAnswer> FromProto(const v1::UploadUpdateResponse& response);

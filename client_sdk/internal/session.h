@@ -37,6 +37,7 @@
 #include "client_sdk/trainer.h"
 #include "common/clock.h"
 #include "common/codec/codec.h"
+#include "common/codec/version_delta.h"
 #include "common/rng.h"
 
 namespace tributary::sdk {
@@ -44,6 +45,10 @@ namespace tributary::sdk {
 // The codec that a work order names; empty text is raw. InvalidArgument.
 absl::StatusOr<std::unique_ptr<const Codec>> ParseCodec(const std::string& codec_json,
                                                         bool error_feedback = false);
+
+// How versions follow each other, as a work order says; null for empty text: they travel whole.
+// InvalidArgument.
+absl::StatusOr<std::unique_ptr<const VersionDelta>> ParseDownlink(const std::string& downlink_json);
 
 // Thread-compatible.
 class Session {

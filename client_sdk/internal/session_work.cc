@@ -47,6 +47,14 @@ absl::StatusOr<std::unique_ptr<const Codec>> ParseCodec(const std::string& codec
   return CreateCodec(parsed.codec, error_feedback);
 }
 
+absl::StatusOr<std::unique_ptr<const VersionDelta>> ParseDownlink(
+    const std::string& downlink_json) {
+  if (downlink_json.empty()) return nullptr;
+  TRIB_ASSIGN_OR_RETURN(const config::Node section, config::NodeFromJsonText(downlink_json));
+  TRIB_ASSIGN_OR_RETURN(const auto spec, config::Parse<DownlinkSpec>(section));
+  return VersionDelta::Create(spec);
+}
+
 absl::Status Session::Initialise(Work& work) {
   work.reason = AbandonReason::kTrainerFailed;
   TRIB_ASSIGN_OR_RETURN(const ParamVector model,
@@ -209,8 +217,11 @@ absl::Status Session::SendContribution(Work& work, UpdateInfo info, ParamVector 
 
 absl::StatusOr<std::shared_ptr<const ParamVector>> Session::FetchModel(Work& work) {
   Retry retry = NewRetry(work, "fetch");
+  const auto delta = ParseDownlink(work.order.downlink_json);
+  if (!delta.ok()) log::Warning("versions are fetched whole", {{"error", delta.status()}});
   return Download(*connection_, work.order.job.id, work.order.version, options_.max_model_bytes,
-                  Transfer(work, ClientEvent::Kind::kDownloading), cache_, retry);
+                  Transfer(work, ClientEvent::Kind::kDownloading), cache_, retry,
+                  delta.ok() ? delta->get() : nullptr);
 }
 
 absl::StatusOr<bool> Session::SettleOutbox() {

@@ -203,6 +203,7 @@ void LiveHost::Give(Client& client) {
                 .model_json = job.model_json,
                 .train_json = job.train_json,
                 .codec_json = job.codec_json,
+                .downlink_json = job.downlink_json,
                 .error_feedback = job.error_feedback,
                 .liveness = spec.liveness_seconds};
   if (const auto kind = CollectKindOf(order.order.kind)) item.collect = job.collections.at(*kind);

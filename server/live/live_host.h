@@ -32,6 +32,7 @@
 #include "server/live/live_job.h"
 #include "server/live/live_types.h"
 #include "server/live/spool.h"
+#include "server/store/delivery.h"
 
 namespace tributary {
 
@@ -62,9 +63,9 @@ class LiveHost {
   void CancelCheckIn(const ClientId& client, PollId poll);
 
   using ReaderPtr = std::shared_ptr<const ModelReader>;
-  // The callback runs on the pool.
+  // As OpenDelivery. The callback runs on the pool.
   void OpenModel(const ClientId& client, const JobId& job, Version version,
-                 Callback<ReaderPtr> done);
+                 const std::optional<HeldVersion>& held, Callback<ReaderPtr> done);
   void CountDownlink(const ClientId& client, const JobId& job, uint64_t bytes);
 
   struct OpenedUpload {

@@ -85,6 +85,7 @@ void LiveJob::FillSections() {
   model_json = Section(spec, "model");
   train_json = Section(spec, "train");
   codec_json = Section(spec, "codec");
+  if (spec.contains("downlink")) downlink_json = Section(spec, "downlink");
 }
 
 bool HasInitialModel(const JobSpec& spec) { return spec.model.initial.has_value(); }

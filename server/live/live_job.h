@@ -36,6 +36,7 @@ struct LiveOrder {
 struct LiveJob {
   JobRecord record;
   std::string model_json, train_json, codec_json;      // of the spec, by FillSections
+  std::string downlink_json;                           // empty: it has none
   ErrorFeedback error_feedback = ErrorFeedback::kOff;  // of the spec, with the executor
   std::unique_ptr<JobController> controller;
   size_t journal_lines = 0;  // appended; the newest may not be durable yet

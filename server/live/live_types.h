@@ -52,6 +52,7 @@ struct WorkItem {
   WorkOrder order;
   std::string job_name;
   std::string model_json, train_json, codec_json;  // sections of the canonical spec
+  std::string downlink_json;                       // empty: it has none
   ErrorFeedback error_feedback = ErrorFeedback::kOff;
   CollectRequest collect;  // explore, sketch
   absl::Duration liveness;

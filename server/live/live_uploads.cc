@@ -326,7 +326,7 @@ std::string LiveHost::KeptPath(const LiveJob& job, WorkOrderId order) const {
 // ---- models out ------------------------------------------------------------------------
 
 void LiveHost::OpenModel(const ClientId& client, const JobId& job_id, Version version,
-                         Callback<ReaderPtr> done) {
+                         const std::optional<HeldVersion>& held, Callback<ReaderPtr> done) {
   const auto enrolled = Enrolled(client);
   if (!enrolled.ok()) return done(enrolled.status());
   const auto job = RequireJob(job_id);
@@ -334,8 +334,8 @@ void LiveHost::OpenModel(const ClientId& client, const JobId& job_id, Version ve
   for (const auto& [of_job, order] : (*enrolled)->orders) {
     if (of_job == job_id) Confirm(**job, client, order);
   }
-  deps_.pool->Run([store = deps_.store, job_id, version, done = std::move(done)]() mutable {
-    auto reader = store->OpenModel(job_id, version);
+  deps_.pool->Run([store = deps_.store, job_id, version, held, done = std::move(done)]() mutable {
+    auto reader = OpenDelivery(*store, job_id, version, held);
     if (!reader.ok()) return done(reader.status());
     done(ReaderPtr(*std::move(reader)));
   });

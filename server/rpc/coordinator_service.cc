@@ -107,7 +107,7 @@ grpc::ServerWriteReactor<v1::FetchModelResponse>* CoordinatorService::FetchModel
       const bool unchanged = request->have_digest() == (*reader)->record().model_digest.ToBytes();
       stream->Send(job, *std::move(reader), request->offset(), unchanged);
     };
-    deps_->host->OpenModel(client, job, request->version(), send);
+    deps_->host->OpenModel(client, job, request->version(), wire::GetHeld(*request), send);
   });
   return stream;
 }

@@ -43,6 +43,11 @@ class ModelStream final : public grpc::ServerWriteReactor<Response> {
     v1::ModelHeader* header = nullptr;
     if constexpr (requires { response_.mutable_header()->mutable_model(); }) {
       response_.mutable_header()->set_unchanged(unchanged);
+      for (const DeltaPart& part : reader_->deltas()) {
+        v1::ModelDelta* const delta = response_.mutable_header()->add_deltas();
+        delta->set_version(part.version);
+        delta->set_bytes(part.bytes);
+      }
       header = response_.mutable_header()->mutable_model();
     } else {
       header = response_.mutable_header();

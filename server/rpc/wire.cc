@@ -112,6 +112,7 @@ void PutWork(const WorkItem& item, v1::WorkOrder* out) {
   out->set_model_json(item.model_json);
   out->set_train_json(item.train_json);
   out->set_codec_json(item.codec_json);
+  out->set_downlink_json(item.downlink_json);
   out->set_error_feedback(ToProto(item.error_feedback));
   Put(item.liveness, out->mutable_liveness());
   out->set_task(order.task);
@@ -251,6 +252,12 @@ absl::StatusOr<UploadHeader> Get(const v1::UpdateHeader& header) {
     TRIB_ASSIGN_OR_RETURN(out.layout, Get(header.layout()));
   }
   return out;
+}
+
+std::optional<HeldVersion> GetHeld(const v1::FetchModelRequest& request) {
+  const auto digest = Digest::FromBytes(request.have_digest());
+  if (!request.has_have_version() || !digest.ok()) return std::nullopt;
+  return HeldVersion{request.have_version(), *digest};
 }
 
 absl::Status CheckId(absl::string_view field, const std::string& value) {

@@ -2,11 +2,14 @@
 #ifndef TRIBUTARY_SERVER_RPC_WIRE_H_
 #define TRIBUTARY_SERVER_RPC_WIRE_H_
 
+#include <optional>
+
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
 #include "server/live/live_types.h"
+#include "server/store/delivery.h"
 #include "tributary/v1/coordinator.pb.h"
 #include "tributary/v1/operator.pb.h"
 
@@ -29,6 +32,9 @@ void Put(const JobId& job, const VersionRecord& record, const ParamLayout& layou
 absl::StatusOr<LayoutPtr> Get(const v1::ParamLayout& layout);
 // InvalidArgument: ids that cannot be, a layout that does not hold.
 absl::StatusOr<UploadHeader> Get(const v1::UpdateHeader& header);
+
+// What the client holds, if it takes deltas.
+std::optional<HeldVersion> GetHeld(const v1::FetchModelRequest& request);
 
 // InvalidArgument naming the field.
 absl::Status CheckId(absl::string_view field, const std::string& value);

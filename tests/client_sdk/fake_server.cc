@@ -48,9 +48,28 @@ absl::StatusOr<CheckInAnswer> FakeServer::CheckIn(absl::Duration max_wait, std::
   return no_work;
 }
 
+std::string FakeServer::DeltasFor(const FetchRequest& request, ModelHeader& header) const {
+  if (!request.have_version) return "";
+  const auto held = models.find(*request.have_version);
+  if (held == models.end() || held->second.ComputeDigest() != request.have_digest) return "";
+  std::string chain;
+  std::vector<DeltaPart> parts;
+  for (Version version = *request.have_version + 1; version <= request.version; ++version) {
+    const auto delta = deltas.find(version);
+    if (delta == deltas.end()) return "";
+    chain += delta->second;
+    parts.push_back({.version = version, .bytes = static_cast<int64_t>(delta->second.size())});
+  }
+  if (parts.empty()) return "";
+  header.deltas = std::move(parts);
+  header.total_bytes = static_cast<int64_t>(chain.size());
+  return chain;
+}
+
 absl::Status FakeServer::FetchModel(const FetchRequest& request, ModelSink& sink,
                                     std::stop_token stop) {
   const int64_t call = fetch_calls++;
+  fetches.push_back(request);
   const auto found = models.find(request.version);
   if (found == models.end()) return absl::NotFoundError("no such version");
   const ParamVector& model = found->second;
@@ -58,12 +77,14 @@ absl::Status FakeServer::FetchModel(const FetchRequest& request, ModelSink& sink
   header.model_digest = model.ComputeDigest();
   header.total_bytes = model.layout()->size() * 4;
   bool unchanged = request.have_digest && *request.have_digest == header.model_digest;
+  const std::string chain = DeltasFor(request, header);
   if (edit_header) edit_header(header, unchanged);
   TRIB_RETURN_IF_ERROR(sink.OnHeader(header, unchanged));
   if (unchanged) return absl::OkStatus();
 
-  const absl::string_view bytes(reinterpret_cast<const char*>(model.values().data()),
-                                model.values().size() * 4);
+  const absl::string_view values(reinterpret_cast<const char*>(model.values().data()),
+                                 model.values().size() * 4);
+  const absl::string_view bytes = chain.empty() ? values : absl::string_view(chain);
   int64_t offset = request.offset;
   for (int64_t index = 0; offset < static_cast<int64_t>(bytes.size()); ++index) {
     if (stop.stop_requested()) return absl::CancelledError("stop");

@@ -34,6 +34,7 @@ class FakeServer : public Connection {
   RetryWindow no_work{absl::Seconds(1), absl::Seconds(2)};
   ServerLimits limits{.max_chunk_bytes = 16, .server_agent = "fake/1"};
   std::map<Version, ParamVector> models;
+  std::map<Version, std::string> deltas;  // what makes a version of the one before
 
   // Faults; `call` counts calls and `chunk` the chunks within one, both from 0. May be empty.
   std::function<absl::Status(int64_t call, int64_t chunk)> fetch_fault;
@@ -59,6 +60,7 @@ class FakeServer : public Connection {
   int enrol_calls = 0;
   int64_t fetch_calls = 0;
   int64_t fetched_bytes = 0;
+  std::vector<FetchRequest> fetches;
   int64_t upload_calls = 0;
   int64_t sent_bytes = 0;  // of payload, as the client sent them
 
@@ -76,6 +78,8 @@ class FakeServer : public Connection {
   absl::Status AbandonWork(const AbandonNotice& notice) override;
 
  private:
+  // Those from the version that the client holds, if all are there; they go into the header.
+  std::string DeltasFor(const FetchRequest& request, ModelHeader& header) const;
   absl::Status StoreChunk(Upload& upload, const Chunk& chunk, int64_t index);
 
   mutable Mutex mu_;

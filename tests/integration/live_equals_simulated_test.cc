@@ -91,16 +91,18 @@ TEST_P(LiveEqualsSimulated, SameModelDigest) {
 
 INSTANTIATE_TEST_SUITE_P(
     Jobs, LiveEqualsSimulated,
-    ::testing::Values(Case{"plain", {}}, Case{"fp16_on_the_wire", {"job.codec=[fp16]"}},
-                      Case{"topk_with_error_feedback", {"job.codec=[{topk: {fraction: 0.05}}]"}},
-                      Case{"topk_without",
-                           {"job.codec=[{topk: {fraction: 0.05}}]", "job.error_feedback=false"}},
-                      Case{"randk_with_error_feedback_of_equals",
-                           {"job.codec=[{randk: {fraction: 0.1}}]",
-                            "job.aggregation={combine: {fedavg: {weights: uniform}}}"}},
-                      Case{"server_adam_and_clip",
-                           {"job.aggregation={transforms: [{clip: {norm: 0.5}}], optimizer: {adam: "
-                            "{learning_rate: 0.01}}}"}}),
+    ::testing::Values(
+        Case{"plain", {}}, Case{"fp16_on_the_wire", {"job.codec=[fp16]"}},
+        Case{"topk_with_error_feedback", {"job.codec=[{topk: {fraction: 0.05}}]"}},
+        Case{"topk_without", {"job.codec=[{topk: {fraction: 0.05}}]", "job.error_feedback=false"}},
+        Case{"randk_with_error_feedback_of_equals",
+             {"job.codec=[{randk: {fraction: 0.1}}]",
+              "job.aggregation={combine: {fedavg: {weights: uniform}}}"}},
+        Case{"exact_downlink", {"job.downlink={}"}},
+        Case{"topk_int8_downlink", {"job.downlink={codec: [{topk: {fraction: 0.1}}, int8]}"}},
+        Case{"server_adam_and_clip",
+             {"job.aggregation={transforms: [{clip: {norm: 0.5}}], optimizer: {adam: "
+              "{learning_rate: 0.01}}}"}}),
     [](const auto& test) { return test.param.name; });
 
 }  // namespace

@@ -198,6 +198,7 @@ TEST_F(GrpcConnectionTest, AWorkOrderArrivesWhole) {
     w.set_model_json("{m}");
     w.set_train_json("{t}");
     w.set_codec_json("[c]");
+    w.set_downlink_json("{d}");
     w.set_error_feedback(v1::ERROR_FEEDBACK_BY_EXAMPLES);
     w.mutable_liveness()->set_seconds(300);
     return grpc::Status::OK;
@@ -219,6 +220,7 @@ TEST_F(GrpcConnectionTest, AWorkOrderArrivesWhole) {
   EXPECT_EQ(order.deadline, absl::FromUnixSeconds(1000) + absl::Nanoseconds(5));
   EXPECT_EQ(order.seed, 0xFFFFFFFFFFFFFFFE);
   EXPECT_EQ(order.codec_json, "[c]");
+  EXPECT_EQ(order.downlink_json, "{d}");
   EXPECT_EQ(order.error_feedback, ErrorFeedback::kByExamples);
   EXPECT_EQ(order.liveness, absl::Minutes(5));
 }
@@ -278,6 +280,27 @@ TEST(ProtoConvertTest, ALayoutMustHaveTheDigestThatItStates) {
   EXPECT_THAT(FromProto(layout), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
+TEST_F(GrpcConnectionTest, AModelArrivesInDeltas) {
+  service_.on_fetch = [](grpc::ServerContext&, grpc::ServerWriter<v1::FetchModelResponse>& w) {
+    v1::FetchModelResponse header = HeaderMessage();
+    for (const int version : {2, 3}) {
+      v1::ModelDelta* const delta = header.mutable_header()->add_deltas();
+      delta->set_version(version);
+      delta->set_bytes(20);
+    }
+    w.Write(header);
+    return grpc::Status::OK;
+  };
+  CollectingSink sink;
+  const FetchRequest request{
+      .job = JobId("job-1"), .version = 3, .have_digest = Sha256::Of("held"), .have_version = 0};
+  EXPECT_THAT(connection_->FetchModel(request, sink, {}), IsOk());
+  EXPECT_THAT(sink.header.deltas, ::testing::ElementsAre(DeltaPart{.version = 2, .bytes = 20},
+                                                         DeltaPart{.version = 3, .bytes = 20}));
+  EXPECT_TRUE(service_.fetch.has_have_version());
+  EXPECT_EQ(service_.fetch.have_version(), 0);
+}
+
 TEST_F(GrpcConnectionTest, AModelArrivesInChunks) {
   service_.on_fetch = [](grpc::ServerContext&, grpc::ServerWriter<v1::FetchModelResponse>& w) {
     w.Write(HeaderMessage());
@@ -298,6 +321,7 @@ TEST_F(GrpcConnectionTest, AModelArrivesInChunks) {
   EXPECT_EQ(service_.fetch.client_id(), "c1");
   EXPECT_EQ(service_.fetch.job_id(), "job-1");
   EXPECT_EQ(service_.fetch.version(), 3);
+  EXPECT_FALSE(service_.fetch.has_have_version());
   EXPECT_EQ(service_.fetch.offset(), 12);
   EXPECT_EQ(service_.fetch.have_digest(), Sha256::Of("held").ToBytes());
 }

@@ -182,6 +182,27 @@ TEST_F(SessionTest, AHeldModelServesTheNextOrder) {
   EXPECT_EQ(server_.fetch_calls, 2);
 }
 
+TEST_F(SessionTest, AnOrderWithADownlinkIsServedWithDeltas) {
+  for (const std::string downlink : {"", R"({"codec":[]})", R"({"codec":["int17"]})"}) {
+    server_.models[4] = server_.models[3].Clone();
+    server_.models[4].values()[0] += 1;
+    const auto delta = VersionDelta::Create({}).value();
+    server_.deltas[4] = delta->Encode(4, server_.models[3], server_.models[4]);
+    server_.fetched_bytes = 0;
+    for (const Version version : {3, 4}) {
+      WorkOrder order = MakeOrder(WorkKind::kEvaluate, version, version);
+      order.downlink_json = downlink;
+      server_.check_ins.push_back(order);
+    }
+    EXPECT_THAT(Run(), IsOk());
+    EXPECT_EQ(server_.reports.back().result.loss, server_.models[4].values()[0]);
+    const bool deltas = downlink == R"({"codec":[]})";
+    EXPECT_EQ(server_.fetched_bytes,
+              100 + (deltas ? static_cast<int64_t>(server_.deltas[4].size()) : 100))
+        << downlink;
+  }
+}
+
 TEST_F(SessionTest, EventsTellTheStory) {
   Give(WorkKind::kTrain, 1);
   server_.limits.max_chunk_bytes = 1000;

@@ -51,6 +51,31 @@ TEST_F(LiveHostTest, RoundsAreCombinedExactly) {
   EXPECT_EQ(fixture_.store().GetJob(job)->state, "done");
 }
 
+TEST_F(LiveHostTest, AClientThatHoldsAVersionIsSentTheDeltaSince) {
+  FakeClient a = Client("a");
+  const JobId job = fixture_.Submit("demo", 1, 3, {0, 0, 0, 0},
+                                    {{"downlink", {{"codec", {{{"topk", {{"count", 1}}}}}}}}});
+  for (Version version = 0; version < 2; ++version) {
+    const auto work = a.GetWork();
+    ASSERT_TRUE(work);
+    EXPECT_THAT(work->downlink_json, HasSubstr(R"({"codec":[{"topk":)"));
+    EXPECT_TRUE(Accepted(a.UploadDelta(*work, 1)));
+  }
+  const auto open = [&](const std::optional<HeldVersion>& held) {
+    LiveHost::ReaderPtr reader;
+    fixture_.host().OpenModel(
+        a.id(), job, 2, held,
+        [&](absl::StatusOr<LiveHost::ReaderPtr> opened) { reader = *opened; });
+    EXPECT_TRUE(fixture_.Run());
+    return reader;
+  };
+  EXPECT_THAT(open(std::nullopt)->deltas(), ::testing::IsEmpty());
+  const Digest held = Model(job, 1).ComputeDigest();
+  EXPECT_THAT(open(HeldVersion{1, held})->deltas(), ::testing::SizeIs(1));
+  EXPECT_LT(open(HeldVersion{1, held})->size_bytes(), 16U);
+  EXPECT_THAT(open(HeldVersion{0, held})->deltas(), ::testing::IsEmpty()) << "not that version";
+}
+
 TEST_F(LiveHostTest, AClientMakesTheFirstModel) {
   FakeClient a = Client("a");
   const JobId job = fixture_.Submit("demo", 1, 1, {});

@@ -78,7 +78,7 @@ void ExpectWholeRecord(LiveFixture& fixture, const JobId& job, Version versions)
 
 // Runs a job to its end, with a crash after `crash_after` tasks. Returns the tasks run.
 int64_t RunJob(int64_t crash_after, Version versions, bool initial_from_file,
-               bool keep_updates = false) {
+               bool keep_updates = false, const nlohmann::json& downlink = {}) {
   LiveFixture fixture;
   fixture.Start(crash_after);
   Agent a(&fixture, "a", 1), b(&fixture, "b", 3);
@@ -92,7 +92,9 @@ int64_t RunJob(int64_t crash_after, Version versions, bool initial_from_file,
       fixture.Start();
     }
     if (job.empty()) {
-      job = fixture.Submit("demo", 2, versions, initial, {{"keep_updates", keep_updates}});
+      nlohmann::json more = {{"keep_updates", keep_updates}};
+      if (!downlink.is_null()) more["downlink"] = downlink;
+      job = fixture.Submit("demo", 2, versions, initial, more);
     } else {
       a.Step();
       b.Step();
@@ -108,7 +110,9 @@ int64_t RunJob(int64_t crash_after, Version versions, bool initial_from_file,
   EXPECT_EQ(fixture.store().GetJob(job)->state, "done");
   EXPECT_THAT(fixture.SpoolFiles(), ::testing::IsEmpty());
   const auto mean = static_cast<float>(2 * versions);
-  EXPECT_THAT(*fixture.store().LoadModel(job, versions), ParamsNear({mean, mean, mean, 2}, 0));
+  const std::vector<float> model =
+      downlink.is_null() ? std::vector<float>{mean, mean, mean, 2} : std::vector<float>{2, 4, 0, 2};
+  EXPECT_THAT(*fixture.store().LoadModel(job, versions), ParamsNear(model, 0));
   if (keep_updates) ExpectWholeRecord(fixture, job, versions);
   return fixture.tasks_run();
 }
@@ -138,6 +142,18 @@ TEST(RecoveryTest, KeptUpdatesAndTheRecordSurviveToo) {
   for (int64_t n = 0; n <= tasks; ++n) {
     SCOPED_TRACE(n);
     RunJob(n, 1, false, /*keep_updates=*/true);
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
+// Of (2, 2, 2) the first value is published, then of what is left, (2, 4, 4), the second.
+TEST(RecoveryTest, WhatADownlinkHasLeftOutIsNotLostEither) {
+  const nlohmann::json downlink = {{"codec", {{{"topk", {{"count", 1}}}}}}};
+  const int64_t tasks =
+      RunJob(std::numeric_limits<int64_t>::max(), 2, true, /*keep_updates=*/false, downlink);
+  for (int64_t n = 0; n <= tasks; ++n) {
+    SCOPED_TRACE(n);
+    RunJob(n, 2, true, /*keep_updates=*/false, downlink);
     if (::testing::Test::HasFailure()) return;
   }
 }

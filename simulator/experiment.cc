@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/params/safetensors.h"
 #include "common/status_macros.h"
+#include "server/store/delivery.h"
 #include "server/store/memory_store.h"
 
 namespace tributary {
@@ -159,6 +160,16 @@ void Experiment::Deliver(decltype(JobEvent::what) what) {
     Perform(action);
   }
   if (options_.on_progress) options_.on_progress(controller_->progress(), now_ - absl::UnixEpoch());
+}
+
+int64_t Experiment::DownloadBytes(Version version, Version held) {
+  if (!file_.job.downlink || held < 0) return model_bytes();
+  const auto record = store_->GetVersion(kJob, held);
+  if (!record.ok()) return model_bytes();
+  const auto delivery =
+      OpenDelivery(*store_, kJob, version, HeldVersion{held, record->model_digest});
+  // Of a version that is gone, the order fails.
+  return delivery.ok() ? static_cast<int64_t>((*delivery)->size_bytes()) : model_bytes();
 }
 
 absl::StatusOr<std::shared_ptr<const ParamVector>> Experiment::Snapshot(Version version) {

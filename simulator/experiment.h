@@ -67,7 +67,8 @@ class Experiment : private SimulatedServer {
 
   absl::Time now() const override { return now_; }
   void Deliver(decltype(JobEvent::what) what) override;
-  int64_t model_bytes() const override { return 4 * executor_->layout()->size(); }
+  int64_t model_bytes() const { return 4 * executor_->layout()->size(); }
+  int64_t DownloadBytes(Version version, Version held) override;
   absl::StatusOr<std::shared_ptr<const ParamVector>> Snapshot(Version version) override;
   void KeepFirstModel(ParamVector model) override { first_model_ = std::move(model); }
   std::shared_ptr<const Mask> mask() const override { return executor_->mask(); }

@@ -334,9 +334,11 @@ int64_t VirtualClients::PlannedSteps(int64_t client, const WorkOrder& order) con
 }
 
 absl::Duration VirtualClients::Download(int64_t client, Version version) {
-  if (std::exchange(At(client).cached, version) == version) return absl::ZeroDuration();
-  downlink_bytes_ += server_->model_bytes();
-  return fleet_->DownloadTime(client, server_->model_bytes());
+  const Version held = std::exchange(At(client).cached, version);
+  if (held == version) return absl::ZeroDuration();
+  const int64_t bytes = server_->DownloadBytes(version, held);
+  downlink_bytes_ += bytes;
+  return fleet_->DownloadTime(client, bytes);
 }
 
 // ---- evaluation ------------------------------------------------------------------------

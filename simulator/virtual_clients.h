@@ -1,10 +1,10 @@
 // VirtualClients: the clients' side of a simulated run: who is there when, and a work order's
 // life in virtual time.
 //
-// A training order takes the download of its base (nothing if the client has it), the steps, and
-// the upload. Making the first model and evaluating take the download only; the evaluator, one
-// more client with the test set, costs no virtual time at all. A client checks in when it comes
-// online and when its order has ended.
+// A training order takes the download of its base (nothing if the client has it, deltas where the
+// live server would send those), the steps, and the upload. Making the first model and evaluating
+// take the download only; the evaluator, one more client with the test set, costs no virtual time
+// at all. A client checks in when it comes online and when its order has ended.
 //
 // An order is lost with LossCause::kAbandoned when it is drawn to drop out, diverges, or its
 // client goes offline; with kTimedOut when job.liveness_seconds have passed since its client
@@ -61,7 +61,8 @@ class SimulatedServer {
   virtual absl::Time now() const = 0;
   // Tells the coordinator what happens now.
   virtual void Deliver(decltype(JobEvent::what) what) = 0;
-  virtual int64_t model_bytes() const = 0;
+  // What a client is sent of a version; `held`: the version that it has, -1: none.
+  virtual int64_t DownloadBytes(Version version, Version held) = 0;
   virtual absl::StatusOr<std::shared_ptr<const ParamVector>> Snapshot(Version version) = 0;
   virtual std::shared_ptr<const Mask> mask() const = 0;  // of the newest version
   virtual absl::StatusOr<CollectRequest> RequestFor(CollectKind kind) const = 0;

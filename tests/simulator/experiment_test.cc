@@ -69,6 +69,30 @@ TEST(Experiment, LearnsAndCounts) {
   }
 }
 
+TEST(Experiment, ClientsThatHoldTheVersionBeforeAreSentItsDelta) {
+  const TempDir dir;
+  const std::vector<std::string> set = {
+      "simulation.clients=4",
+      "simulation.network={uplink_mbps: 1000, downlink_mbps: 0.001, latency_ms: 0}"};
+  const auto with = [&](const std::string& more) {
+    std::vector<std::string> all = set;
+    all.push_back(more);
+    return RunWorld(SmallWorld(dir, all));
+  };
+  const Outcome whole = RunWorld(SmallWorld(dir, set));
+  const Outcome exact = with("job.downlink={}");
+  const Outcome int8 = with("job.downlink={codec: [int8]}");
+  EXPECT_EQ(whole.summary.downlink_bytes, 24 * 176);
+  EXPECT_EQ(exact.digest, whole.digest);
+  EXPECT_LT(exact.summary.downlink_bytes, whole.summary.downlink_bytes);
+  // The first time whole; then 44 bytes and a scale each.
+  EXPECT_EQ(int8.summary.downlink_bytes, 4 * (176 + 5 * 48));
+  EXPECT_NE(int8.digest, whole.digest);
+  EXPECT_NEAR(*int8.metrics.back().loss, *whole.metrics.back().loss, 0.01);
+  // A byte takes 8 ms, of which 5 versions save 128 each.
+  EXPECT_NEAR(whole.summary.virtual_seconds - int8.summary.virtual_seconds, 5 * 128 * 0.008, 1e-3);
+}
+
 TEST(Experiment, TheModelDependsOnTheFileAndTheSeedAlone) {
   const TempDir dir;
   // Different speeds: clients finish in another order than they start.

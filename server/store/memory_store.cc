@@ -234,7 +234,8 @@ void MemoryStore::ForgetDeltas(Job& job) {
   const uint64_t most = job.versions.back().model->values().size() * sizeof(float);
   uint64_t bytes = 0;
   size_t first = job.versions.size();
-  while (first > job.first_delta && job.versions[first - 1].delta != nullptr) {
+  while (first > job.first_delta && job.versions.size() - first < kMaxDeltas &&
+         job.versions[first - 1].delta != nullptr) {
     bytes += job.versions[first - 1].delta->size();
     if (bytes >= most) break;
     --first;

@@ -74,6 +74,9 @@ struct ClientRecord {
   uint64_t uplink_bytes = 0;
 };
 
+// Of a job, that are kept: whoever is further behind is sent the values.
+inline constexpr int64_t kMaxDeltas = 256;
+
 // The delta that makes `version` of the one before.
 struct DeltaPart {
   Version version = 0;
@@ -135,9 +138,9 @@ class ModelStore {
                                  const std::map<std::string, ParamVector*>& vectors,
                                  const std::map<std::string, double*>& scalars) const = 0;
   // Forgets the values (not the records) of all but the newest `keep` versions of a job, and
-  // the pipeline state of all but the newest; and all deltas but those that lead on to the newest
-  // in fewer bytes than its values have. Files that nothing names any more go.
-  // InvalidArgument: keep < 1.
+  // the pipeline state of all but the newest; and all deltas but those, at most kMaxDeltas, that
+  // lead on to the newest in fewer bytes than its values have. Files that nothing names any more
+  // go. InvalidArgument: keep < 1.
   virtual absl::Status Prune(const JobId& job, int64_t keep) = 0;
 
   // The journal: lines of JSON, in order, durable when the call returns.

@@ -117,6 +117,9 @@ class SqliteStore final : public ModelStore {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<std::set<Digest>> ForgetDeltas(const JobId& job, Version newest)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // One descriptor, however many clients are sent it.
+  absl::StatusOr<std::shared_ptr<const File>> OpenDelta(const Digest& digest, uint64_t bytes) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<Version> FirstUsefulDelta(const JobId& job, Version newest) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Takes out what `query`, which asks for a digest, finds.
@@ -131,6 +134,7 @@ class SqliteStore final : public ModelStore {
   mutable Mutex mu_;
   SqliteConnection db_ ABSL_GUARDED_BY(mu_);
   mutable std::map<Digest, LayoutPtr> layouts_ ABSL_GUARDED_BY(mu_);
+  mutable std::map<Digest, std::weak_ptr<const File>> open_deltas_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace tributary

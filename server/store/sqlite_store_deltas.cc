@@ -30,14 +30,24 @@ absl::StatusOr<std::unique_ptr<ModelReader>> SqliteStore::OpenDeltas(const JobId
       return store::DeltaNotKept(job, version);
     }
     const auto bytes = static_cast<uint64_t>(query.Integer(1));
-    TRIB_ASSIGN_OR_RETURN(File file, files_.deltas->OpenForReading(query.DigestAt(0), bytes));
+    TRIB_ASSIGN_OR_RETURN(auto file, OpenDelta(query.DigestAt(0), bytes));
     TRIB_RETURN_IF_ERROR(query.Run());
-    reader->Append({version, bytes}, [file = std::make_shared<const File>(std::move(file))](
-                                         uint64_t offset, absl::Span<char> out) {
-      return file->ReadAt(offset, out.data(), out.size());
-    });
+    reader->Append({version, bytes},
+                   [file = std::move(file)](uint64_t offset, absl::Span<char> out) {
+                     return file->ReadAt(offset, out.data(), out.size());
+                   });
   }
   return reader;
+}
+
+absl::StatusOr<std::shared_ptr<const File>> SqliteStore::OpenDelta(const Digest& digest,
+                                                                   uint64_t bytes) const {
+  std::weak_ptr<const File>& shared = open_deltas_[digest];
+  if (auto file = shared.lock()) return file;
+  TRIB_ASSIGN_OR_RETURN(File opened, files_.deltas->OpenForReading(digest, bytes));
+  auto file = std::make_shared<const File>(std::move(opened));
+  shared = file;
+  return file;
 }
 
 absl::StatusOr<Version> SqliteStore::FirstUsefulDelta(const JobId& job, Version newest) const {
@@ -48,7 +58,7 @@ absl::StatusOr<Version> SqliteStore::FirstUsefulDelta(const JobId& job, Version 
   SqliteStatement query =
       db_.Prepare("SELECT version, bytes FROM deltas WHERE job_id = ? ORDER BY version DESC");
   query.Bind(job.value());
-  while (query.Next() && query.Integer(0) == first - 1) {
+  while (newest - first + 1 < kMaxDeltas && query.Next() && query.Integer(0) == first - 1) {
     left -= query.Integer(1);
     if (left <= 0) break;
     --first;
@@ -70,6 +80,7 @@ absl::StatusOr<std::set<Digest>> SqliteStore::ForgetDeltas(const JobId& job, Ver
   TRIB_RETURN_IF_ERROR(forget.Bind(job.value()).Bind(first).Run());
   TRIB_RETURN_IF_ERROR(
       EraseNamed(db_.Prepare("SELECT 1 FROM deltas WHERE digest = ?1 LIMIT 1"), unnamed));
+  for (const Digest& digest : unnamed) open_deltas_.erase(digest);
   return unnamed;
 }
 

@@ -461,6 +461,14 @@ TEST_P(StoreConformance, PruneKeepsTheDeltasThatAreFewerBytesThanTheModel) {
   EXPECT_THAT(Deltas(2, 4), StatusIs(absl::StatusCode::kNotFound)) << "4 is gone";
 }
 
+TEST_P(StoreConformance, PruneKeepsNoMoreDeltasThanAllowed) {
+  std::vector<size_t> sizes(kMaxDeltas + 2, 1);
+  ASSERT_NO_FATAL_FAILURE(PublishDeltas(sizes));
+  ASSERT_THAT(store_->Prune(kJob, 1), IsOk());
+  EXPECT_THAT(Deltas(1, kMaxDeltas + 1), IsOkAndHolds(SizeIs(kMaxDeltas)));
+  EXPECT_THAT(Deltas(0, kMaxDeltas + 1), StatusIs(absl::StatusCode::kNotFound));
+}
+
 TEST_P(StoreConformance, PruneForgetsWhatLeadsNowhere) {
   ASSERT_NO_FATAL_FAILURE(PublishDeltas({0, 1, 1, 0, 1, 1}));
   ASSERT_THAT(store_->Prune(kJob, 6), IsOk());

@@ -183,6 +183,27 @@ TEST_F(SqliteStoreTest, DeltasAreThereAfterReopeningAndTheirFilesAreSwept) {
   EXPECT_FALSE(std::filesystem::exists(dir_.File(DeltaFile("delta"))));
 }
 
+TEST_F(SqliteStoreTest, ADeltaIsOpenOnceHoweverManyReadIt) {
+  OpenWithJob();
+  ASSERT_THAT(Publish(RandomParams(FlatLayout(100), 1), 0), IsOk());
+  ASSERT_THAT(Publish(RandomParams(FlatLayout(100), 2), 1, "delta"), IsOk());
+  const auto deltas_open = [&] {
+    int count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+      std::error_code error;
+      const auto target = std::filesystem::read_symlink(entry.path(), error);
+      if (target.string() == dir_.File(DeltaFile("delta"))) ++count;
+    }
+    return count;
+  };
+  {
+    TRIB_ASSERT_OK_AND_ASSIGN(const auto once, store_->OpenDeltas(kJob, 0, 1));
+    TRIB_ASSERT_OK_AND_ASSIGN(const auto twice, store_->OpenDeltas(kJob, 0, 1));
+    EXPECT_EQ(deltas_open(), 1);
+  }
+  EXPECT_EQ(deltas_open(), 0);
+}
+
 TEST_F(SqliteStoreTest, DeltaOfTheWrongSizeIsDataLossAndNamed) {
   OpenWithJob();
   ASSERT_THAT(Publish(RandomParams(FlatLayout(100), 1), 0), IsOk());

@@ -81,8 +81,10 @@ struct ModelHeader {
   Version version = 0;
   LayoutPtr layout;  // its digest was recomputed and compared
   Digest model_digest;
-  int64_t total_bytes = 0;        // of the chunks
-  std::vector<DeltaPart> deltas;  // what they carry, one after another; none: the values
+  int64_t total_bytes = 0;            // of the chunks
+  std::vector<DeltaPart> deltas;      // what they carry, one after another; none: the values
+  std::optional<Xxh128> mask_xxh128;  // absent: the job keeps every coordinate
+  std::string mask;                   // PackMask; empty: it is the one that the client holds
 };
 
 // A piece of a byte sequence. `data` belongs to the caller for the duration of the call.
@@ -98,6 +100,7 @@ struct FetchRequest {
   int64_t offset = 0;                   // first byte wanted
   std::optional<Digest> have_digest;    // of a model that the client holds
   std::optional<Version> have_version;  // with it, if the client takes deltas: which one that is
+  std::optional<Xxh128> have_mask;      // of the job's mask that the client holds
 };
 
 // Takes a model as it arrives: one header, then chunks in order unless `unchanged`. An error

@@ -59,6 +59,9 @@ struct Xxh128 {
   bool operator==(const Xxh128&) const = default;
 };
 
+// Of bytes that are all there.
+Xxh128 Xxh3_128(absl::string_view data);
+
 class Xxh3Stream {
  public:
   Xxh3Stream();

@@ -162,6 +162,23 @@ absl::Status IncomingModel::Assemble(const VersionDelta* delta) {
   return absl::DataLossError("the model does not have the digest that its header states");
 }
 
+// Keeps the mask that goes with a model, as its header says.
+absl::Status TakeMask(const ModelHeader& header, ModelCache& cache) {
+  const HeldMask* const held = cache.FindMask(header.job);
+  if (!header.mask_xxh128) {
+    cache.PutMask(header.job, std::nullopt);
+    return absl::OkStatus();
+  }
+  if (held != nullptr && held->checksum == *header.mask_xxh128) return absl::OkStatus();
+  if (Xxh3_128(header.mask) != *header.mask_xxh128) {
+    return absl::DataLossError("the mask does not have the checksum that its header states");
+  }
+  TRIB_ASSIGN_OR_RETURN(Mask mask, UnpackMask(header.layout->trainable_size(), header.mask));
+  cache.PutMask(header.job,
+                HeldMask{*header.mask_xxh128, std::make_shared<const Mask>(std::move(mask))});
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const ParamVector>> Download(
@@ -175,6 +192,7 @@ absl::StatusOr<std::shared_ptr<const ParamVector>> Download(
   FetchRequest request{.job = job, .version = version};
   if (held) request.have_digest = held->digest;
   if (held && delta != nullptr) request.have_version = held->version;
+  if (const HeldMask* mask = cache.FindMask(job)) request.have_mask = mask->checksum;
   for (int whole_failures = 0;;) {
     request.offset = model.received();
     absl::Status status = connection.FetchModel(request, model, options.stop);
@@ -183,6 +201,7 @@ absl::StatusOr<std::shared_ptr<const ParamVector>> Download(
           held->params->layout()->digest() != model.header().layout->digest()) {
         return absl::InvalidArgumentError("the server says `unchanged` of another model");
       }
+      TRIB_RETURN_IF_ERROR(TakeMask(model.header(), cache));
       held->version = version;
       cache.Put(*held);
       return held->params;
@@ -208,6 +227,7 @@ absl::StatusOr<std::shared_ptr<const ParamVector>> Download(
     }
     TRIB_RETURN_IF_ERROR(retry.AfterFailure(status));
   }
+  TRIB_RETURN_IF_ERROR(TakeMask(model.header(), cache));
   auto params = std::make_shared<const ParamVector>(std::move(model.params()));
   cache.Put({job, version, model.header().model_digest, params});
   return params;

@@ -206,6 +206,10 @@ absl::Status GrpcConnection::FetchModel(const FetchRequest& request, ModelSink& 
   wire.set_offset(static_cast<uint64_t>(request.offset));
   if (request.have_digest) wire.set_have_digest(request.have_digest->ToBytes());
   if (request.have_version) wire.set_have_version(*request.have_version);
+  if (request.have_mask) {
+    wire.mutable_have_mask()->set_low(request.have_mask->low);
+    wire.mutable_have_mask()->set_high(request.have_mask->high);
+  }
 
   Stream stream(std::move(stop), call_timeout_);
   const auto reader = stub_->PrepareAsyncFetchModel(&stream.context(), wire, &stream.queue());

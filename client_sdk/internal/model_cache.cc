@@ -57,6 +57,19 @@ const HeldModel* ModelCache::Find(const JobId& job, Version version) {
   return &models_.front();
 }
 
+const HeldMask* ModelCache::FindMask(const JobId& job) const {
+  const auto it = masks_.find(job);
+  return it == masks_.end() ? nullptr : &it->second;
+}
+
+void ModelCache::PutMask(const JobId& job, std::optional<HeldMask> mask) {
+  if (mask) {
+    masks_[job] = *std::move(mask);
+  } else {
+    masks_.erase(job);
+  }
+}
+
 void ModelCache::Put(HeldModel model) {
   looked_for_.insert(model.job);
   models_.remove_if(

@@ -3,12 +3,15 @@
 #define TRIBUTARY_CLIENT_SDK_INTERNAL_MODEL_CACHE_H_
 
 #include <list>
+#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
 #include "common/digest.h"
 #include "common/ids.h"
+#include "common/params/mask.h"
 #include "common/params/param_vector.h"
 
 namespace tributary::sdk {
@@ -19,6 +22,12 @@ struct HeldModel {
   Version version = 0;
   Digest digest;
   std::shared_ptr<const ParamVector> params;
+};
+
+// The mask that a job's clients were last told of. Immutable.
+struct HeldMask {
+  Xxh128 checksum;  // of PackMask
+  std::shared_ptr<const Mask> mask;
 };
 
 // The last few models used, in memory; and, if there is a folder, each job's newest one
@@ -35,6 +44,11 @@ class ModelCache {
 
   void Put(HeldModel model);
 
+  // In memory alone: after a restart a mask is sent once more. Null: the job prunes nothing, as far
+  // as is known.
+  const HeldMask* FindMask(const JobId& job) const;
+  void PutMask(const JobId& job, std::optional<HeldMask> mask);
+
  private:
   void LoadFromDisk(const JobId& job);
   void SaveToDisk(const HeldModel& model) const;
@@ -44,6 +58,7 @@ class ModelCache {
   const std::string directory_;
   std::list<HeldModel> models_;  // last used first
   std::set<JobId> looked_for_;   // jobs whose file was already tried
+  std::map<JobId, HeldMask> masks_;
 };
 
 }  // namespace tributary::sdk

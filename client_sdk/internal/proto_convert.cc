@@ -179,6 +179,10 @@ absl::StatusOr<ModelHeader> FromProto(const v1::FetchModelHeader& header) {
     TRIB_ASSIGN_OR_RETURN(const int64_t bytes, SignedSize("deltas.bytes", delta.bytes()));
     model.deltas.push_back({.version = delta.version(), .bytes = bytes});
   }
+  if (header.has_mask_xxh128()) {
+    model.mask_xxh128 = Xxh128{header.mask_xxh128().low(), header.mask_xxh128().high()};
+    model.mask = header.mask();
+  }
   return model;
 }
 

@@ -98,6 +98,8 @@ class Session {
   // As an update without a codec: it is settled like one.
   absl::Status SendContribution(Work& work, UpdateInfo info, ParamVector contribution);
   absl::StatusOr<std::shared_ptr<const ParamVector>> FetchModel(Work& work);
+  // That came with the model fetched last; null: the job keeps every coordinate.
+  std::shared_ptr<const Mask> MaskOf(const JobId& job) const;
   // Into the outbox, and on to the server.
   absl::Status SendUpdate(Work& work, const Codec& codec, const TrainResult& result,
                           ParamVector delta);

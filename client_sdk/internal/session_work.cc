@@ -80,6 +80,7 @@ absl::Status Session::Train(Work& work) {
 
   TrainTask task{
       .job = order.job, .work_order = order.id, .base_version = order.version, .task = order.task};
+  task.mask = MaskOf(order.job.id);
   task.local_steps = order.local_steps;
   task.deadline = order.deadline;
   task.rng = Rng(order.seed);
@@ -104,8 +105,11 @@ absl::Status Session::Train(Work& work) {
 absl::Status Session::SendUpdate(Work& work, const Codec& codec, const TrainResult& result,
                                  ParamVector delta) {
   const WorkOrder& order = work.order;
-  const CodecContext context{
-      .layout = delta.layout(), .rng = Rng(order.seed).Split("codec"), .task = order.task};
+  const std::shared_ptr<const Mask> mask = MaskOf(order.job.id);
+  const CodecContext context{.layout = delta.layout(),
+                             .rng = Rng(order.seed).Split("codec"),
+                             .mask = mask.get(),
+                             .task = order.task};
   OutgoingUpdate update{.header = {.job = order.job.id, .layout_digest = context.layout->digest()},
                         .job_name = order.job.name};
   update.header.info = {.work_order = order.id,
@@ -222,6 +226,11 @@ absl::StatusOr<std::shared_ptr<const ParamVector>> Session::FetchModel(Work& wor
   return Download(*connection_, work.order.job.id, work.order.version, options_.max_model_bytes,
                   Transfer(work, ClientEvent::Kind::kDownloading), cache_, retry,
                   delta.ok() ? delta->get() : nullptr);
+}
+
+std::shared_ptr<const Mask> Session::MaskOf(const JobId& job) const {
+  const HeldMask* const held = cache_.FindMask(job);
+  return held == nullptr ? nullptr : held->mask;
 }
 
 absl::StatusOr<bool> Session::SettleOutbox() {

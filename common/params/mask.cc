@@ -1,6 +1,34 @@
 #include "common/params/mask.h"
 
+#include "absl/strings/str_cat.h"
+
 namespace tributary {
+
+std::string PackMask(const Mask& mask) {
+  std::string bytes(static_cast<size_t>((mask.size() + 7) / 8), '\0');
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] = static_cast<char>(mask.words()[i / 8] >> (8 * (i % 8)));
+  }
+  return bytes;
+}
+
+absl::StatusOr<Mask> UnpackMask(int64_t size, absl::string_view bytes) {
+  const auto count = static_cast<size_t>(size);
+  const bool fits = bytes.size() == (count + 7) / 8;
+  const auto bit = [&](size_t i) {
+    return (static_cast<uint8_t>(bytes[i / 8]) >> (i % 8) & 1) != 0;
+  };
+  bool padded = fits;
+  for (size_t i = count; fits && i < 8 * bytes.size(); ++i) padded &= !bit(i);
+  if (!padded) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "mask: ", bytes.size(), " bytes", fits ? " with bits after the last coordinate" : "",
+        " for ", size, " coordinates; allowed: ", (count + 7) / 8, " bytes, padded with 0"));
+  }
+  std::vector<bool> keep(count);
+  for (size_t i = 0; i < count; ++i) keep[i] = bit(i);
+  return Mask(keep);
+}
 
 void ClearPruned(const Mask& mask, int64_t first, absl::Span<float> values) {
   TRIB_CHECK(0 <= first && first + static_cast<int64_t>(values.size()) <= mask.size());

@@ -4,8 +4,11 @@
 #define TRIBUTARY_COMMON_PARAMS_MASK_H_
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "common/check.h"
 
@@ -36,6 +39,11 @@ class Mask {
   int64_t count_ = 0;
   std::vector<uint64_t> words_;
 };
+
+// As bytes, coordinate i in bit i % 8 of byte i / 8; the bits after the last are 0.
+std::string PackMask(const Mask& mask);
+// InvalidArgument: not the form of a mask of that size.
+absl::StatusOr<Mask> UnpackMask(int64_t size, absl::string_view bytes);
 
 // Zero where the mask prunes. `values` are the coordinates from `first` on, within the mask.
 void ClearPruned(const Mask& mask, int64_t first, absl::Span<float> values);

@@ -229,7 +229,7 @@ void LiveHost::MakeVersion(std::shared_ptr<Publishing> publishing) {
         LiveJob& job = *FindJob(p->id);
         job.layout = layout;
         job.collections = collections;
-        job.mask = mask;
+        job.SetMask(mask);
       }
       if (!IsDiskFull(result.status())) return Published(p->id, result, p->used);
       --under_way_;

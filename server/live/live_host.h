@@ -66,6 +66,8 @@ class LiveHost {
   // As OpenDelivery. The callback runs on the pool.
   void OpenModel(const ClientId& client, const JobId& job, Version version,
                  const std::optional<HeldVersion>& held, Callback<ReaderPtr> done);
+  // That goes with the job's models; null: it prunes nothing, or there is no such job.
+  std::shared_ptr<const SentMask> MaskOf(const JobId& job) const;
   void CountDownlink(const ClientId& client, const JobId& job, uint64_t bytes);
 
   struct OpenedUpload {

@@ -120,4 +120,12 @@ absl::StatusOr<Replayed> Replay(const JobRecord& record, const std::vector<std::
   return replayed;
 }
 
+void LiveJob::SetMask(std::shared_ptr<const Mask> newest) {
+  if (newest == mask) return;
+  mask = std::move(newest);
+  std::string bytes = PackMask(*mask);
+  const Xxh128 checksum = Xxh3_128(bytes);
+  sent_mask = std::make_shared<const SentMask>(SentMask{std::move(bytes), checksum});
+}
+
 }  // namespace tributary

@@ -46,7 +46,10 @@ struct LiveJob {
   LayoutPtr layout;  // null until version 0
   // What clients are asked for; as the executor's, since version 0.
   std::map<CollectKind, CollectRequest> collections;
-  std::shared_ptr<const Mask> mask;  // likewise; null: nothing is pruned
+  // Likewise; null: nothing is pruned.
+  std::shared_ptr<const Mask> mask;
+  std::shared_ptr<const SentMask> sent_mask;
+  void SetMask(std::shared_ptr<const Mask> newest);
   // Of what a client with such an order uploads.
   const LayoutPtr& LayoutFor(WorkKind kind) const {
     const auto collects = CollectKindOf(kind);

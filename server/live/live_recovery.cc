@@ -62,7 +62,7 @@ absl::Status LiveHost::RecoverJob(LiveJob& job) {
   TRIB_RETURN_IF_ERROR(MakeExecutor(job));
   TRIB_RETURN_IF_ERROR(job.executor->Restore());
   job.collections = job.executor->Collections();
-  job.mask = job.executor->mask();
+  job.SetMask(job.executor->mask());
   job.presence = std::move(replayed.presence);
   for (auto& [id, order] : replayed.orders) job.orders[id].order = std::move(order);
   job.publication = std::move(replayed.publication);

@@ -62,6 +62,12 @@ struct RetryWindow {
 };
 using CheckInAnswer = std::variant<WorkItem, RetryWindow>;
 
+// A job's mask as it travels.
+struct SentMask {
+  std::string bytes;  // PackMask
+  Xxh128 checksum;
+};
+
 struct UploadHeader {
   ClientId client;
   JobId job;

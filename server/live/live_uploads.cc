@@ -351,4 +351,9 @@ void LiveHost::CountDownlink(const ClientId& client, const JobId& job_id, uint64
   }
 }
 
+std::shared_ptr<const SentMask> LiveHost::MaskOf(const JobId& job) const {
+  const auto it = jobs_.find(job);
+  return it == jobs_.end() ? nullptr : it->second->sent_mask;
+}
+
 }  // namespace tributary

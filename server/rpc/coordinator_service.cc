@@ -102,8 +102,10 @@ grpc::ServerWriteReactor<v1::FetchModelResponse>* CoordinatorService::FetchModel
     return stream;
   }
   deps_->loop->Post([this, stream, client, job, request] {
-    const auto send = [stream, job, request](absl::StatusOr<LiveHost::ReaderPtr> reader) {
+    const auto send = [stream, job, request, mask = deps_->host->MaskOf(job)](
+                          absl::StatusOr<LiveHost::ReaderPtr> reader) {
       if (!reader.ok()) return stream->Fail(reader.status());
+      if (mask != nullptr) stream->SetMask(*mask, wire::HeldMaskOf(*request));
       const bool unchanged = request->have_digest() == (*reader)->record().model_digest.ToBytes();
       stream->Send(job, *std::move(reader), request->offset(), unchanged);
     };

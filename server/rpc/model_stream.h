@@ -25,6 +25,11 @@ class ModelStream final : public grpc::ServerWriteReactor<Response> {
   ModelStream(const ServiceDeps* deps, ByteBudget* budget, SentCallback sent)
       : deps_(deps), budget_(budget), sent_(std::move(sent)) {}
 
+  // Before Send: the mask goes with the header, unless the client holds it.
+  void SetMask(const SentMask& mask, const std::optional<Xxh128>& held) {
+    wire::Put(mask.checksum, response_.mutable_header()->mutable_mask_xxh128());
+    if (held != mask.checksum) response_.mutable_header()->set_mask(mask.bytes);
+  }
   // Exactly one of these, once, from any thread.
   void Fail(const absl::Status& status) { this->Finish(ToGrpc(status)); }
   void Send(const JobId& job, ReaderPtr reader, uint64_t offset, bool unchanged) {

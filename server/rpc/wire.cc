@@ -260,6 +260,16 @@ std::optional<HeldVersion> GetHeld(const v1::FetchModelRequest& request) {
   return HeldVersion{request.have_version(), *digest};
 }
 
+std::optional<Xxh128> HeldMaskOf(const v1::FetchModelRequest& request) {
+  if (!request.has_have_mask()) return std::nullopt;
+  return Xxh128{request.have_mask().low(), request.have_mask().high()};
+}
+
+void Put(const Xxh128& checksum, v1::Xxh128* out) {
+  out->set_low(checksum.low);
+  out->set_high(checksum.high);
+}
+
 absl::Status CheckId(absl::string_view field, const std::string& value) {
   if (IsValidId(value)) return absl::OkStatus();
   return absl::InvalidArgumentError(

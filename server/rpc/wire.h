@@ -35,6 +35,9 @@ absl::StatusOr<UploadHeader> Get(const v1::UpdateHeader& header);
 
 // What the client holds, if it takes deltas.
 std::optional<HeldVersion> GetHeld(const v1::FetchModelRequest& request);
+// Of the mask that the client holds, as it says.
+std::optional<Xxh128> HeldMaskOf(const v1::FetchModelRequest& request);
+void Put(const Xxh128& checksum, v1::Xxh128* out);
 
 // InvalidArgument naming the field.
 absl::Status CheckId(absl::string_view field, const std::string& value);

@@ -1,0 +1,261 @@
+// Collections of what transforms learn from clients, and the way from task to task.
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "schedulers/scheduler_registry.h"
+#include "tests/server/coordinator/controller_host.h"
+#include "tests/testing/status_matchers.h"
+
+namespace tributary {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::Field;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
+using ::tributary::test::ControllerHost;
+using ::tributary::test::Spec;
+
+nlohmann::json Explores() { return {{"transforms", {"prune_mask"}}}; }
+nlohmann::json Projects() { return {{"transforms", {"orthogonal_projection"}}}; }
+
+std::vector<std::string> ClientsOf(const std::vector<WorkOrder>& orders) {
+  std::vector<std::string> clients;
+  for (const WorkOrder& order : orders) clients.push_back(order.client.value());
+  return clients;
+}
+
+std::vector<WorkOrderId> IdsOf(const action::PublishVersion& publication) {
+  std::vector<WorkOrderId> ids;
+  for (const auto& part : publication.parts) ids.push_back(part.info.work_order);
+  return ids;
+}
+
+// Answers every order of that kind.
+void FinishAll(ControllerHost& host, double seconds, WorkKind kind) {
+  for (const WorkOrder& order : host.Out(kind)) host.Finish(seconds, order.id);
+}
+
+TEST(PhasesTest, ExplorationComesBeforeTrainingAndMakesAVersion) {
+  ControllerHost host(Spec({{"aggregation", Explores()}}));
+  host.Begin({"a", "b", "c"});
+  const std::vector<WorkOrder> out = host.Out(WorkKind::kExplore);
+  EXPECT_THAT(ClientsOf(out), UnorderedElementsAre("a", "b", "c"));
+  EXPECT_THAT(out, Each(Field(&WorkOrder::version, 0)));
+  EXPECT_THAT(host.Out(WorkKind::kTrain), IsEmpty());
+  for (const WorkOrder& order : out) {
+    EXPECT_THAT(host.publications, IsEmpty());
+    host.Finish(1, order.id);
+  }
+  ASSERT_THAT(host.publications, SizeIs(1));
+  EXPECT_EQ(host.publications[0].learns, CollectKind::kExplore);
+  EXPECT_EQ(host.publications[0].version, 1);
+  EXPECT_THAT(IdsOf(host.publications[0]), ElementsAre(2, 3, 4));  // 1 made the first model
+  host.Published(2);
+  EXPECT_EQ(host.progress().updates, 0);
+  for (const char* client : {"a", "b", "c"}) host.CheckIn(2, client);
+  const std::vector<WorkOrder> training = host.Out(WorkKind::kTrain);
+  EXPECT_THAT(training, AllOf(SizeIs(2), Each(Field(&WorkOrder::version, 1))));
+}
+
+TEST(PhasesTest, ContributionsOfOneCollectionHaveSeedsOfTheirOwn) {
+  ControllerHost host(Spec({{"aggregation", Explores()}}));
+  host.Begin({"a", "b", "c"});
+  std::set<uint64_t> seeds;
+  for (const WorkOrder& order : host.Out(WorkKind::kExplore)) seeds.insert(order.seed);
+  EXPECT_THAT(seeds, SizeIs(3));
+}
+
+TEST(PhasesTest, ACollectionAsksNoMoreThanItsClients) {
+  ControllerHost host(Spec({{"aggregation", Explores()}, {"collection", {{"clients", 2}}}}));
+  host.Begin({"a", "b", "c", "d"});
+  EXPECT_THAT(host.Out(WorkKind::kExplore), SizeIs(2));
+  FinishAll(host, 1, WorkKind::kExplore);
+  ASSERT_THAT(host.publications, SizeIs(1));
+  EXPECT_THAT(host.publications[0].parts, SizeIs(2));
+}
+
+TEST(PhasesTest, ALostContributionIsAskedOfAnother) {
+  ControllerHost host(Spec({{"aggregation", Explores()}, {"collection", {{"clients", 1}}}}));
+  host.Begin({"a", "b"});
+  ASSERT_THAT(host.Out(WorkKind::kExplore), SizeIs(1));
+  const WorkOrder first = host.Out(WorkKind::kExplore)[0];
+  host.Feed(1, event::WorkFailed{first.id, LossCause::kAbandoned, "no"});
+  EXPECT_THAT(host.Out(WorkKind::kExplore), IsEmpty());
+  host.CheckIn(1, first.client.value());
+  ASSERT_THAT(host.Out(WorkKind::kExplore), SizeIs(1));
+  FinishAll(host, 2, WorkKind::kExplore);
+  EXPECT_THAT(host.publications, SizeIs(1));
+}
+
+TEST(PhasesTest, AfterTheDeadlineTheMinimumIsEnoughAndTheRestIsCalledBack) {
+  ControllerHost host(Spec(
+      {{"aggregation", Explores()}, {"collection", {{"minimum", 2}, {"deadline_seconds", 10}}}}));
+  host.Begin({"a", "b", "c"});
+  const std::vector<WorkOrder> out = host.Out(WorkKind::kExplore);
+  host.Finish(1, out[0].id);
+  host.Wait(20);
+  EXPECT_THAT(host.publications, IsEmpty()) << "one is less than the minimum";
+  host.Finish(21, out[1].id);
+  ASSERT_THAT(host.publications, SizeIs(1));
+  EXPECT_THAT(host.publications[0].parts, SizeIs(2));
+  ASSERT_THAT(host.recalled, SizeIs(1));
+  EXPECT_EQ(host.recalled[0].work_order, out[2].id);
+  host.Feed(
+      22, event::UpdateArrived{{.work_order = out[2].id, .num_examples = 1, .local_steps = 1}, 10});
+  EXPECT_THAT(host.publications, SizeIs(1)) << "too late";
+}
+
+TEST(PhasesTest, WhoLeavesIsNotWaitedFor) {
+  ControllerHost host(Spec({{"aggregation", Explores()}}));
+  host.Begin({"a", "b"});
+  const std::vector<WorkOrder> out = host.Out(WorkKind::kExplore);
+  host.Finish(1, out[0].id);
+  host.Feed(2, event::WorkFailed{out[1].id, LossCause::kTimedOut, "silent"});
+  EXPECT_THAT(host.publications, IsEmpty()) << "it may try again";
+  host.Feed(3, event::ClientGone{out[1].client});
+  EXPECT_THAT(host.publications, SizeIs(1));
+}
+
+TEST(PhasesTest, APausedJobCollectsAndLearnsWhenItGoesOn) {
+  ControllerHost host(Spec({{"aggregation", Explores()}}));
+  host.Begin({"a"});
+  host.Feed(1, event::Command{event::Command::Verb::kPause});
+  FinishAll(host, 2, WorkKind::kExplore);
+  EXPECT_THAT(host.publications, IsEmpty());
+  host.Feed(3, event::Command{event::Command::Verb::kResume});
+  EXPECT_THAT(host.publications, SizeIs(1));
+}
+
+TEST(PhasesTest, ACancelledCollectionLeavesNothingBehind) {
+  ControllerHost host(Spec({{"aggregation", Explores()}}));
+  host.Begin({"a", "b"});
+  host.Finish(1, host.Out(WorkKind::kExplore)[0].id);
+  host.Feed(2, event::Command{event::Command::Verb::kCancel});
+  EXPECT_EQ(host.progress().state, JobState::kCancelled);
+  EXPECT_THAT(host.dropped, SizeIs(1));
+  EXPECT_THAT(host.recalled, SizeIs(1));
+}
+
+// One version of training with everybody who is there.
+void TrainOnce(ControllerHost& host, double seconds) {
+  const size_t publications = host.publications.size();
+  for (const char* client : {"a", "b"}) host.CheckIn(seconds, client);
+  FinishAll(host, seconds, WorkKind::kTrain);
+  ASSERT_EQ(host.publications.size(), publications + 1);
+  host.Published(seconds);
+}
+
+TEST(PhasesTest, TasksFollowOneAnotherAndTheLastOneEndsTheJob) {
+  ControllerHost host(Spec({{"stop", nlohmann::json::object()},
+                            {"continual", {{"tasks", 2}, {"versions_per_task", 2}}}}));
+  host.Begin({"a", "b"});
+  TrainOnce(host, 1);
+  EXPECT_EQ(host.progress().task, 0);
+  TrainOnce(host, 2);
+  EXPECT_EQ(host.progress().task, 1);
+  for (const char* client : {"a", "b"}) host.CheckIn(3, client);
+  EXPECT_THAT(host.Out(WorkKind::kTrain), AllOf(SizeIs(2), Each(Field(&WorkOrder::task, 1))));
+  TrainOnce(host, 4);
+  EXPECT_EQ(host.progress().state, JobState::kRunning);
+  TrainOnce(host, 5);
+  EXPECT_EQ(host.progress().state, JobState::kDone);
+  EXPECT_EQ(host.progress().reason, "learnt 2 tasks");
+}
+
+TEST(PhasesTest, ATaskEndsWithSketchesExceptTheLast) {
+  ControllerHost host(Spec({{"stop", nlohmann::json::object()},
+                            {"aggregation", Projects()},
+                            {"continual", {{"tasks", 2}, {"versions_per_task", 1}}}}));
+  host.Begin({"a", "b"});
+  TrainOnce(host, 1);
+  EXPECT_EQ(host.progress().task, 0) << "until its sketches are learnt";
+  for (const char* client : {"a", "b"}) host.CheckIn(2, client);
+  EXPECT_THAT(host.Out(WorkKind::kSketch), AllOf(SizeIs(2), Each(Field(&WorkOrder::version, 1)),
+                                                 Each(Field(&WorkOrder::task, 0))));
+  FinishAll(host, 2, WorkKind::kSketch);
+  EXPECT_EQ(host.publications.back().learns, CollectKind::kSketch);
+  host.Published(2);
+  EXPECT_EQ(host.progress().task, 1);
+  EXPECT_EQ(host.progress().version, 2);
+  TrainOnce(host, 3);
+  EXPECT_EQ(host.progress().state, JobState::kDone);
+  EXPECT_THAT(host.Out(WorkKind::kSketch), IsEmpty());
+}
+
+TEST(PhasesTest, AtATasksEndAllTasksSoFarAreEvaluated) {
+  ControllerHost host(Spec({{"stop", nlohmann::json::object()},
+                            {"continual", {{"tasks", 3}, {"versions_per_task", 1}}}}));
+  host.Begin({"a", "b"});
+  host.CheckIn(0, "judge", true);
+  const auto report = [&](std::vector<TaskResult> tasks, double accuracy) {
+    const WorkOrder order = host.Out(WorkKind::kEvaluate).at(0);
+    EXPECT_EQ(order.tasks, std::max<int64_t>(1, std::ssize(tasks)));
+    host.Feed(host.now, event::EvaluationArrived{order.id, 10, 0.5, accuracy, std::move(tasks)});
+    host.CheckIn(host.now, "judge", true);
+  };
+  report({}, 0.1);
+  TrainOnce(host, 1);
+  report({}, 0.9);
+  TrainOnce(host, 2);
+  report({{10, 0.5, 0.7}, {10, 0.5, 0.8}}, 0.8);
+  TrainOnce(host, 3);
+  report({{10, 0.5, 0.6}, {10, 0.5, 0.75}, {10, 0.5, 0.95}}, 0.95);
+  EXPECT_EQ(host.progress().state, JobState::kDone);
+  EXPECT_THAT(host.progress().task_accuracy,
+              ElementsAre(ElementsAre(0.9), ElementsAre(0.7, 0.8), ElementsAre(0.6, 0.75, 0.95)));
+}
+
+// Whatever the scheduler has under way when a task ends.
+class EverySchedulerPhasesTest : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(EverySchedulerPhasesTest, GoesOnInTheNextTask) {
+  ControllerHost host(Spec({{"scheduler", GetParam()},
+                            {"stop", nlohmann::json::object()},
+                            {"aggregation", Projects()},
+                            {"evaluate", {{"every_versions", 1000}}},
+                            {"continual", {{"tasks", 3}, {"versions_per_task", 4}}}}));
+  std::vector<std::string> clients;
+  for (int i = 0; i < 25; ++i) clients.push_back("client-" + std::to_string(i));
+  host.Begin(clients);
+  size_t published = 0;
+  std::set<int64_t> tasks;
+  for (int step = 1; step < 4000 && !IsEnded(host.progress().state); ++step) {
+    const double now = step * 0.5;
+    host.Wait(now);
+    if (published < host.publications.size()) {
+      ++published;
+      host.Published(now);
+      continue;
+    }
+    // The oldest order of any kind is answered; then its client is there again.
+    for (const WorkOrder& order : std::vector<WorkOrder>(host.sent)) {
+      if (host.controller->FindWork(order.id) == nullptr) continue;
+      if (order.kind == WorkKind::kTrain) tasks.insert(order.task);
+      host.Finish(now, order.id);
+      break;
+    }
+    for (const std::string& client : clients) host.CheckIn(now, client);
+  }
+  EXPECT_EQ(host.progress().state, JobState::kDone) << host.progress().reason;
+  EXPECT_THAT(tasks, ElementsAre(0, 1, 2));
+  EXPECT_EQ(host.progress().reason, "learnt 3 tasks");
+}
+
+std::vector<std::string> Schedulers() {
+  std::vector<std::string> names;
+  for (const auto& entry : SchedulerRegistry().entries()) names.push_back(entry.name);
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, EverySchedulerPhasesTest, ::testing::ValuesIn(Schedulers()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace tributary

@@ -1,0 +1,139 @@
+// Jobs that prune after an exploration and that go from task to task, with real training.
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "simulator/experiment.h"
+#include "simulator/replay.h"
+#include "tests/simulator/small_world.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/temp_dir.h"
+
+namespace tributary {
+namespace {
+
+using test::SmallWorld;
+using test::TempDir;
+using ::testing::SizeIs;
+
+using Settings = std::vector<std::string>;
+
+struct Outcome {
+  RunSummary summary;
+  ParamVector model;
+  std::string digest;
+};
+
+Outcome RunWorld(const TempDir& dir, Settings set, int threads = 1, bool logged = false) {
+  auto file = SmallWorld(dir, std::move(set));
+  EXPECT_TRUE(file.ok()) << file.status();
+  const JobSpec job = file->job;
+  auto experiment = Experiment::Create(*std::move(file), {.threads = threads});
+  EXPECT_TRUE(experiment.ok()) << experiment.status();
+  std::unique_ptr<RunLog> log;
+  if (logged) log = *RunLog::Create(dir.path(), job);
+  const absl::Status status = (*experiment)->Run(log.get());
+  EXPECT_TRUE(status.ok()) << status;
+  auto model = (*experiment)->Model();
+  EXPECT_TRUE(model.ok()) << model.status();
+  std::string digest = model->ComputeDigest().ToHex();
+  return {(*experiment)->Summary(), *std::move(model), std::move(digest)};
+}
+
+const Settings kMlp = {"job.model={builtin: {name: mlp, hidden: [16]}}"};
+
+Settings With(Settings set, const Settings& more) {
+  set.insert(set.end(), more.begin(), more.end());
+  return set;
+}
+
+Settings Pruned() {
+  return With(kMlp,
+              {"job.aggregation.transforms=[{prune_mask: {quantile: 0.5}}]", "job.codec=[masked]"});
+}
+
+// 5 directions of 10 tell the classes of a task apart.
+Settings Tasks(const std::string& transforms) {
+  return With(kMlp, {"job.aggregation.transforms=" + transforms,
+                     "job.continual={tasks: 3, versions_per_task: 12}", "job.stop={versions: 100}",
+                     "job.train.local_steps=20", "simulation.data.tasks={permuted: {}}"});
+}
+
+TEST(PhasesTest, WhatIsPrunedStaysZeroAndDoesNotTravel) {
+  const TempDir dir;
+  const Outcome dense = RunWorld(dir, kMlp);
+  const Outcome pruned = RunWorld(dir, With(Pruned(), {"job.stop.versions=7"}));
+  // 10·16 + 16·4 weights, half of them pruned; 20 biases are exempt.
+  int64_t zeros = 0;
+  for (const float value : pruned.model.trainable()) zeros += value == 0 ? 1 : 0;
+  EXPECT_EQ(zeros, 112);
+  // Six versions of four updates each in both; and eight clients' explorations of 244 values.
+  EXPECT_EQ(dense.summary.progress.uplink_bytes, 24 * 244 * 4);
+  EXPECT_EQ(pruned.summary.progress.uplink_bytes, 24 * 132 * 4 + 8 * 244 * 4);
+  EXPECT_GT(pruned.summary.progress.evaluation.accuracy, 0.7);
+}
+
+TEST(PhasesTest, ResultsDoNotDependOnThreads) {
+  const TempDir dir;
+  for (const Settings& set : {Pruned(), Tasks("[orthogonal_projection]")}) {
+    EXPECT_EQ(RunWorld(dir, set, 1).digest, RunWorld(dir, set, 3).digest);
+  }
+}
+
+TEST(PhasesTest, ReplayMakesTheSameModelsFromWhatWasKept) {
+  for (const Settings& set : {Pruned(), Tasks("[orthogonal_projection]")}) {
+    const TempDir dir;
+    const Outcome run = RunWorld(dir, With(set, {"job.keep_updates=true"}), 1, /*logged=*/true);
+    TRIB_ASSERT_OK_AND_ASSIGN(const ReplayResult replayed, Replay(dir.path()));
+    ASSERT_TRUE(replayed.model_digest.has_value());
+    EXPECT_EQ(replayed.model_digest->ToHex(), run.digest);
+    EXPECT_EQ(replayed.versions, run.summary.progress.version);
+  }
+}
+
+double Forgetting(const std::vector<std::vector<double>>& accuracy) {
+  double lost = 0;
+  for (size_t j = 0; j + 1 < accuracy.size(); ++j) lost += accuracy[j][j] - accuracy.back()[j];
+  return lost / static_cast<double>(accuracy.size() - 1);
+}
+
+TEST(PhasesTest, OrthogonalUpdatesForgetLess) {
+  const TempDir dir;
+  const auto plain = RunWorld(dir, Tasks("[]")).summary.progress.task_accuracy;
+  const auto kept =
+      RunWorld(dir, Tasks("[{orthogonal_projection: {energy: 0.9}}]")).summary.progress;
+  ASSERT_THAT(plain, SizeIs(3));
+  ASSERT_THAT(kept.task_accuracy, SizeIs(3));
+  for (size_t t = 0; t < 3; ++t) ASSERT_THAT(kept.task_accuracy[t], SizeIs(t + 1));
+  EXPECT_EQ(kept.version, 3 * 12 + 2) << "two tasks' ends make a version each";
+  EXPECT_GT(Forgetting(plain), 0.05);
+  EXPECT_LT(Forgetting(kept.task_accuracy), Forgetting(plain) / 2);
+}
+
+TEST(PhasesTest, SplitClassesHaveHeadsOfTheirOwn) {
+  const TempDir dir;
+  const Settings set =
+      With(kMlp, {"job.continual={tasks: 2, versions_per_task: 4}", "job.stop={versions: 100}",
+                  "simulation.data.tasks={split_classes: {classes_per_task: 2}}"});
+  const auto accuracy = RunWorld(dir, set).summary.progress.task_accuracy;
+  ASSERT_THAT(accuracy, SizeIs(2));
+  EXPECT_GT(accuracy[0][0], 0.8);
+  EXPECT_GT(accuracy[1][1], 0.8);
+}
+
+TEST(PhasesTest, MoreTasksThanTheDataHoldAreRefusedWithTheirPlace) {
+  const TempDir dir;
+  auto file = SmallWorld(dir, {"job.continual={tasks: 3, versions_per_task: 4}",
+                               "simulation.data.tasks={split_classes: {classes_per_task: 2}}"});
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_THAT(Experiment::Create(*std::move(file), {.threads = 1}).status(),
+              test::StatusIs(absl::StatusCode::kInvalidArgument,
+                             ::testing::AllOf(::testing::HasSubstr("simulation.data.tasks"),
+                                              ::testing::HasSubstr("make 2 tasks"))));
+}
+
+}  // namespace
+}  // namespace tributary

@@ -26,6 +26,10 @@ void ForRanges(Parallel* parallel, int64_t size, const std::function<void(Coordi
 // Σ x², in double, over blocks of a fixed size whose sums are then added in order.
 // Not finite exactly when some x is not.
 double SquaredNorm(absl::Span<const float> x, Parallel* parallel);
+// Σ x·y in the same way; the sizes are equal.
+double Dot(absl::Span<const float> x, absl::Span<const float> y, Parallel* parallel);
+// The squared norm of a delta of `size` coordinates, which is unpacked block by block.
+double SquaredNorm(const DeltaPayload& delta, int64_t size, Parallel* parallel);
 
 }  // namespace tributary
 

@@ -32,6 +32,13 @@ absl::Status CheckFiniteModel(const ParamVector& model, Parallel* parallel) {
   return WithContext(CheckFinite(*model.layout(), model.values()), "the next model");
 }
 
+absl::Status TwoHypergradients() {
+  return absl::InvalidArgumentError(
+      "optimizer hypergradient beside the job's hypergradient: both rates follow the same product "
+      "of deltas (variant server_local too), so that a step grows with its square; keep one of "
+      "them");
+}
+
 void AddNamed(absl::string_view prefix, const StateRefs& from, StateRefs& to) {
   for (const auto& [name, vector] : from.vectors) to.vectors[absl::StrCat(prefix, name)] = vector;
   for (const auto& [name, scalar] : from.scalars) to.scalars[absl::StrCat(prefix, name)] = scalar;
@@ -53,7 +60,6 @@ void AggregationSpec::Describe(config::Fields<AggregationSpec>& fields) {
 }
 
 absl::Status AggregationSpec::Validate() const {
-  TRIB_RETURN_IF_ERROR(AggregatorRegistry().Create(combine, {}).status());
   std::vector<PipelineStep> steps;
   for (const config::Choice& choice : transforms) {
     TRIB_ASSIGN_OR_RETURN(const auto transform, TransformRegistry().Create(choice, {}));
@@ -61,6 +67,15 @@ absl::Status AggregationSpec::Validate() const {
   }
   TRIB_ASSIGN_OR_RETURN(const auto server_optimizer, OptimizerRegistry().Create(optimizer, {}));
   steps.push_back({absl::StrCat("optimizer ", optimizer.name), server_optimizer->effect()});
+  if (hypergradient) {
+    TRIB_ASSIGN_OR_RETURN(const auto rate, OptimizerRegistry().Create(*hypergradient, {}));
+    steps.push_back({hypergradient->name, rate->effect()});
+    if (optimizer.name == hypergradient->name) return TwoHypergradients();
+  }
+  const AggregatorDeps deps{.layout = nullptr,
+                            .squared_norms = server_optimizer->uses_squared_norms()};
+  TRIB_RETURN_IF_ERROR(WithContext(AggregatorRegistry().Create(combine, deps).status(),
+                                   absl::StrCat("combine ", combine.name)));
   return CheckSoundOrder(steps);
 }
 
@@ -90,8 +105,14 @@ absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::Create(const AggregationSpec
     TRIB_ASSIGN_OR_RETURN(auto transform, TransformRegistry().Create(choice, {layout, parallel}));
     pipeline->transforms_.push_back(std::move(transform));
   }
-  TRIB_ASSIGN_OR_RETURN(pipeline->optimizer_,
+  TRIB_ASSIGN_OR_RETURN(auto optimizer,
                         OptimizerRegistry().Create(spec.optimizer, {layout, parallel}));
+  pipeline->optimizers_.emplace_back("optimizer.", std::move(optimizer));
+  if (spec.hypergradient) {
+    TRIB_ASSIGN_OR_RETURN(auto rate,
+                          OptimizerRegistry().Create(*spec.hypergradient, {layout, parallel}));
+    pipeline->optimizers_.emplace_back("hypergradient.", std::move(rate));
+  }
   pipeline->spec_ = spec;
   pipeline->layout_ = std::move(layout);
   pipeline->parallel_ = parallel;
@@ -99,17 +120,22 @@ absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::Create(const AggregationSpec
 }
 
 absl::StatusOr<std::unique_ptr<Aggregator>> Pipeline::NewAggregator(bool given_coefficients) const {
-  return AggregatorRegistry().Create(
-      spec_.combine,
-      {.layout = layout_, .parallel = parallel_, .given_coefficients = given_coefficients});
+  const bool squared_norms = std::ranges::any_of(
+      optimizers_, [](const auto& named) { return named.second->uses_squared_norms(); });
+  return AggregatorRegistry().Create(spec_.combine, {.layout = layout_,
+                                                     .parallel = parallel_,
+                                                     .given_coefficients = given_coefficients,
+                                                     .squared_norms = squared_norms});
 }
 
 absl::StatusOr<Applied> Pipeline::Apply(std::unique_ptr<Aggregator> aggregator, Version version,
-                                        const AddModel& add_model, bool beside_momentum) {
+                                        const AddModel& add_model, bool beside_momentum,
+                                        DeltaOrigin origin) {
   TRIB_ASSIGN_OR_RETURN(Aggregate aggregate, std::move(*aggregator).Finish());
   aggregator.reset();
-  const double norm = std::sqrt(SquaredNorm(aggregate.delta.trainable(), parallel_));
-  if (!std::isfinite(norm)) {
+  origin.squared_norm = SquaredNorm(aggregate.delta.trainable(), parallel_);
+  origin.update_squared_norms = aggregate.squared_norms;
+  if (!std::isfinite(origin.squared_norm)) {
     return WithContext(CheckFinite(*layout_, aggregate.delta.trainable()), "the combined delta");
   }
   const TransformContext context{.version = version, .mask = mask().get()};
@@ -118,15 +144,27 @@ absl::StatusOr<Applied> Pipeline::Apply(std::unique_ptr<Aggregator> aggregator, 
   }
   // The delta becomes the step, and the step the next model.
   ParamVector& model = aggregate.delta;
-  TRIB_RETURN_IF_ERROR(beside_momentum ? optimizer_->StepBesideMomentum(model.trainable())
-                                       : optimizer_->Step(model.trainable()));
+  TRIB_RETURN_IF_ERROR(Optimise(model.trainable(), origin, beside_momentum));
   TRIB_RETURN_IF_ERROR(add_model(model.trainable()));
   TRIB_RETURN_IF_ERROR(CheckFiniteModel(model, parallel_));
-  return Applied{.model = std::move(model),
-                 .updates = aggregate.updates,
-                 .num_examples = aggregate.num_examples,
-                 .server_rate = optimizer_->rate(),
-                 .delta_norm = norm};
+  Applied applied{.model = std::move(model),
+                  .updates = aggregate.updates,
+                  .num_examples = aggregate.num_examples,
+                  .delta_norm = std::sqrt(origin.squared_norm)};
+  for (const auto& [name, optimizer] : optimizers_) {
+    applied.server_rate *= optimizer->rate();
+    applied.client_rate *= optimizer->client_rate();
+  }
+  return applied;
+}
+
+absl::Status Pipeline::Optimise(absl::Span<float> delta, const DeltaOrigin& origin,
+                                bool beside_momentum) {
+  for (const auto& [name, optimizer] : optimizers_) {
+    TRIB_RETURN_IF_ERROR(beside_momentum ? optimizer->StepBesideMomentum(delta, origin)
+                                         : optimizer->Step(delta, origin));
+  }
+  return absl::OkStatus();
 }
 
 UpdateTransform* Pipeline::Learner(CollectKind kind) const {
@@ -161,7 +199,11 @@ absl::Status Pipeline::Learn(CollectKind kind, absl::Span<const double> sum, int
   TRIB_RETURN_IF_ERROR(
       learner->Learn(sum, contributions, model, {.version = version, .mask = before.get()}));
   TRIB_RETURN_IF_ERROR(WithContext(CheckFinite(*layout_, model), "the model after learning"));
-  return optimizer_->BeginEpoch([&](absl::Span<float> vector) { return Project(vector, version); });
+  for (const auto& [name, optimizer] : optimizers_) {
+    TRIB_RETURN_IF_ERROR(
+        optimizer->BeginEpoch([&](absl::Span<float> vector) { return Project(vector, version); }));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Pipeline::Project(absl::Span<float> vector, Version version) {
@@ -187,7 +229,7 @@ StateRefs Pipeline::State() {
   for (size_t i = 0; i < transforms_.size(); ++i) {
     AddNamed(absl::StrCat("transform.", i, "."), transforms_[i]->State(), state);
   }
-  AddNamed("optimizer.", optimizer_->State(), state);
+  for (const auto& [name, optimizer] : optimizers_) AddNamed(name, optimizer->State(), state);
   return state;
 }
 

@@ -1,5 +1,5 @@
-// Pipeline: combine -> transforms in order -> optimise. The only place that knows the
-// order, and that refuses orders that are unsound, with the reason.
+// Pipeline: combine -> transforms in order -> optimise -> hypergradient. The only place that knows
+// the order, and that refuses orders that are unsound, with the reason.
 //
 //   TRIB_ASSIGN_OR_RETURN(auto pipeline, Pipeline::Create(spec, layout, parallel));
 //   TRIB_ASSIGN_OR_RETURN(auto aggregator, pipeline->NewAggregator());
@@ -11,7 +11,9 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -30,6 +32,9 @@ struct AggregationSpec {
   config::Choice combine;                  // default fedavg
   std::vector<config::Choice> transforms;  // default none
   config::Choice optimizer;                // default sgd with rate 1
+  // A server optimizer of its own after `optimizer`, whose step it scales. Not a field of the
+  // section: a job's other sections say it.
+  std::optional<config::Choice> hypergradient;
 
   static void Describe(config::Fields<AggregationSpec>& fields);
   // Refuses unsound orders: InvalidArgument with the reason and the remedy.
@@ -52,7 +57,8 @@ struct Applied {
   int64_t updates = 0;
   int64_t num_examples = 0;
   double server_rate = 1.0;
-  double delta_norm = 0;  // of the combined delta, before transforms
+  double client_rate = 1.0;  // ServerOptimizer::client_rate, for training from this model on
+  double delta_norm = 0;     // of the combined delta, before transforms
 };
 
 // One for a job's life: it holds the transforms' and the optimizer's state.
@@ -72,9 +78,10 @@ class Pipeline {
   // Makes the version after `version`, whose model `add_model` adds: once, to the step, so that
   // one model's worth of memory is enough. OutOfRange if the delta or the next model is not
   // finite. On an error the state may be half changed: reload it. `beside_momentum`: the
-  // optimizer takes a StepBesideMomentum.
+  // optimizers take a StepBesideMomentum. `origin`: without its norms.
   absl::StatusOr<Applied> Apply(std::unique_ptr<Aggregator> aggregator, Version version,
-                                const AddModel& add_model, bool beside_momentum = false);
+                                const AddModel& add_model, bool beside_momentum = false,
+                                DeltaOrigin origin = {});
 
   // What the transform asks for that learns from such a collection; null: none does. Constant.
   const CollectRequest* collects(CollectKind kind) const;
@@ -88,7 +95,7 @@ class Pipeline {
   // The coordinates that the job keeps; null: all.
   std::shared_ptr<const Mask> mask() const;
 
-  // Names are "transform.0.…" and "optimizer.…".
+  // Names are "transform.0.…", "optimizer.…" and "hypergradient.…".
   StateRefs State();
   // After the state was read back in place. DataLoss.
   absl::Status Restored();
@@ -99,12 +106,14 @@ class Pipeline {
   absl::Status Project(absl::Span<float> vector, Version version);
 
   UpdateTransform* Learner(CollectKind kind) const;
+  // The delta becomes the step.
+  absl::Status Optimise(absl::Span<float> delta, const DeltaOrigin& origin, bool beside_momentum);
 
   AggregationSpec spec_;
   LayoutPtr layout_;
   Parallel* parallel_ = nullptr;
   std::vector<std::unique_ptr<UpdateTransform>> transforms_;
-  std::unique_ptr<ServerOptimizer> optimizer_;
+  std::vector<std::pair<std::string, std::unique_ptr<ServerOptimizer>>> optimizers_;  // in order
 };
 
 }  // namespace tributary

@@ -40,6 +40,8 @@ struct Aggregate {
   int64_t updates = 0;
   int64_t num_examples = 0;
   double weight = 0;  // Σ of the weights used
+  // The updates' squared norms, combined with the weights of the deltas; 0 unless asked for.
+  double squared_norms = 0;
 };
 
 // Thread-compatible.
@@ -74,6 +76,9 @@ struct AggregatorDeps {
   // plain mean. The rule's own weights and staleness are not used. InvalidArgument from a rule
   // that has no such form.
   bool given_coefficients = false;
+  // Aggregate::squared_norms is wanted, at the price of unpacking each delta twice.
+  // InvalidArgument from a rule whose delta is no weighted sum.
+  bool squared_norms = false;
 };
 
 const Registry<Aggregator, const AggregatorDeps&>& AggregatorRegistry();

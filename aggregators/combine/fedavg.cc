@@ -14,7 +14,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "Serialize copies memory as it is");
 
-constexpr absl::string_view kMagic = "TFA1";
+constexpr absl::string_view kMagic = "TFA2";
 
 // More is a client's mistake, or its wish to outweigh everyone.
 constexpr int64_t kMaxExamples = int64_t{1} << 40;
@@ -61,7 +61,8 @@ FedAvgAggregator::FedAvgAggregator(Weights weights, std::unique_ptr<StalenessFun
     : weights_(weights),
       staleness_(std::move(staleness)),
       layout_(deps.layout),
-      parallel_(deps.parallel) {
+      parallel_(deps.parallel),
+      squared_norms_(deps.squared_norms) {
   if (layout_ != nullptr) sum_.delta = ParamVector(layout_);
 }
 
@@ -99,6 +100,9 @@ absl::Status FedAvgAggregator::Accumulate(const Update& update, const Contributi
         trainable.subspan(static_cast<size_t>(range.begin), static_cast<size_t>(range.size())));
   });
   AddScaled(weights_ == Weights::kGiven ? 1.0F : factor, update.buffers, buffers);
+  if (squared_norms_) {
+    sum_.squared_norms += weight * SquaredNorm(*update.delta, layout_->trainable_size(), parallel_);
+  }
   sum_.updates += 1;
   sum_.num_examples += info.num_examples;
   sum_.weight += weight;
@@ -118,6 +122,7 @@ absl::Status FedAvgAggregator::MergeFrom(const Aggregator& other) {
   sum_.updates += from->sum_.updates;
   sum_.num_examples += from->sum_.num_examples;
   sum_.weight += from->sum_.weight;
+  sum_.squared_norms += from->sum_.squared_norms;
   return absl::OkStatus();
 }
 
@@ -129,6 +134,7 @@ std::string FedAvgAggregator::Serialize() const {
   Append<int64_t>(bytes, sum_.updates);
   Append<int64_t>(bytes, sum_.num_examples);
   Append<double>(bytes, sum_.weight);
+  Append<double>(bytes, sum_.squared_norms);
   bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
   return bytes;
 }
@@ -142,7 +148,7 @@ absl::Status FedAvgAggregator::Restore(absl::string_view state) {
   header += layout_->digest().ToBytes();
   const absl::Span<float> values = sum_.delta.values();
   const size_t size =
-      header.size() + 2 * sizeof(int64_t) + sizeof(double) + values.size() * sizeof(float);
+      header.size() + 2 * sizeof(int64_t) + 2 * sizeof(double) + values.size() * sizeof(float);
   if (state.size() != size) {
     return lost(absl::StrCat("has ", state.size(), " bytes instead of ", size));
   }
@@ -153,15 +159,18 @@ absl::Status FedAvgAggregator::Restore(absl::string_view state) {
   const auto updates = Take<int64_t>(state);
   const auto num_examples = Take<int64_t>(state);
   const auto weight = Take<double>(state);
+  const auto squared_norms = Take<double>(state);
   const bool weighed = updates == 0                  ? weight == 0
                        : weights_ == Weights::kGiven ? weight >= 0
                                                      : weight > 0;
-  if (updates < 0 || num_examples < updates || !weighed || !std::isfinite(weight)) {
+  if (updates < 0 || num_examples < updates || !weighed || !std::isfinite(weight) ||
+      !std::isfinite(squared_norms) || squared_norms < 0) {
     return lost("its counts contradict one another");
   }
   sum_.updates = updates;
   sum_.num_examples = num_examples;
   sum_.weight = weight;
+  sum_.squared_norms = squared_norms;
   if (!values.empty()) std::memcpy(values.data(), state.data(), state.size());
   return absl::OkStatus();
 }
@@ -178,7 +187,10 @@ absl::StatusOr<Aggregate> FedAvgAggregator::Finish() && {
     return absl::FailedPreconditionError("no update was accumulated, so there is no mean");
   }
   const bool given = weights_ == Weights::kGiven;
-  if (!given) Divide(sum_.delta.trainable(), sum_.weight);
+  if (!given) {
+    Divide(sum_.delta.trainable(), sum_.weight);
+    sum_.squared_norms /= sum_.weight;
+  }
   Divide(sum_.delta.buffers(), given ? static_cast<double>(sum_.updates) : sum_.weight);
   return std::move(sum_);
 }

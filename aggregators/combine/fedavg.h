@@ -38,8 +38,9 @@ class FedAvgAggregator final : public Aggregator {
   absl::Status Accumulate(const Update& update, const Contribution& about) override;
   absl::Status MergeFrom(const Aggregator& other) override;
 
-  // Little-endian: "TFA1", weights (u8: 0 examples, 1 uniform, 2 given), layout digest (32 bytes),
-  // updates (i64), num_examples (i64), Σ w (f64), then the sums (f32 × layout size).
+  // Little-endian: "TFA2", weights (u8: 0 examples, 1 uniform, 2 given), layout digest (32 bytes),
+  // updates (i64), num_examples (i64), Σ w (f64), Σ w·‖delta‖² (f64), then the sums (f32 × layout
+  // size).
   std::string Serialize() const override;
   absl::Status Restore(absl::string_view state) override;
 
@@ -58,6 +59,7 @@ class FedAvgAggregator final : public Aggregator {
   const std::unique_ptr<const StalenessFunction> staleness_;
   const LayoutPtr layout_;
   Parallel* const parallel_;
+  const bool squared_norms_;
   Aggregate sum_;  // Σ w·x, not yet divided
 };
 

@@ -41,7 +41,7 @@ absl::StatusOr<std::unique_ptr<AdaptiveOptimizer<Rule>>> AdaptiveOptimizer<Rule>
 }
 
 template <typename Rule>
-absl::Status AdaptiveOptimizer<Rule>::Step(absl::Span<float> delta) {
+absl::Status AdaptiveOptimizer<Rule>::Step(absl::Span<float> delta, const DeltaOrigin&) {
   const auto tau = static_cast<float>(options_.tau);
   TRIB_RETURN_IF_ERROR(CheckSize(*deps_.layout, delta));
   TRIB_RETURN_IF_ERROR(EnsureState(deps_.layout, 0.0F, "first_moment", first_));
@@ -59,6 +59,13 @@ absl::Status AdaptiveOptimizer<Rule>::Step(absl::Span<float> delta) {
       delta[i] = rate * m[i] / (std::sqrt(v[i]) + tau);
     }
   });
+  return absl::OkStatus();
+}
+
+template <typename Rule>
+absl::Status AdaptiveOptimizer<Rule>::BeginEpoch(const Project&) {
+  first_ = ParamVector();
+  second_ = ParamVector();
   return absl::OkStatus();
 }
 

@@ -82,7 +82,9 @@ class AdaptiveOptimizer final : public ServerOptimizer {
   static absl::StatusOr<std::unique_ptr<AdaptiveOptimizer>> Create(const Options& options,
                                                                    const OptimizerDeps& deps);
 
-  absl::Status Step(absl::Span<float> delta) override;
+  absl::Status Step(absl::Span<float> delta, const DeltaOrigin& origin) override;
+  // Both moments are forgotten: a projected m over an old √v would have no meaning.
+  absl::Status BeginEpoch(const Project& project) override;
   double rate() const override { return options_.learning_rate; }
   Effect effect() const override { return Effect::kReshapes; }
   StateRefs State() override {

@@ -17,7 +17,7 @@ absl::StatusOr<std::unique_ptr<MomentumOptimizer>> MomentumOptimizer::Create(
   return std::unique_ptr<MomentumOptimizer>(new MomentumOptimizer(options, deps));
 }
 
-absl::Status MomentumOptimizer::Step(absl::Span<float> delta) {
+absl::Status MomentumOptimizer::Step(absl::Span<float> delta, const DeltaOrigin&) {
   TRIB_RETURN_IF_ERROR(CheckSize(*deps_.layout, delta));
   TRIB_RETURN_IF_ERROR(EnsureState(deps_.layout, 0.0F, "velocity", velocity_));
   const auto keep = static_cast<float>(options_.momentum);
@@ -32,10 +32,14 @@ absl::Status MomentumOptimizer::Step(absl::Span<float> delta) {
   return absl::OkStatus();
 }
 
-absl::Status MomentumOptimizer::StepBesideMomentum(absl::Span<float> delta) {
+absl::Status MomentumOptimizer::StepBesideMomentum(absl::Span<float> delta, const DeltaOrigin&) {
   TRIB_RETURN_IF_ERROR(CheckSize(*deps_.layout, delta));
   Scale(static_cast<float>(options_.learning_rate), delta);
   return absl::OkStatus();
+}
+
+absl::Status MomentumOptimizer::BeginEpoch(const Project& project) {
+  return velocity_.empty() ? absl::OkStatus() : project(velocity_.trainable());
 }
 
 }  // namespace tributary

@@ -32,9 +32,11 @@ class MomentumOptimizer final : public ServerOptimizer {
   static absl::StatusOr<std::unique_ptr<MomentumOptimizer>> Create(const Options& options,
                                                                    const OptimizerDeps& deps);
 
-  absl::Status Step(absl::Span<float> delta) override;
+  absl::Status Step(absl::Span<float> delta, const DeltaOrigin& origin) override;
   // w ← w + η·delta
-  absl::Status StepBesideMomentum(absl::Span<float> delta) override;
+  absl::Status StepBesideMomentum(absl::Span<float> delta, const DeltaOrigin& origin) override;
+  // The velocity is projected.
+  absl::Status BeginEpoch(const Project& project) override;
   double rate() const override { return options_.learning_rate; }
   Effect effect() const override { return Effect::kReshapes; }
   StateRefs State() override { return {.vectors = {{"velocity", &velocity_}}, .scalars = {}}; }

@@ -15,6 +15,16 @@
 
 namespace tributary {
 
+// What is known of the updates behind a delta.
+struct DeltaOrigin {
+  double mean_staleness = 0;  // versions between an update's base and its use
+  double repeated = 0;        // share of the updates whose client and base the last delta had too
+  // Before any transform: the delta's squared norm, and the updates' own, combined as the updates
+  // were. The second is 0 unless uses_squared_norms().
+  double squared_norm = 0;
+  double update_squared_norms = 0;
+};
+
 // Thread-compatible.
 class ServerOptimizer {
  public:
@@ -23,11 +33,13 @@ class ServerOptimizer {
   // Turns the delta's trainable coordinates into the step, in place. A step depends on deltas,
   // never on the model, which is therefore not in memory meanwhile. Buffers are not its business.
   // InvalidArgument if the size differs from the layout's trainable part, or the restored state's.
-  virtual absl::Status Step(absl::Span<float> delta) = 0;
+  virtual absl::Status Step(absl::Span<float> delta, const DeltaOrigin& origin) = 0;
 
   // The same for a delta that is to leave no trace in a momentum and to take nothing from it.
   // What adapts its rate to each coordinate has no such step: it takes an ordinary one.
-  virtual absl::Status StepBesideMomentum(absl::Span<float> delta) { return Step(delta); }
+  virtual absl::Status StepBesideMomentum(absl::Span<float> delta, const DeltaOrigin& origin) {
+    return Step(delta, origin);
+  }
 
   // The deltas to come are of another kind than those seen (a task has ended, a mask has changed).
   // `project` takes out of a vector what no delta may contain from now on. What is remembered of
@@ -37,6 +49,11 @@ class ServerOptimizer {
 
   // The factor on the delta in the last Step: the server_rate of metrics.csv.
   virtual double rate() const = 0;
+  // The factor on the clients' learning rate from now on: the client_rate of metrics.csv.
+  virtual double client_rate() const { return 1.0; }
+
+  // Whether a step depends on DeltaOrigin::update_squared_norms.
+  virtual bool uses_squared_norms() const { return false; }
 
   virtual Effect effect() const = 0;
 

@@ -13,7 +13,7 @@ absl::StatusOr<std::unique_ptr<SgdOptimizer>> SgdOptimizer::Create(const Options
   return std::unique_ptr<SgdOptimizer>(new SgdOptimizer(options, deps));
 }
 
-absl::Status SgdOptimizer::Step(absl::Span<float> delta) {
+absl::Status SgdOptimizer::Step(absl::Span<float> delta, const DeltaOrigin&) {
   TRIB_RETURN_IF_ERROR(CheckSize(*deps_.layout, delta));
   const auto rate = static_cast<float>(options_.learning_rate);
   ForRanges(deps_.parallel, deps_.layout->trainable_size(), [&](CoordinateRange range) {

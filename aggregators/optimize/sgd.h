@@ -23,7 +23,7 @@ class SgdOptimizer final : public ServerOptimizer {
   static absl::StatusOr<std::unique_ptr<SgdOptimizer>> Create(const Options& options,
                                                               const OptimizerDeps& deps);
 
-  absl::Status Step(absl::Span<float> delta) override;
+  absl::Status Step(absl::Span<float> delta, const DeltaOrigin& origin) override;
   double rate() const override { return options_.learning_rate; }
   Effect effect() const override { return Effect::kScales; }
 

@@ -15,6 +15,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::tributary::test::FlatLayout;
 using ::tributary::test::IsOk;
+using ::tributary::test::MakeDelta;
 using ::tributary::test::MakeParams;
 using ::tributary::test::ParamsNear;
 using ::tributary::test::RandomParams;
@@ -74,9 +75,14 @@ TEST(SquaredNormTest, HasTheSameBitsOnAnyNumberOfThreads) {
   const ParamVector x = RandomParams(FlatLayout(100003), 5);
   const double serial = SquaredNorm(x.values(), nullptr);
   EXPECT_NEAR(serial / 100003, 1.0, 0.02) << "the values are standard normal";
+  ParamVector doubled = x.Clone();
+  Scale(2.0F, doubled.values());
+  const auto packed = MakeDelta(x.layout(), {x.values().begin(), x.values().end()});
   for (int64_t threads = 1; threads <= 5; ++threads) {
     ThreadParallel parallel(threads);
     EXPECT_EQ(SquaredNorm(x.values(), &parallel), serial) << threads;
+    EXPECT_EQ(SquaredNorm(*packed, 100003, &parallel), serial) << threads;
+    EXPECT_EQ(Dot(x.values(), doubled.values(), &parallel), 2 * serial) << threads;
   }
   EXPECT_EQ(SquaredNorm({}, nullptr), 0.0);
 }

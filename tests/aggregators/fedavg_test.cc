@@ -140,6 +140,22 @@ TEST(FedAvgTest, MergesOnlyWithItsLike) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("layout")));
 }
 
+// (1·25 + 3·1) / 4; with coefficients 0.5·25 + 2·1.
+TEST(FedAvgTest, CombinesSquaredNormsAsItCombinesDeltas) {
+  const LayoutPtr layout = FlatLayout(2);
+  for (const auto& [given, expected] : {std::pair(false, 7.0), std::pair(true, 14.5)}) {
+    for (const bool wanted : {true, false}) {
+      const auto aggregator =
+          FedAvgAggregator::Create(
+              {}, {.layout = layout, .given_coefficients = given, .squared_norms = wanted})
+              .value();
+      ASSERT_THAT(aggregator->Accumulate(Of(layout, {3, 4}, 1), {.coefficient = 0.5}), IsOk());
+      ASSERT_THAT(aggregator->Accumulate(Of(layout, {0, -1}, 3), {.coefficient = 2}), IsOk());
+      EXPECT_EQ(std::move(*aggregator).Finish()->squared_norms, wanted ? expected : 0);
+    }
+  }
+}
+
 TEST(FedAvgTest, RestoresOnlyItsLike) {
   const LayoutPtr layout = FlatLayout(2);
   const std::string saved = Make(layout, "examples")->Serialize();
@@ -147,7 +163,7 @@ TEST(FedAvgTest, RestoresOnlyItsLike) {
   EXPECT_THAT(Make(FlatLayout(1, 1), "examples")->Restore(saved),
               StatusIs(absl::StatusCode::kDataLoss));
   std::string other_version = saved;
-  other_version[3] = '2';
+  other_version[3] = '1';
   EXPECT_THAT(Make(layout, "examples")->Restore(other_version),
               StatusIs(absl::StatusCode::kDataLoss, HasSubstr("version")));
 }
@@ -157,7 +173,7 @@ TEST(FedAvgTest, RestoreRefusesCountsThatContradictOneAnother) {
   const auto aggregator = Make(layout, "examples");
   ASSERT_THAT(aggregator->Accumulate(Of(layout, {1, 2}, 5), {}), IsOk());
   const std::string good = aggregator->Serialize();
-  constexpr size_t kUpdates = 37, kExamples = 45, kWeight = 53;
+  constexpr size_t kUpdates = 37, kExamples = 45, kWeight = 53, kSquaredNorms = 61;
   const auto with = [&good](size_t offset, auto value) {
     std::string bytes = good;
     bytes.replace(offset, sizeof(value), reinterpret_cast<const char*>(&value), sizeof(value));
@@ -167,7 +183,8 @@ TEST(FedAvgTest, RestoreRefusesCountsThatContradictOneAnother) {
        {with(kUpdates, int64_t{-1}), with(kUpdates, int64_t{0}), with(kUpdates, int64_t{6}),
         with(kExamples, int64_t{0}), with(kWeight, 0.0), with(kWeight, -1.0),
         with(kWeight, std::numeric_limits<double>::quiet_NaN()),
-        with(kWeight, std::numeric_limits<double>::infinity())}) {
+        with(kWeight, std::numeric_limits<double>::infinity()), with(kSquaredNorms, -1.0),
+        with(kSquaredNorms, std::numeric_limits<double>::infinity())}) {
     EXPECT_THAT(aggregator->Restore(bad),
                 StatusIs(absl::StatusCode::kDataLoss, HasSubstr("contradict")));
     EXPECT_EQ(aggregator->Serialize(), good);

@@ -1,5 +1,6 @@
 #include "aggregators/pipeline.h"
 
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -105,6 +106,70 @@ TEST(PipelineTest, KeepsTheOptimizersStateUnderItsName) {
               UnorderedElementsAre(Key("optimizer.first_moment"), Key("optimizer.second_moment")));
   TRIB_ASSERT_OK_AND_ASSIGN(const auto plain, Pipeline::Create(AggregationSpec(), FlatLayout(1)));
   EXPECT_THAT(plain->State().vectors, IsEmpty());
+}
+
+constexpr char kRawGlobal[] = R"({"form": "raw"})";
+
+AggregationSpec WithHypergradient(AggregationSpec spec, absl::string_view options) {
+  spec.hypergradient = {"hypergradient", nlohmann::json::parse(options), {}};
+  return spec;
+}
+
+// The optimizer's steps are 1 and 0.5 + 1.5; h = 1·2.
+TEST(PipelineTest, AHypergradientScalesTheOptimizersStep) {
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const AggregationSpec spec,
+      Parse(R"({"optimizer": {"momentum": {"learning_rate": 0.5, "momentum": 0.5}}})"));
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto pipeline,
+                            Pipeline::Create(WithHypergradient(spec, kRawGlobal), FlatLayout(1)));
+  EXPECT_THAT(pipeline->State().vectors,
+              UnorderedElementsAre(Key("optimizer.velocity"), Key("hypergradient.previous")));
+  EXPECT_THAT(pipeline->State().scalars, UnorderedElementsAre(Key("hypergradient.rate")));
+  ParamVector model = MakeParams(FlatLayout(1), {10});
+  ASSERT_THAT(ApplyAll(*pipeline, model, {{2}}), IsOk());
+  EXPECT_THAT(model, ParamsNear({11}, 0));
+  TRIB_ASSERT_OK_AND_ASSIGN(const Applied applied, ApplyAll(*pipeline, model, {{3}}));
+  EXPECT_THAT(model, ParamsNear({11 + 3 * 2}, 0));
+  EXPECT_EQ(applied.server_rate, 0.5 * 3);
+  EXPECT_EQ(applied.client_rate, 1.0);
+}
+
+TEST(PipelineTest, TellsTheClientsRate) {
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const auto pipeline,
+      Pipeline::Create(WithHypergradient({}, R"({"variant": "server_local", "form": "raw"})"),
+                       FlatLayout(1)));
+  ParamVector model = MakeParams(FlatLayout(1), {10});
+  ASSERT_THAT(ApplyAll(*pipeline, model, {{1}}), IsOk());
+  TRIB_ASSERT_OK_AND_ASSIGN(const Applied applied, ApplyAll(*pipeline, model, {{2}}));
+  EXPECT_EQ(applied.client_rate, 3.0);
+  EXPECT_EQ(applied.server_rate, 1.0);
+  EXPECT_THAT(model, ParamsNear({13}, 0));
+}
+
+TEST(PipelineTest, RefusesTwoHypergradients) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const AggregationSpec spec,
+                            Parse(R"({"optimizer": {"hypergradient": {"variant": "global"}}})"));
+  EXPECT_THAT(WithHypergradient(spec, R"({"variant": "server_local"})").Validate(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("keep one")));
+  EXPECT_THAT(WithHypergradient({}, R"({"variant": "local"})").Validate(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("variant")));
+}
+
+// Updates of squared norm 4 each, whose mean has 2: 4 / (2·(2 + 0.001)) < 1; opposed ones go
+// further. The clip halves the step and leaves the rate.
+TEST(PipelineTest, FedExpSeesTheUpdatesAsTheyCame) {
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const AggregationSpec spec,
+      Parse(
+          R"({"transforms": [{"clip": {"norm": 0.5}}], "optimizer": {"fedexp": {"epsilon": 1}}})"));
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto pipeline, Pipeline::Create(spec, FlatLayout(2)));
+  ParamVector model = MakeParams(FlatLayout(2), {0, 0});
+  TRIB_ASSERT_OK_AND_ASSIGN(const Applied same, ApplyAll(*pipeline, model, {{2, 0}, {0, 2}}));
+  EXPECT_EQ(same.server_rate, 1.0);
+  TRIB_ASSERT_OK_AND_ASSIGN(const Applied opposed, ApplyAll(*pipeline, model, {{5, 0}, {-3, 0}}));
+  EXPECT_DOUBLE_EQ(opposed.server_rate, 17.0 / (2 * (1 + 1)));
+  EXPECT_NEAR(model.values()[0], 0.5 / std::sqrt(2.0) + 0.5 * 17 / 4, 1e-6);
 }
 
 TEST(PipelineTest, RefusesToApplyNothing) {

@@ -1,5 +1,6 @@
 // What every server optimizer promises (aggregators/optimize/server_optimizer.h), over every
 // registry entry: with its default options and with those of kOptions.
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <string>
@@ -34,6 +35,11 @@ const std::vector<std::pair<const char*, const char*>> kOptions = {
     {"adagrad", R"({"beta1": 0.5, "tau": 0.1})"},
     {"adam", R"({"beta1": 0, "beta2": 0})"},
     {"yogi", R"({"beta1": 0, "beta2": 0.5, "tau": 1})"},
+    {"outer_momentum", R"({"momentum": 0.9, "clip_value": 0.01})"},
+    {"outer_momentum", R"({"learning_rate": 0.5, "penalty": "none", "clip_norm": 0.3})"},
+    {"hypergradient", R"({"form": "raw", "bound": 5})"},
+    {"hypergradient", R"({"variant": "global_momentum", "gain": 0.5})"},
+    {"hypergradient", R"({"variant": "server_local"})"},
 };
 
 struct Case {
@@ -66,7 +72,7 @@ class OptimizerConformanceTest : public ::testing::TestWithParam<Case> {
   // Step number `step` with a delta of its own.
   void Step(ServerOptimizer& optimizer, int step, ParamVector& model) {
     ParamVector delta = RandomParams(layout_, static_cast<uint64_t>(70 + step), 0.01F);
-    ASSERT_THAT(optimizer.Step(delta.trainable()), IsOk());
+    ASSERT_THAT(optimizer.Step(delta.trainable(), {}), IsOk());
     AddScaled(1.0F, delta.trainable(), model.trainable());
   }
 
@@ -78,7 +84,7 @@ TEST_P(OptimizerConformanceTest, AFreshOneDoesNothingWithoutADelta) {
   const auto optimizer = Make();
   for (int i = 0; i < 3; ++i) {
     ParamVector delta(layout_);
-    ASSERT_THAT(optimizer->Step(delta.trainable()), IsOk());
+    ASSERT_THAT(optimizer->Step(delta.trainable(), {}), IsOk());
     EXPECT_THAT(delta, ParamsNear(ParamVector(layout_), 0));
   }
 }
@@ -87,7 +93,7 @@ TEST_P(OptimizerConformanceTest, GoesTheWayOfTheDelta) {
   const ParamVector delta = RandomParams(layout_, 2, 0.01F);
   ParamVector step = delta.Clone();
   const auto optimizer = Make();
-  ASSERT_THAT(optimizer->Step(step.trainable()), IsOk());
+  ASSERT_THAT(optimizer->Step(step.trainable(), {}), IsOk());
   EXPECT_GT(Dot(step.trainable(), delta.trainable()), 0) << "the delta is added, not subtracted";
   EXPECT_GT(optimizer->rate(), 0);
   EXPECT_TRUE(std::isfinite(optimizer->rate()));
@@ -100,11 +106,11 @@ TEST_P(OptimizerConformanceTest, AStepBesideTheMomentumGoesTheWayOfTheDelta) {
   Step(*optimizer, 0, model);
   const ParamVector delta = RandomParams(layout_, 2, 0.01F);
   ParamVector step = delta.Clone();
-  ASSERT_THAT(optimizer->StepBesideMomentum(step.trainable()), IsOk());
+  ASSERT_THAT(optimizer->StepBesideMomentum(step.trainable(), {}), IsOk());
   EXPECT_GT(Dot(step.trainable(), delta.trainable()), 0);
-  EXPECT_THAT(optimizer->StepBesideMomentum(step.values()),
+  EXPECT_THAT(optimizer->StepBesideMomentum(step.values(), {}),
               StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(optimizer->StepBesideMomentum({}), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(optimizer->StepBesideMomentum({}, {}), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST_P(OptimizerConformanceTest, HasTheSameBitsOnAnyNumberOfThreads) {
@@ -136,11 +142,32 @@ TEST_P(OptimizerConformanceTest, GoesOnFromItsSavedStateToTheBit) {
   }
 }
 
+// After a boundary behind which half of the coordinates no longer exist.
+TEST_P(OptimizerConformanceTest, ANewEpochBringsNothingBackThatWasProjectedAway) {
+  const size_t gone = start_.trainable().size() / 2;
+  const auto project = [gone](absl::Span<float> values) {
+    std::ranges::fill(values.first(gone), 0.0F);
+    return absl::OkStatus();
+  };
+  ParamVector model = start_.Clone();
+  const auto optimizer = Make();
+  ASSERT_THAT(optimizer->BeginEpoch(project), IsOk()) << "before the first step";
+  for (int i = 0; i < kSteps; ++i) Step(*optimizer, i, model);
+  ASSERT_THAT(optimizer->BeginEpoch(project), IsOk());
+  for (int i = 0; i < kSteps; ++i) {
+    ParamVector delta = RandomParams(layout_, static_cast<uint64_t>(80 + i), 0.01F);
+    ASSERT_THAT(project(delta.trainable()), IsOk());
+    ASSERT_THAT(optimizer->Step(delta.trainable(), {}), IsOk());
+    EXPECT_EQ(SquaredNorm(delta.trainable().first(gone)), 0) << i;
+    EXPECT_GT(SquaredNorm(delta.trainable().subspan(gone)), 0) << i;
+  }
+}
+
 TEST_P(OptimizerConformanceTest, WrongSizesChangeNothing) {
   ParamVector delta = start_.Clone();
   const auto optimizer = Make();
-  EXPECT_THAT(optimizer->Step(delta.values()), StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(optimizer->Step({}), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(optimizer->Step(delta.values(), {}), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(optimizer->Step({}, {}), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(delta, ParamsNear(start_, 0));
 }
 

@@ -1,0 +1,98 @@
+#include "aggregators/optimize/hypergradient.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "common/status_macros.h"
+
+namespace tributary {
+namespace {
+
+constexpr double kMomentum = 0.9;
+constexpr double kMinMomentumRate = 0.8;
+constexpr double kSmallestNorms = 1e-30;  // the product of two norms that are taken for 0
+constexpr double kMostRepeated = 0.5;
+
+}  // namespace
+
+void HypergradientOptions::Describe(config::Fields<HypergradientOptions>& fields) {
+  fields
+      .Add("variant", &HypergradientOptions::variant,
+           "what follows the product: the server's rate, the same with a momentum, or the "
+           "clients' learning rate")
+      .OneOf({"global", "global_momentum", "server_local"});
+  fields
+      .Add("form", &HypergradientOptions::form,
+           "of the product: as it is (the paper's), or free of scale")
+      .OneOf({"raw", "cosine"});
+  fields
+      .Add("bound", &HypergradientOptions::bound,
+           "the rate stays between 1/bound and bound; absent: 3, with server_local 10")
+      .Min(1);
+  fields.Add("gain", &HypergradientOptions::gain, "factor on the product; absent: 0.2, with raw 1")
+      .GreaterThan(0);
+}
+
+absl::StatusOr<std::unique_ptr<HypergradientOptimizer>> HypergradientOptimizer::Create(
+    const Options& options, const OptimizerDeps& deps) {
+  return std::unique_ptr<HypergradientOptimizer>(new HypergradientOptimizer(options, deps));
+}
+
+HypergradientOptimizer::HypergradientOptimizer(const Options& options, const OptimizerDeps& deps)
+    : variant_(options.variant == "global"            ? Variant::kGlobal
+               : options.variant == "global_momentum" ? Variant::kGlobalMomentum
+                                                      : Variant::kServerLocal),
+      cosine_(options.form == "cosine"),
+      gain_(options.gain.value_or(cosine_ ? 0.2 : 1.0)),
+      max_rate_(options.bound.value_or(variant_ == Variant::kServerLocal ? 10.0 : 3.0)),
+      min_rate_(variant_ == Variant::kGlobalMomentum ? std::max(1 / max_rate_, kMinMomentumRate)
+                                                     : 1 / max_rate_),
+      deps_(deps) {}
+
+double HypergradientOptimizer::NextRate(absl::Span<const float> delta,
+                                        const DeltaOrigin& origin) const {
+  const absl::Span<const float> previous = previous_.trainable();
+  double product = Dot(delta, previous, deps_.parallel);
+  if (cosine_) {
+    const double norms = std::sqrt(SquaredNorm(delta, deps_.parallel)) *
+                         std::sqrt(SquaredNorm(previous, deps_.parallel));
+    product = norms < kSmallestNorms ? 0 : product / norms;
+  }
+  if (origin.repeated > kMostRepeated) product = 0;
+  const double h = gain_ * product / std::sqrt(1 + origin.mean_staleness);
+  return std::clamp(cosine_ ? rate_ * (1 + h) : rate_ + h, min_rate_, max_rate_);
+}
+
+absl::Status HypergradientOptimizer::Step(absl::Span<float> delta, const DeltaOrigin& origin) {
+  TRIB_RETURN_IF_ERROR(CheckSize(*deps_.layout, delta));
+  TRIB_RETURN_IF_ERROR(EnsureState(deps_.layout, 0.0F, "previous delta", previous_));
+  rate_ = NextRate(delta, origin);
+  const bool momentum = variant_ == Variant::kGlobalMomentum;
+  const auto keep = static_cast<float>(momentum ? kMomentum : 0);
+  const auto take = static_cast<float>(momentum ? kMomentum * (rate_ - 1) : 0);
+  const auto factor = static_cast<float>(rate());
+  const absl::Span<float> previous = previous_.trainable();
+  ForRanges(deps_.parallel, deps_.layout->trainable_size(), [&](CoordinateRange range) {
+    for (auto i = static_cast<size_t>(range.begin); i < static_cast<size_t>(range.end); ++i) {
+      const float step = factor * delta[i] + take * previous[i];
+      previous[i] = delta[i] + keep * previous[i];
+      delta[i] = step;
+    }
+  });
+  return absl::OkStatus();
+}
+
+absl::Status HypergradientOptimizer::StepBesideMomentum(absl::Span<float> delta,
+                                                        const DeltaOrigin&) {
+  TRIB_RETURN_IF_ERROR(CheckSize(*deps_.layout, delta));
+  Scale(static_cast<float>(rate()), delta);
+  return absl::OkStatus();
+}
+
+absl::Status HypergradientOptimizer::BeginEpoch(const Project&) {
+  previous_ = ParamVector();
+  rate_ = 1.0;
+  return absl::OkStatus();
+}
+
+}  // namespace tributary

@@ -50,6 +50,8 @@ struct WorkOrder {
   WorkKind kind = WorkKind::kTrain;
   Version version = 0;  // the base (train), or the version to evaluate
   std::optional<int64_t> local_steps;
+  double client_rate = 1.0;           // train: times the train section's learning rate
+  std::optional<double> server_rate;  // train: of the base; the version before it is wanted too
   absl::Time deadline = absl::InfiniteFuture();  // server's clock
   uint64_t seed = 0;
   int64_t task = 0;           // whose data; the last of those that are evaluated

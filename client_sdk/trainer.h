@@ -48,6 +48,12 @@ struct TrainTask {
   std::shared_ptr<const Mask> mask;
   // Optimizer steps to do; absent: what the train section says.
   std::optional<int64_t> local_steps;
+  // The optimizer's learning rate is that of the train section times this.
+  double client_rate = 1.0;
+  // With train.hypergradient: the version before the base; the base is that plus server_rate times
+  // the global update. Null: not known.
+  std::shared_ptr<const ParamVector> previous;
+  double server_rate = 1.0;
   absl::Time deadline = absl::InfiniteFuture();
   Rng rng{0};            // all randomness of this task (shuffling, dropout) comes from it
   std::stop_token stop;  // asked to end: return Cancelled soon

@@ -228,7 +228,8 @@ void Experiment::Answer(const absl::StatusOr<event::VersionPublished>& published
   metrics_.push_back({.version = published->version,
                       .virtual_seconds = Seconds(now_),
                       .downlink_bytes = clients_.downlink_bytes(),
-                      .server_rate = published->server_rate});
+                      .server_rate = published->server_rate,
+                      .client_rate = published->client_rate});
 }
 
 // Adds what the controller counts, once it has been told of the version.

@@ -40,7 +40,7 @@ TorchWorkload::TorchWorkload(const JobSpec& job, int threads, std::stop_token st
     : job_{.id = JobId("simulation"),
            .name = job.name,
            .model_json = config::Print(job.model).dump(),
-           .train_json = config::Print(job.train).dump()},
+           .train_json = config::Print(TrainOf(job)).dump()},
       stop_(std::move(stop)),
       pool_(threads) {}
 
@@ -111,17 +111,21 @@ absl::StatusOr<TrainedUpdate> TorchWorkload::TrainNow(const WorkloadTask& task, 
   const Rng rng(task.order.seed);
   ParamVector model = task.base->Clone();
   TrainedUpdate update;
-  TRIB_ASSIGN_OR_RETURN(update.result, worker.Train({.job = job_,
-                                                     .work_order = task.order.id,
-                                                     .base_version = task.order.version,
-                                                     .task = task.order.task,
-                                                     .mask = task.mask,
-                                                     .local_steps = task.order.local_steps,
-                                                     .deadline = task.order.deadline,
-                                                     .rng = rng,
-                                                     .stop = std::move(stop),
-                                                     .progress = {}},
-                                                    View(task.client, task.order.task), model));
+  TRIB_ASSIGN_OR_RETURN(update.result,
+                        worker.Train({.job = job_,
+                                      .work_order = task.order.id,
+                                      .base_version = task.order.version,
+                                      .task = task.order.task,
+                                      .mask = task.mask,
+                                      .local_steps = task.order.local_steps,
+                                      .client_rate = task.order.client_rate,
+                                      .previous = task.previous,
+                                      .server_rate = task.order.server_rate.value_or(1.0),
+                                      .deadline = task.order.deadline,
+                                      .rng = rng,
+                                      .stop = std::move(stop),
+                                      .progress = {}},
+                                     View(task.client, task.order.task), model));
   AddScaled(-1.0f, task.base->trainable(), model.trainable());  // trained − base
   const CodecContext context{.layout = model.layout(),
                              .rng = rng.Split("codec"),

@@ -228,6 +228,13 @@ void VirtualClients::Refuse(int64_t client, LossCause cause, const absl::Status&
 }
 
 bool VirtualClients::GetBase(WorkloadTask& task) {
+  if (task.order.server_rate) {
+    auto previous = server_->Snapshot(task.order.version - 1);
+    if (!previous.ok() && !absl::IsNotFound(previous.status())) {
+      return server_->Abort(previous.status()), false;
+    }
+    if (previous.ok()) task.previous = *std::move(previous);
+  }
   auto base = server_->Snapshot(task.order.version);
   if (!base.ok()) return server_->Abort(base.status()), false;
   task.base = *std::move(base);
@@ -263,8 +270,12 @@ void VirtualClients::Train(int64_t index, const WorkOrder& order) {
   const double jitter = fleet_->DrawJitter(client.jitter);
   const std::optional<double> dropout = fleet_->DrawDropout(index, client.training_orders++);
   const absl::Time now = server_->now();
+  // Who has the base has got that other version with it.
+  const bool wants_previous = order.server_rate && client.cached != order.version;
+  const absl::Duration previous =
+      wants_previous ? Download(index, order.version - 1) : absl::ZeroDuration();
   const absl::Time trained_at =
-      fleet_->TrainedAt(index, now + Download(index, order.version), steps, jitter);
+      fleet_->TrainedAt(index, now + previous + Download(index, order.version), steps, jitter);
   if (dropout) {
     const double seconds = *dropout * absl::ToDoubleSeconds(trained_at - now);
     return Push(now + absl::Trunc(absl::Seconds(seconds), absl::Nanoseconds(1)), Kind::kDropout,

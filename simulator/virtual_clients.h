@@ -1,10 +1,11 @@
 // VirtualClients: the clients' side of a simulated run: who is there when, and a work order's
 // life in virtual time.
 //
-// A training order takes the download of its base (nothing if the client has it, deltas where the
-// live server would send those), the steps, and the upload. Making the first model and evaluating
-// take the download only; the evaluator, one more client with the test set, costs no virtual time
-// at all. A client checks in when it comes online and when its order has ended.
+// A training order takes the download of its base (nothing if the client has it,
+// deltas where the live server would send those) and of the version
+// before that if the order wants it, the steps, and the upload. Making the first model and
+// evaluating take the download only; the evaluator, one more client with the test set, costs no
+// virtual time at all. A client checks in when it comes online and when its order has ended.
 //
 // An order is lost with LossCause::kAbandoned when it is drawn to drop out, diverges, or its
 // client goes offline; with kTimedOut when job.liveness_seconds have passed since its client

@@ -25,7 +25,8 @@ struct WorkloadTask {
   WorkOrder order;
   int64_t steps = 0;                        // planned; training only
   std::shared_ptr<const ParamVector> base;  // what is trained or evaluated; null for a first model
-  std::shared_ptr<const Mask> mask;         // of the base; null: nothing is pruned
+  std::shared_ptr<const ParamVector> previous;  // the version before it, where the order wants it
+  std::shared_ptr<const Mask> mask;             // of the base; null: nothing is pruned
   // Of the client's last accepted update, for error feedback; null: none. Training only.
   std::shared_ptr<const Residual> residual;
   absl::Time needed_at;  // virtual: of the tasks that wait, the one needed first goes first

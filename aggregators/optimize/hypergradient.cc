@@ -18,23 +18,30 @@ constexpr double kMostRepeated = 0.5;
 void HypergradientOptions::Describe(config::Fields<HypergradientOptions>& fields) {
   fields
       .Add("variant", &HypergradientOptions::variant,
-           "what follows the product: the server's rate, the same with a momentum, or the "
-           "clients' learning rate")
-      .OneOf({"global", "global_momentum", "server_local"});
+           "what follows the product: the server's rate, the same with a momentum, the learning "
+           "rate of all clients, or each client's by products of its own")
+      .OneOf({"global", "global_momentum", "server_local", "client_local"});
   fields
       .Add("form", &HypergradientOptions::form,
            "of the product: as it is (the paper's), or free of scale")
       .OneOf({"raw", "cosine"});
   fields
       .Add("bound", &HypergradientOptions::bound,
-           "the rate stays between 1/bound and bound; absent: 3, with server_local 10")
+           "the rate stays between 1/bound and bound; absent: 3, with the last two 10")
       .Min(1);
-  fields.Add("gain", &HypergradientOptions::gain, "factor on the product; absent: 0.2, with raw 1")
+  fields
+      .Add("gain", &HypergradientOptions::gain,
+           "factor on the product; absent: 0.2, with raw 1, with client_local 0.02 or 1")
       .GreaterThan(0);
 }
 
 absl::StatusOr<std::unique_ptr<HypergradientOptimizer>> HypergradientOptimizer::Create(
     const Options& options, const OptimizerDeps& deps) {
+  if (options.variant == "client_local") {
+    return absl::InvalidArgumentError(
+        "variant client_local is nothing that the server does; it stands in the job's "
+        "hypergradient section, or as train.hypergradient");
+  }
   return std::unique_ptr<HypergradientOptimizer>(new HypergradientOptimizer(options, deps));
 }
 

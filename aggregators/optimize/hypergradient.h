@@ -32,6 +32,7 @@
 namespace tributary {
 
 struct HypergradientOptions {
+  // global | global_momentum | server_local; Create refuses client_local, which is the clients'.
   std::string variant = "global";
   std::string form = "cosine";
   std::optional<double> bound;  // absent: 3; server_local 10

@@ -1,6 +1,7 @@
 #include "client_sdk/internal/proto_convert.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -62,6 +63,12 @@ absl::StatusOr<RetryWindow> WindowFromProto(const v1::RetryWindow& retry) {
                    absl::FormatDuration(window.max_delay)));
 }
 
+absl::Status CheckRate(absl::string_view name, double rate) {
+  if (std::isfinite(rate) && rate >= 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("not a work order: ", name, " ", rate, "; allowed: a finite number from 0"));
+}
+
 absl::StatusOr<WorkOrder> ToWorkOrder(const v1::WorkOrder& work) {
   if (!IsValidId(work.job_id()) || work.work_order_id() < 1 || work.version() < 0 ||
       work.local_steps() < 0 || work.task() < 0 || work.tasks() < 0 ||
@@ -80,6 +87,10 @@ absl::StatusOr<WorkOrder> ToWorkOrder(const v1::WorkOrder& work) {
   TRIB_ASSIGN_OR_RETURN(order.kind, ToWorkKind(work.kind()));
   order.version = work.version();
   if (work.local_steps() > 0) order.local_steps = work.local_steps();
+  TRIB_RETURN_IF_ERROR(CheckRate("client_rate", work.client_rate()));
+  TRIB_RETURN_IF_ERROR(CheckRate("server_rate", work.server_rate()));
+  if (work.client_rate() > 0) order.client_rate = work.client_rate();
+  if (work.server_rate() > 0) order.server_rate = work.server_rate();
   if (work.has_deadline()) {
     order.deadline = absl::FromUnixSeconds(work.deadline().seconds()) +
                      absl::Nanoseconds(work.deadline().nanos());

@@ -97,7 +97,7 @@ class Session {
   std::function<void(int64_t, int64_t)> Progress(const Work& work) const;
   // As an update without a codec: it is settled like one.
   absl::Status SendContribution(Work& work, UpdateInfo info, ParamVector contribution);
-  absl::StatusOr<std::shared_ptr<const ParamVector>> FetchModel(Work& work);
+  absl::StatusOr<std::shared_ptr<const ParamVector>> FetchModel(Work& work, Version version);
   // That came with the model fetched last; null: the job keeps every coordinate.
   std::shared_ptr<const Mask> MaskOf(const JobId& job) const;
   // Into the outbox, and on to the server.

@@ -76,12 +76,20 @@ absl::Status Session::Train(Work& work) {
   const WorkOrder& order = work.order;
   TRIB_ASSIGN_OR_RETURN(const std::unique_ptr<const Codec> codec,
                         ParseCodec(order.codec_json, order.error_feedback != ErrorFeedback::kOff));
-  TRIB_ASSIGN_OR_RETURN(const std::shared_ptr<const ParamVector> base, FetchModel(work));
-
   TrainTask task{
       .job = order.job, .work_order = order.id, .base_version = order.version, .task = order.task};
+  if (order.server_rate) {
+    // First, while it is the one in the cache. One that is stored no more is done without.
+    auto previous = FetchModel(work, order.version - 1);
+    if (!previous.ok() && !absl::IsNotFound(previous.status())) return previous.status();
+    if (previous.ok()) task.previous = *std::move(previous);
+    task.server_rate = *order.server_rate;
+  }
+  TRIB_ASSIGN_OR_RETURN(const std::shared_ptr<const ParamVector> base,
+                        FetchModel(work, order.version));
   task.mask = MaskOf(order.job.id);
   task.local_steps = order.local_steps;
+  task.client_rate = order.client_rate;
   task.deadline = order.deadline;
   task.rng = Rng(order.seed);
   task.stop = work.stop;
@@ -131,7 +139,8 @@ absl::Status Session::SendUpdate(Work& work, const Codec& codec, const TrainResu
 
 absl::Status Session::Evaluate(Work& work) {
   const WorkOrder& order = work.order;
-  TRIB_ASSIGN_OR_RETURN(const std::shared_ptr<const ParamVector> model, FetchModel(work));
+  TRIB_ASSIGN_OR_RETURN(const std::shared_ptr<const ParamVector> model,
+                        FetchModel(work, order.version));
   Emit(ClientEvent::Kind::kEvaluating, &order);
   EvalTask task{.job = order.job, .work_order = order.id, .version = order.version};
   task.stop = work.stop;
@@ -178,7 +187,8 @@ CollectTask Session::CollectTaskOf(const Work& work) const {
 }
 
 absl::Status Session::Explore(Work& work) {
-  TRIB_ASSIGN_OR_RETURN(const std::shared_ptr<const ParamVector> base, FetchModel(work));
+  TRIB_ASSIGN_OR_RETURN(const std::shared_ptr<const ParamVector> base,
+                        FetchModel(work, work.order.version));
   ParamVector model = base->Clone();
   work.reason = AbandonReason::kTrainerFailed;
   TRIB_ASSIGN_OR_RETURN(const TrainResult result, trainer_->Explore(CollectTaskOf(work), model));
@@ -192,7 +202,8 @@ absl::Status Session::Explore(Work& work) {
 }
 
 absl::Status Session::SketchInputs(Work& work) {
-  TRIB_ASSIGN_OR_RETURN(const std::shared_ptr<const ParamVector> model, FetchModel(work));
+  TRIB_ASSIGN_OR_RETURN(const std::shared_ptr<const ParamVector> model,
+                        FetchModel(work, work.order.version));
   ParamVector sketch(work.order.collect.layout);
   work.reason = AbandonReason::kTrainerFailed;
   TRIB_ASSIGN_OR_RETURN(const int64_t examples,
@@ -219,11 +230,12 @@ absl::Status Session::SendContribution(Work& work, UpdateInfo info, ParamVector 
   return SendOutbox(work, /*resume=*/false);
 }
 
-absl::StatusOr<std::shared_ptr<const ParamVector>> Session::FetchModel(Work& work) {
+absl::StatusOr<std::shared_ptr<const ParamVector>> Session::FetchModel(Work& work,
+                                                                       Version version) {
   Retry retry = NewRetry(work, "fetch");
   const auto delta = ParseDownlink(work.order.downlink_json);
   if (!delta.ok()) log::Warning("versions are fetched whole", {{"error", delta.status()}});
-  return Download(*connection_, work.order.job.id, work.order.version, options_.max_model_bytes,
+  return Download(*connection_, work.order.job.id, version, options_.max_model_bytes,
                   Transfer(work, ClientEvent::Kind::kDownloading), cache_, retry,
                   delta.ok() ? delta->get() : nullptr);
 }

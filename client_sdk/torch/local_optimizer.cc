@@ -14,14 +14,15 @@ namespace {
 class Sgd : public LocalOptimizer {
  public:
   explicit Sgd(const LocalSgdOptions& options)
-      : learning_rate_(options.learning_rate),
-        eta_(static_cast<float>(options.learning_rate)),
+      : options_rate_(options.learning_rate),
+        learning_rate_(options.learning_rate),
         momentum_(static_cast<float>(options.momentum)),
         decay_(static_cast<float>(options.weight_decay)) {}
 
   void Step(absl::Span<const absl::Span<const float>> gradients,
             absl::Span<float> params) override {
     if (momentum_ != 0.0f) velocity_.resize(params.size());
+    eta_ = static_cast<float>(learning_rate_);
     size_t offset = 0;
     for (const absl::Span<const float> gradient : gradients) {
       if (momentum_ != 0.0f) {
@@ -33,6 +34,7 @@ class Sgd : public LocalOptimizer {
     }
   }
 
+  void SetRateFactor(double factor) override { learning_rate_ = factor * options_rate_; }
   double learning_rate() const override { return learning_rate_; }
 
  private:
@@ -50,8 +52,9 @@ class Sgd : public LocalOptimizer {
     }
   }
 
-  const double learning_rate_;
-  const float eta_;
+  const double options_rate_;
+  double learning_rate_;
+  float eta_ = 0;  // learning_rate_ in this step
   const float momentum_;
   const float decay_;
   std::vector<float> velocity_;
@@ -60,7 +63,7 @@ class Sgd : public LocalOptimizer {
 class Adam : public LocalOptimizer {
  public:
   Adam(const LocalAdamOptions& options, bool decoupled)
-      : options_(options), decoupled_(decoupled) {}
+      : options_(options), decoupled_(decoupled), learning_rate_(options.learning_rate) {}
 
   void Step(absl::Span<const absl::Span<const float>> gradients,
             absl::Span<float> params) override {
@@ -75,13 +78,14 @@ class Adam : public LocalOptimizer {
     }
   }
 
-  double learning_rate() const override { return options_.learning_rate; }
+  void SetRateFactor(double factor) override { learning_rate_ = factor * options_.learning_rate; }
+  double learning_rate() const override { return learning_rate_; }
 
  private:
   void StepPiece(absl::Span<const float> gradient, float* __restrict w, float* __restrict m,
                  float* __restrict s) const {
     const float* __restrict g = gradient.data();
-    const double eta = options_.learning_rate;
+    const double eta = learning_rate_;
     const auto beta1 = static_cast<float>(options_.beta1);
     const auto beta2 = static_cast<float>(options_.beta2);
     const auto rest1 = static_cast<float>(1 - options_.beta1);
@@ -101,6 +105,7 @@ class Adam : public LocalOptimizer {
 
   const LocalAdamOptions options_;
   const bool decoupled_;
+  double learning_rate_;
   double beta1_power_ = 1;
   double beta2_power_ = 1;
   std::vector<float> mean_;

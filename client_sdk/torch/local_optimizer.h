@@ -29,7 +29,10 @@ class LocalOptimizer {
   virtual void Step(absl::Span<const absl::Span<const float>> gradients,
                     absl::Span<float> params) = 0;
 
-  virtual double learning_rate() const = 0;
+  // The rate of the steps to come: the options' times `factor`, which is above 0.
+  virtual void SetRateFactor(double factor) = 0;
+
+  virtual double learning_rate() const = 0;  // of the steps to come
 };
 
 // gradient += mu · (params − start): the gradient of FedProx's penalty mu/2 · |w − w⁰|²

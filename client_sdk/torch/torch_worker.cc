@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "client_sdk/torch/batch_stream.h"
 #include "client_sdk/torch/layer_inputs.h"
+#include "client_sdk/torch/local_hypergradient.h"
 #include "client_sdk/torch/local_optimizer.h"
 #include "client_sdk/torch/models.h"
 #include "client_sdk/torch/torch_include.h"
@@ -226,6 +227,41 @@ struct BuiltTrain {
   TrainSpec spec;
 };
 
+// Changes an optimizer's rate after each step as train.hypergradient says, if it does.
+class RateHook {
+ public:
+  RateHook(const TrainTask& task, const TrainSpec& spec, int64_t steps,
+           absl::Span<const float> base, LocalOptimizer& optimizer)
+      : first_factor_(task.client_rate), optimizer_(optimizer) {
+    optimizer.SetRateFactor(task.client_rate);
+    if (!spec.hypergradient) return;
+    std::vector<float> update;
+    if (task.previous != nullptr) {
+      const absl::Span<const float> previous = task.previous->trainable();
+      update.assign(base.begin(), base.end());
+      for (size_t i = 0; i < update.size(); ++i) {
+        update[i] = (update[i] - previous[i]) / static_cast<float>(task.server_rate);
+      }
+    }
+    rule_.emplace(*spec.hypergradient, optimizer.learning_rate(), steps, std::move(update));
+  }
+
+  void BeforeStep(absl::Span<const float> values) {
+    if (rule_) moved_.assign(values.begin(), values.end());
+  }
+  void AfterStep(absl::Span<const float> values, bool first_of_pass) {
+    if (!rule_) return;
+    for (size_t i = 0; i < moved_.size(); ++i) moved_[i] = values[i] - moved_[i];
+    optimizer_.SetRateFactor(first_factor_ * rule_->Follow(moved_, first_of_pass));
+  }
+
+ private:
+  const double first_factor_;
+  LocalOptimizer& optimizer_;
+  std::optional<LocalHypergradient> rule_;
+  std::vector<float> moved_;  // the values before the step, then how far it went
+};
+
 int64_t StepsOf(const TrainTask& task, const TrainSpec& spec, const BatchStream& batches) {
   if (task.local_steps) return *task.local_steps;
   if (spec.local_steps) return *spec.local_steps;
@@ -311,24 +347,27 @@ absl::StatusOr<TrainResult> TorchWorker::Impl::Train(const TrainTask& task, cons
   Trainable trainable(*built.layout, model.trainable(), static_cast<float>(spec.proximal));
   TrainResult result;
   result.num_examples = data.size();
-  result.learning_rate = optimizer->learning_rate();
   const int64_t steps = StepsOf(task, spec, batches);
   Patience rest(patience, batches.batches_per_pass());
+  RateHook hook(task, spec, steps, model.trainable(), *optimizer);
   for (int64_t step = 1; step <= steps; ++step) {
     if (task.stop.stop_requested()) {
       return absl::CancelledError(
           absl::StrCat("stopped after ", step - 1, " of ", steps, " steps"));
     }
     batch.Fill(*data.dataset, batches.Next());
+    result.learning_rate = optimizer->learning_rate();
     const StepOutcome outcome = ForwardBackward(*built.model, trainable.params(), batch);
     if (!std::isfinite(outcome.loss)) {
       return absl::OutOfRangeError(absl::StrCat("the loss became ", outcome.loss, " at step ", step,
                                                 " of ", steps, " with learning_rate ",
                                                 result.learning_rate));
     }
+    hook.BeforeStep(trainable.values());
     optimizer->Step(trainable.Gradients(), trainable.values());
     if (task.mask != nullptr) ClearPruned(*task.mask, 0, trainable.values());
     trainable.ReleaseGradients();
+    hook.AfterStep(trainable.values(), (step - 1) % batches.batches_per_pass() == 0);
     result.loss += (outcome.loss - result.loss) / static_cast<double>(step);
     result.accuracy += (outcome.accuracy - result.accuracy) / static_cast<double>(step);
     result.local_steps = step;
@@ -424,6 +463,9 @@ absl::StatusOr<TrainResult> TorchWorker::Train(const TrainTask& task, const Data
     TRIB_ASSIGN_OR_RETURN(const BuiltModel* built,
                           impl_->Model(task.job, DataShape::Of(*data.dataset)));
     TRIB_RETURN_IF_ERROR(CheckLayout(*built->layout, model));
+    if (task.previous != nullptr) {
+      TRIB_RETURN_IF_ERROR(CheckLayout(*built->layout, *task.previous));
+    }
     TRIB_ASSIGN_OR_RETURN(const TrainSpec* spec, impl_->Spec(task.job));
     return impl_->Train(task, data, *built, *spec, std::nullopt, model);
   });

@@ -75,6 +75,27 @@ void LocalAdamOptions::Describe(config::Fields<LocalAdamOptions>& fields) {
       .Min(0);
 }
 
+void LocalHypergradientOptions::Describe(config::Fields<LocalHypergradientOptions>& fields) {
+  fields
+      .Add("rule", &LocalHypergradientOptions::rule,
+           "the factor on the rate from a step's displacement, the rate itself from its gradient "
+           "(the paper's), or the factor from angles alone")
+      .OneOf({"displacement", "gradient", "cosine"});
+  fields
+      .Add("bound", &LocalHypergradientOptions::bound,
+           "the rate stays between its first divided by and times this")
+      .Min(1);
+  fields
+      .Add("gain", &LocalHypergradientOptions::gain,
+           "factor on the products; absent: 1, with cosine 0.02")
+      .GreaterThan(0);
+  fields
+      .Add("global_weight", &LocalHypergradientOptions::global_weight,
+           "of the product with the global update; absent: one over the order's steps, with "
+           "cosine 1")
+      .Min(0);
+}
+
 void TrainSpec::Describe(config::Fields<TrainSpec>& fields) {
   fields.Add("optimizer", &TrainSpec::optimizer, "the client's optimizer")
       .Alternatives({
@@ -96,6 +117,8 @@ void TrainSpec::Describe(config::Fields<TrainSpec>& fields) {
       .Add("proximal", &TrainSpec::proximal,
            "mu of FedProx's penalty mu/2 |w - w_global|^2; 0: none")
       .Min(0);
+  fields.Add("hypergradient", &TrainSpec::hypergradient,
+             "the client adapts its learning rate from step to step (FedHyper-CL); absent: no");
 }
 
 absl::Status TrainSpec::Validate() const {

@@ -50,12 +50,24 @@ struct LocalAdamOptions {
   static void Describe(config::Fields<LocalAdamOptions>& fields);
 };
 
+// A learning rate that follows the product of successive steps, and of each with the global
+// update (FedHyper-CL): see client_sdk/torch/local_hypergradient.h.
+struct LocalHypergradientOptions {
+  std::string rule = "displacement";
+  double bound = 10.0;                  // the rate stays within this factor of its first
+  std::optional<double> gain;           // absent: 1; cosine 0.02
+  std::optional<double> global_weight;  // absent: one over the steps of the order; cosine 1
+
+  static void Describe(config::Fields<LocalHypergradientOptions>& fields);
+};
+
 struct TrainSpec {
   config::Choice optimizer;  // sgd | adam | adamw, with all its options
   int64_t batch_size = 32;
   std::optional<int64_t> local_steps;   // per work order; or
   std::optional<int64_t> local_epochs;  // passes over the client's own examples; 1 if neither
   double proximal = 0.0;                // FedProx's mu
+  std::optional<LocalHypergradientOptions> hypergradient;
 
   static void Describe(config::Fields<TrainSpec>& fields);
   absl::Status Validate() const;  // not both of local_steps and local_epochs

@@ -112,11 +112,13 @@ Json WhatJson(const JobEvent& e) {
             return Json{{"event", "timer_fired"}};
           },
           [](const event::VersionPublished& w) {
-            return Json{{"event", "version_published"},
-                        {"version", w.version},
-                        {"model_digest", w.model_digest.ToHex()},
-                        {"server_rate", w.server_rate},
-                        {"delta_norm", w.delta_norm}};
+            Json j = {{"event", "version_published"},
+                      {"version", w.version},
+                      {"model_digest", w.model_digest.ToHex()},
+                      {"server_rate", w.server_rate},
+                      {"delta_norm", w.delta_norm}};
+            if (w.client_rate != 1.0) j["client_rate"] = w.client_rate;
+            return j;
           },
           [](const event::PublishFailed& w) {
             return Json{{"event", "publish_failed"}, {"message", w.message}};
@@ -169,7 +171,7 @@ absl::StatusOr<decltype(JobEvent::what)> WhatFromJson(const Json& j) {
     auto digest = Digest::FromHex(j.at("model_digest").get<std::string>());
     if (!digest.ok()) return digest.status();
     return event::VersionPublished{j.at("version"), *digest, j.at("server_rate"),
-                                   j.at("delta_norm")};
+                                   j.at("delta_norm"), j.value("client_rate", 1.0)};
   }
   if (kind == "publish_failed") return event::PublishFailed{j.at("message")};
   if (kind == "command") {
@@ -187,6 +189,8 @@ Json OrderJson(const WorkOrder& o) {
   if (o.task != 0) j["task"] = o.task;
   if (o.tasks != 1) j["tasks"] = o.tasks;
   if (o.local_steps) j["local_steps"] = *o.local_steps;
+  if (o.client_rate != 1.0) j["client_rate"] = o.client_rate;
+  if (o.server_rate) j["server_rate"] = *o.server_rate;
   if (o.deadline != absl::InfiniteFuture()) j["deadline"] = Nanos(o.deadline);
   if (o.expected_at) j["expected"] = Nanos(*o.expected_at);
   return j;
@@ -199,6 +203,7 @@ Json PublicationJson(const action::PublishVersion& p) {
                      {"client", part.client.value()},
                      {"staleness", part.staleness}});
     if (p.given_coefficients) parts.back()["coefficient"] = part.coefficient;
+    if (part.rate_ratio != 1.0) parts.back()["rate_ratio"] = part.rate_ratio;
   }
   Json j = {{"action", "publish_version"},
             {"version", p.version},
@@ -207,6 +212,7 @@ Json PublicationJson(const action::PublishVersion& p) {
   if (p.learns) j["learns"] = std::string(WorkKindName(WorkKindOf(*p.learns)));
   if (p.mix_models) j["mix_models"] = true;
   if (p.beside_momentum) j["beside_momentum"] = true;
+  if (p.repeated > 0) j["repeated"] = p.repeated;
   return j;
 }
 

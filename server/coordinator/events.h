@@ -38,6 +38,10 @@ struct WorkOrder {
   // How many tasks are evaluated, up to that one; others than an evaluation's: 1.
   int64_t tasks = 1;
   std::optional<int64_t> local_steps;
+  double client_rate = 1.0;  // train only: times the train section's learning rate
+  // Train only, of a job with train.hypergradient: the server_rate of the base, if it was made
+  // from the version before it. The client then wants that one too.
+  std::optional<double> server_rate;
   absl::Time dispatched_at;
   absl::Time deadline = absl::InfiniteFuture();
   std::optional<absl::Time> expected_at;  // when the scheduler thinks that it will be done
@@ -104,6 +108,7 @@ struct VersionPublished {
   Digest model_digest;
   double server_rate = 1.0;
   double delta_norm = 0;
+  double client_rate = 1.0;  // for the training orders from now on
 };
 struct PublishFailed {
   std::string message;
@@ -153,6 +158,8 @@ struct PublishVersion {
     int64_t bytes = 0;
     uint64_t seed = 0;  // the work order's
     double coefficient = 1;
+    // The delta counts as if trained at today's client_rate: times that over the work order's.
+    double rate_ratio = 1;
   };
   Version version = 0;  // the one to make
   GroupId group = 0;
@@ -162,6 +169,7 @@ struct PublishVersion {
   bool mix_models = false;
   bool beside_momentum = false;
   std::optional<CollectKind> learns;  // what the parts are contributions to; absent: updates
+  double repeated = 0;  // share of the parts whose client and base the last version had too
 };
 // An accepted update that will never be used.
 struct DropUpdate {

@@ -187,7 +187,7 @@ void JobController::On(const event::UpdateArrived& e) {
   progress_.uplink_bytes += e.bytes;
   accepted_.resize(static_cast<size_t>(std::max(std::ssize(accepted_), order.id + 1)));
   accepted_[static_cast<size_t>(order.id)] = true;
-  waiting_updates_[order.id] = {order.client, e.info, e.bytes, order.seed};
+  waiting_updates_[order.id] = {order.client, e.info, e.bytes, order.seed, order.client_rate};
   if (contributes) {
     --collection_.out;
     collection_.received.insert(order.id);
@@ -297,11 +297,25 @@ void JobController::StartPublication(const Close& close) {
          .staleness = staleness,
          .bytes = it->second.bytes,
          .seed = it->second.seed,
-         .coefficient = version.given_coefficients ? close.coefficients[i] : 1.0});
+         .coefficient = version.given_coefficients ? close.coefficients[i] : 1.0,
+         .rate_ratio = progress_.client_rate / it->second.client_rate});
     waiting_updates_.erase(it);
   }
   publication_ = publication;
+  version.repeated = ShareRepeated(version.parts);
   actions_.push_back(std::move(version));
+}
+
+double JobController::ShareRepeated(const std::vector<action::PublishVersion::Part>& parts) {
+  decltype(combined_) now;
+  int64_t repeated = 0;
+  for (const auto& part : parts) {
+    const std::pair key(part.client, part.info.base_version);
+    if (combined_.contains(key)) ++repeated;
+    now.insert(key);
+  }
+  combined_ = std::move(now);
+  return static_cast<double>(repeated) / static_cast<double>(parts.size());
 }
 
 void JobController::StartTraining(const Dispatch& dispatch) {
@@ -318,6 +332,8 @@ void JobController::StartTraining(const Dispatch& dispatch) {
   order.task = progress_.task;
   order.group = dispatch.group;
   order.local_steps = dispatch.local_steps;
+  order.client_rate = progress_.client_rate;
+  if (clients_follow_ && order.version > 0) order.server_rate = progress_.server_rate;
   order.deadline = dispatch.deadline;
   order.expected_at = dispatch.expected_at;
   order.seed = WorkOrderSeed(static_cast<uint64_t>(spec_.seed), ++training_orders_);
@@ -332,6 +348,7 @@ void JobController::On(const event::VersionPublished& e) {
   progress_.version = e.version;
   progress_.model_digest = e.model_digest;
   progress_.server_rate = e.server_rate;
+  progress_.client_rate = e.client_rate;
   if (std::exchange(installing_, false)) {
     training_since_ = now_;
     SetState(JobState::kRunning, "");

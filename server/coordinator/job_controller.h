@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/container/node_hash_map.h"
 #include "absl/status/statusor.h"
 #include "schedulers/scheduler.h"
@@ -51,6 +52,7 @@ struct JobProgress {
   std::vector<std::vector<double>> task_accuracy;
   Digest model_digest;
   double server_rate = 1.0;
+  double client_rate = 1.0;
   int64_t updates = 0;          // combined into published versions
   int64_t client_steps = 0;     // local steps of those
   int64_t uplink_bytes = 0;     // payloads of valid updates, as they travelled
@@ -112,7 +114,8 @@ class JobController {
     ClientId client;
     UpdateInfo info;
     int64_t bytes = 0;
-    uint64_t seed = 0;  // the work order's
+    uint64_t seed = 0;  // this and the next: the work order's
+    double client_rate = 1.0;
   };
   struct RunningEvaluation {
     Version version = -1;  // -1: none
@@ -173,6 +176,7 @@ class JobController {
   void AskScheduler(decltype(SchedulerEvent::what) what);
   void RunSteps();
   void StartPublication(const Close& close);
+  double ShareRepeated(const std::vector<action::PublishVersion::Part>& parts);
   void StartTraining(const Dispatch& dispatch);
   void DropWaiting(WorkOrderId id);
   void DropPlans();
@@ -214,6 +218,7 @@ class JobController {
   void UpdateWake();
 
   const JobSpec spec_;
+  const bool clients_follow_ = TrainOf(spec_).hypergradient.has_value();  // the global update
   std::unique_ptr<Scheduler> scheduler_;
   JobProgress progress_;
   absl::Time now_ = absl::InfinitePast();          // of the latest event
@@ -235,6 +240,8 @@ class JobController {
   std::optional<Publication> publication_;  // being made by the host
   bool installing_ = false;                 // version 0 is being made by the host
   std::deque<JobEvent> deferred_;           // arrived meanwhile
+  // Of the updates in the last version: client and base.
+  absl::flat_hash_set<std::pair<ClientId, Version>> combined_;
 
   Phase phase_ = Phase::kTrain;
   RunningCollection collection_;   // in phase kCollect

@@ -10,6 +10,23 @@
 namespace tributary {
 namespace {
 
+// factor · delta
+class ScaledDelta final : public DeltaPayload {
+ public:
+  ScaledDelta(std::unique_ptr<const DeltaPayload> delta, double factor)
+      : delta_(std::move(delta)), factor_(static_cast<float>(factor)) {}
+
+  void AddTo(float weight, CoordinateRange range, absl::Span<float> accumulator) const override {
+    delta_->AddTo(weight * factor_, range, accumulator);
+  }
+  absl::Status CheckFinite() const override { return delta_->CheckFinite(); }
+  absl::Status status() const override { return delta_->status(); }
+
+ private:
+  const std::unique_ptr<const DeltaPayload> delta_;
+  const float factor_;
+};
+
 // delta + shift, where the shift is base − current: trained − current.
 class ShiftedDelta final : public DeltaPayload {
  public:
@@ -52,7 +69,7 @@ absl::StatusOr<std::unique_ptr<JobExecutor>> JobExecutor::Create(const JobSpec& 
 absl::Status JobExecutor::UseLayout(LayoutPtr layout, Version version) {
   layout_ = std::move(layout);
   version_ = version;
-  TRIB_ASSIGN_OR_RETURN(pipeline_, Pipeline::Create(spec_.aggregation, layout_, parallel_));
+  TRIB_ASSIGN_OR_RETURN(pipeline_, Pipeline::Create(AggregationOf(spec_), layout_, parallel_));
   return absl::OkStatus();
 }
 
@@ -105,10 +122,16 @@ CodecContext JobExecutor::ContextOf(uint64_t seed) const {
 absl::StatusOr<Applied> JobExecutor::Combine(const action::PublishVersion& what,
                                              UpdateSource& updates) {
   TRIB_ASSIGN_OR_RETURN(auto aggregator, pipeline_->NewAggregator(what.given_coefficients));
+  DeltaOrigin origin{.repeated = what.repeated};
   for (const auto& part : what.parts) {
+    origin.mean_staleness +=
+        static_cast<double>(part.staleness) / static_cast<double>(what.parts.size());
     TRIB_ASSIGN_OR_RETURN(PayloadBytes payload, updates.Payload(part.info.work_order));
     TRIB_ASSIGN_OR_RETURN(Update update, DecodeCheckedUpdate(*codec_, part.info, std::move(payload),
                                                              ContextOf(part.seed)));
+    if (part.rate_ratio != 1.0) {
+      update.delta = std::make_unique<ScaledDelta>(std::move(update.delta), part.rate_ratio);
+    }
     if (what.mix_models && part.staleness > 0) {
       TRIB_RETURN_IF_ERROR(MeasureFromCurrent(update));
     }
@@ -118,7 +141,8 @@ absl::StatusOr<Applied> JobExecutor::Combine(const action::PublishVersion& what,
     TRIB_RETURN_IF_ERROR(update.delta->status());
   }
   const auto add_current = [this](absl::Span<float> sums) { return AddCurrent(1.0F, sums); };
-  return pipeline_->Apply(std::move(aggregator), version_, add_current, what.beside_momentum);
+  return pipeline_->Apply(std::move(aggregator), version_, add_current, what.beside_momentum,
+                          origin);
 }
 
 absl::StatusOr<Applied> JobExecutor::Learn(const action::PublishVersion& what,
@@ -194,11 +218,12 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Store(const ParamVector& mo
   for (const auto& [name, scalar] : state.scalars) publication.state_scalars[name] = *scalar;
   publication.stats_json = nlohmann::json({{"num_examples", applied.num_examples},
                                            {"server_rate", applied.server_rate},
+                                           {"client_rate", applied.client_rate},
                                            {"delta_norm", applied.delta_norm}})
                                .dump();
   TRIB_ASSIGN_OR_RETURN(const VersionRecord record, store_->Publish(publication));
   return event::VersionPublished{version_, record.model_digest, applied.server_rate,
-                                 applied.delta_norm};
+                                 applied.delta_norm, applied.client_rate};
 }
 
 absl::Status JobExecutor::Check(const UpdateInfo& info, PayloadBytes payload) const {

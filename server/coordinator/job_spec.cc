@@ -9,6 +9,13 @@
 #include "schedulers/scheduler_registry.h"
 
 namespace tributary {
+namespace {
+
+bool IsLocal(const std::optional<HypergradientOptions>& hypergradient) {
+  return hypergradient && hypergradient->variant == "client_local";
+}
+
+}  // namespace
 
 void EvaluateSpec::Describe(config::Fields<EvaluateSpec>& fields) {
   fields.Add("every_versions", &EvaluateSpec::every_versions, "evaluate each n-th version").Min(1);
@@ -75,6 +82,10 @@ void JobSpec::Describe(config::Fields<JobSpec>& fields) {
   fields.Add("participation", &JobSpec::participation,
              "limits on who trains and when, whatever the scheduler");
   fields.Add("aggregation", &JobSpec::aggregation, "how updates become the next version");
+  fields.Add("hypergradient", &JobSpec::hypergradient,
+             "FedHyper: a rate that follows the product of successive deltas, after the "
+             "aggregation's optimizer, or the clients' own (client_local: the same as "
+             "train.hypergradient); absent: none");
   fields
       .Add("codec", &JobSpec::codec,
            "the form in which updates travel, stage by stage; an empty list: raw")
@@ -130,6 +141,12 @@ absl::Status JobSpec::Validate() const {
         "continual: missing; a transform learns what a task's end leaves, and the job has no "
         "tasks: say how many");
   }
+  if (train.hypergradient && IsLocal(hypergradient)) {
+    return absl::InvalidArgumentError(
+        "hypergradient.variant client_local is short for train.hypergradient, which stands there "
+        "too; keep one of them");
+  }
+  TRIB_RETURN_IF_ERROR(WithContext(AggregationOf(*this).Validate(), "hypergradient"));
   TRIB_ASSIGN_OR_RETURN(const auto made, SchedulerRegistry().Create(scheduler, SchedulerDeps{}));
   if (!made->SetsCoefficients()) return absl::OkStatus();
   const AggregatorDeps deps{.layout = nullptr, .parallel = nullptr, .given_coefficients = true};
@@ -138,6 +155,24 @@ absl::Status JobSpec::Validate() const {
   return absl::InvalidArgumentError(absl::StrCat(
       "the scheduler ", scheduler.name, " sets what each update counts, and aggregation.combine ",
       aggregation.combine.name, " does not take that: ", takes.message(), "; fedavg does"));
+}
+
+AggregationSpec AggregationOf(const JobSpec& spec) {
+  AggregationSpec aggregation = spec.aggregation;
+  if (!spec.hypergradient || IsLocal(spec.hypergradient)) return aggregation;
+  aggregation.hypergradient = {
+      .name = "hypergradient", .options = config::Print(*spec.hypergradient), .position = {}};
+  return aggregation;
+}
+
+TrainSpec TrainOf(const JobSpec& spec) {
+  TrainSpec train = spec.train;
+  if (!IsLocal(spec.hypergradient)) return train;
+  LocalHypergradientOptions& local = train.hypergradient.emplace();
+  if (spec.hypergradient->form == "cosine") local.rule = "cosine";
+  local.bound = spec.hypergradient->bound.value_or(local.bound);
+  local.gain = spec.hypergradient->gain;
+  return train;
 }
 
 absl::StatusOr<ErrorFeedback> ErrorFeedbackOf(const JobSpec& spec) {

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "aggregators/optimize/hypergradient.h"
 #include "aggregators/pipeline.h"
 #include "common/codec/error_feedback.h"
 #include "common/codec/version_delta.h"
@@ -72,6 +73,8 @@ struct JobSpec {
   config::Choice scheduler;
   ParticipationSpec participation;
   AggregationSpec aggregation;
+  // After the aggregation's optimizer; with variant client_local short for train.hypergradient.
+  std::optional<HypergradientOptions> hypergradient;
   std::vector<config::Choice> codec;  // empty: raw
   // Absent: on. Of no effect where the codec loses nothing.
   std::optional<bool> error_feedback;
@@ -98,6 +101,10 @@ struct JobSpec {
 // the job names are not looked at: see job_file.h.
 absl::StatusOr<JobSpec> ParseJobSpec(const config::Node& job);
 absl::StatusOr<JobSpec> ParseJobSpecJson(const std::string& canonical_json);
+
+// The sections with what the hypergradient section adds to them.
+AggregationSpec AggregationOf(const JobSpec& spec);
+TrainSpec TrainOf(const JobSpec& spec);
 
 // Whether clients send later what the codec leaves out, and what an update counts then: as the
 // scheduler says, or the combine rule. An error is one of the policies' options.

@@ -56,13 +56,13 @@ bool IsComplete(const std::vector<std::vector<double>>& accuracy) {
 std::string MetricsCsv(const std::vector<VersionMetrics>& metrics) {
   std::string csv =
       "version,virtual_seconds,updates,loss,accuracy,uplink_bytes,downlink_bytes,client_steps,"
-      "server_rate,mean_staleness\n";
+      "server_rate,mean_staleness,client_rate\n";
   for (const VersionMetrics& m : metrics) {
     absl::StrAppend(&csv, m.version, ",", Number(m.virtual_seconds), ",", m.updates, ",",
                     Number(m.loss), ",", Number(m.accuracy), ",", m.uplink_bytes, ",",
                     Number(m.downlink_bytes), ",");
     absl::StrAppend(&csv, m.client_steps, ",", Number(m.server_rate), ",", Number(m.mean_staleness),
-                    "\n");
+                    ",", Number(m.client_rate), "\n");
   }
   return csv;
 }

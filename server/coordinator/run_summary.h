@@ -26,6 +26,7 @@ struct VersionMetrics {
   int64_t client_steps = 0;
   double server_rate = 1.0;
   double mean_staleness = 0;  // of the updates in this version
+  double client_rate = 1.0;
 };
 
 // What summary.json is made from, beside the metrics.

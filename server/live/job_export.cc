@@ -88,7 +88,8 @@ class Recorder {
                         .downlink_bytes = std::nullopt,
                         .client_steps = progress.client_steps,
                         .server_rate = e.server_rate,
-                        .mean_staleness = progress.last_mean_staleness});
+                        .mean_staleness = progress.last_mean_staleness,
+                        .client_rate = e.client_rate});
   }
 
   void AddEvaluation(const action::RecordEvaluation& a) {

@@ -41,6 +41,7 @@ event::VersionPublished FromRecord(const VersionRecord& record) {
   const auto stats = nlohmann::json::parse(record.stats_json, nullptr, false);
   if (stats.is_object()) {
     published.server_rate = stats.value("server_rate", 1.0);
+    published.client_rate = stats.value("client_rate", 1.0);
     published.delta_norm = stats.value("delta_norm", 0.0);
   }
   return published;

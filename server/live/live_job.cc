@@ -83,7 +83,9 @@ void LiveJob::FillSections() {
   const auto spec = nlohmann::json::parse(record.spec_json, nullptr, false);
   if (!spec.is_object()) return;
   model_json = Section(spec, "model");
-  train_json = Section(spec, "train");
+  if (const auto job = ParseJobSpecJson(record.spec_json); job.ok()) {
+    train_json = config::Print(TrainOf(*job)).dump();
+  }
   codec_json = Section(spec, "codec");
   if (spec.contains("downlink")) downlink_json = Section(spec, "downlink");
 }

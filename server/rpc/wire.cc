@@ -114,6 +114,8 @@ void PutWork(const WorkItem& item, v1::WorkOrder* out) {
   out->set_codec_json(item.codec_json);
   out->set_downlink_json(item.downlink_json);
   out->set_error_feedback(ToProto(item.error_feedback));
+  if (order.client_rate != 1.0) out->set_client_rate(order.client_rate);
+  out->set_server_rate(order.server_rate.value_or(0));
   Put(item.liveness, out->mutable_liveness());
   out->set_task(order.task);
   out->set_tasks(order.tasks);

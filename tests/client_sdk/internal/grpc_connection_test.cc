@@ -201,6 +201,8 @@ TEST_F(GrpcConnectionTest, AWorkOrderArrivesWhole) {
     w.set_downlink_json("{d}");
     w.set_error_feedback(v1::ERROR_FEEDBACK_BY_EXAMPLES);
     w.mutable_liveness()->set_seconds(300);
+    w.set_client_rate(0.25);
+    w.set_server_rate(3);
     return grpc::Status::OK;
   };
   TRIB_ASSERT_OK_AND_ASSIGN(const CheckInAnswer answer,
@@ -223,6 +225,8 @@ TEST_F(GrpcConnectionTest, AWorkOrderArrivesWhole) {
   EXPECT_EQ(order.downlink_json, "{d}");
   EXPECT_EQ(order.error_feedback, ErrorFeedback::kByExamples);
   EXPECT_EQ(order.liveness, absl::Minutes(5));
+  EXPECT_EQ(order.client_rate, 0.25);
+  EXPECT_EQ(order.server_rate, 3.0);
 }
 
 TEST(ProtoConvertTest, WhatAWorkOrderLeavesOutIsAbsent) {

@@ -23,6 +23,7 @@ namespace tributary::sdk {
 namespace {
 
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -142,12 +143,40 @@ TEST_F(SessionTest, TheTaskSaysAllThatTheOrderSays) {
     EXPECT_EQ(task.work_order, 4);
     EXPECT_EQ(task.base_version, 3);
     EXPECT_EQ(task.local_steps, std::nullopt);
+    EXPECT_EQ(task.client_rate, 1.0);
+    EXPECT_EQ(task.previous, nullptr);
     EXPECT_EQ(task.deadline, order.deadline);
     EXPECT_EQ(task.rng.state(), Rng(99).state());
     return TrainResult{.num_examples = 1, .local_steps = 1};
   };
   EXPECT_THAT(Run(), IsOk());
   EXPECT_TRUE(server_.uploads.at(4).accepted);
+}
+
+// Held: not sent again. Not held: sent. Stored no more: done without.
+TEST_F(SessionTest, FetchesTheVersionBeforeTheBaseWhereTheOrderWantsIt) {
+  std::vector<bool> known;
+  trainer_.on_train = [&](const TrainTask& task, ParamVector&) -> absl::StatusOr<TrainResult> {
+    known.push_back(task.previous != nullptr);
+    if (task.previous != nullptr) {
+      EXPECT_EQ(task.server_rate, 0.5);
+      EXPECT_EQ(task.client_rate, 2.0);
+      EXPECT_THAT(*task.previous, ParamsNear(server_.models[task.base_version - 1], 0));
+    }
+    return TrainResult{.num_examples = 1, .local_steps = 1};
+  };
+  server_.models[4] = RandomParams(layout_, 34);
+  server_.models[5] = RandomParams(layout_, 35);
+  const int64_t model_bytes = 4 * layout_->size();
+  for (const Version version : {4, 5, 3}) {
+    WorkOrder order = MakeOrder(WorkKind::kTrain, /*id=*/10 + version, version);
+    order.server_rate = 0.5;
+    order.client_rate = 2;
+    server_.check_ins.push_back(order);
+  }
+  EXPECT_THAT(Run(), IsOk());
+  EXPECT_THAT(known, ElementsAre(true, true, false));
+  EXPECT_EQ(server_.fetched_bytes, 4 * model_bytes) << "3 and 4; 5; and 3 again or not";
 }
 
 TEST_F(SessionTest, EvaluatesAndReports) {

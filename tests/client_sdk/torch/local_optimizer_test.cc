@@ -56,6 +56,27 @@ TEST(LocalOptimizerTest, PlainSgd) {
                 [] { return [](double g, double w, int) { return w - 0.1 * g; }; });
 }
 
+// Halfway through, the rate is doubled: as if the options had said so, whatever was remembered.
+TEST(LocalOptimizerTest, ARateFactorIsTheOptionsRateTimesIt) {
+  for (const char* name : {"sgd", "adam", "adamw"}) {
+    const auto walk = [name](double rate, double factor) {
+      const auto optimizer =
+          LocalOptimizer::Create(Choose(name, {{"learning_rate", rate}, {"weight_decay", 0.125}}))
+              .value();
+      optimizer->SetRateFactor(factor);
+      EXPECT_EQ(optimizer->learning_rate(), rate * factor);
+      std::vector<float> params = {1, -2};
+      for (const std::vector<float>& gradient : {std::vector<float>{1, 2}, {-3, 1}}) {
+        const absl::Span<const float> whole(gradient);
+        optimizer->Step({whole}, absl::MakeSpan(params));
+      }
+      return params;
+    };
+    EXPECT_EQ(walk(0.25, 2), walk(0.5, 1)) << name;
+    EXPECT_NE(walk(0.25, 2), walk(0.25, 1)) << name;
+  }
+}
+
 TEST(LocalOptimizerTest, SgdWithWeightDecay) {
   ExpectFollows(Choose("sgd", {{"learning_rate", 0.1}, {"weight_decay", 0.2}}),
                 [] { return [](double g, double w, int) { return w - 0.1 * (g + 0.2 * w); }; });

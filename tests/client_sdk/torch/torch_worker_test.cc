@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <functional>
@@ -22,6 +23,7 @@ namespace {
 using test::IsOk;
 using test::IsOkAndHolds;
 using test::ParamsNear;
+using test::RandomParams;
 using test::StatusIs;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
@@ -127,6 +129,68 @@ TEST(TorchWorkerTest, SgdStepsAreThoseOfTheTextbook) {
   EXPECT_EQ(result.num_examples, 4);
   EXPECT_EQ(result.local_steps, 4);
   EXPECT_EQ(result.learning_rate, 0.5);
+}
+
+TEST(TorchWorkerTest, TheClientRateScalesTheLearningRate) {
+  const DataView view = TinyView();
+  const auto train = [&](double learning_rate, double client_rate) {
+    const JobInfo job = Job("\"logistic\"", Sgd(learning_rate));
+    TorchWorker worker;
+    ParamVector model = worker.InitialModel(job, ShapeOf(view), 1).value();
+    TrainTask task = Task(job, 3);
+    task.client_rate = client_rate;
+    EXPECT_EQ(worker.Train(task, view, model)->learning_rate, learning_rate * client_rate);
+    return model;
+  };
+  EXPECT_THAT(train(0.25, 2), ParamsNear(train(0.5, 1), 0));
+  EXPECT_THAT(train(0.25, 2), ::testing::Not(ParamsNear(train(0.25, 1), 1e-3)));
+}
+
+// The paper's rule, in double. The global update is what the base has more than the version before
+// it, over the server's rate.
+TEST(TorchWorkerTest, AHypergradientMovesTheLearningRateFromStepToStep) {
+  const DataView view = TinyView();
+  const JobInfo job = Job("\"logistic\"", Sgd(0.5),
+                          R"(,"hypergradient":{"rule":"gradient","gain":0.25,"bound":3})");
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(ParamVector model, worker.InitialModel(job, ShapeOf(view), 1));
+  LogisticOracle oracle{{model.values().begin(), model.values().end()}};
+  const ParamVector update = RandomParams(model.layout(), 5, 0.5F);
+  ParamVector previous = model.Clone();
+  AddScaled(-0.8F, update.values(), previous.values());
+  TrainTask task = Task(job, 5);
+  task.client_rate = 0.5;
+  task.previous = std::make_shared<const ParamVector>(std::move(previous));
+  task.server_rate = 0.8;
+  TRIB_ASSERT_OK_AND_ASSIGN(const TrainResult result, worker.Train(task, view, model));
+
+  double rate = 0.25, last = 0;
+  std::vector<double> before(9);
+  for (int step = 0; step < 5; ++step) {
+    const std::vector<double> gradient = oracle.Gradient(*view.dataset);
+    double h = 0;
+    for (size_t i = 0; i < 9; ++i) {
+      oracle.params[i] -= rate * gradient[i];
+      h += gradient[i] * (before[i] - double{update.values()[i]} / 5);
+    }
+    before = gradient;
+    last = rate;
+    rate = std::clamp(rate + 0.25 * h, 0.25 / 3, 0.25 * 3);
+  }
+  EXPECT_NEAR(result.learning_rate, last, 1e-6);
+  EXPECT_GT(std::abs(last - 0.25), 0.01) << "it moved";
+  EXPECT_THAT(model,
+              ParamsNear(std::vector<float>(oracle.params.begin(), oracle.params.end()), 2e-6));
+}
+
+TEST(TorchWorkerTest, RefusesAPreviousVersionOfAnotherLayout) {
+  const DataView view = TinyView();
+  const JobInfo job = Job("\"logistic\"", Sgd(0.5), R"(,"hypergradient":{})");
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(ParamVector model, worker.InitialModel(job, ShapeOf(view), 1));
+  TrainTask task = Task(job, 1);
+  task.previous = std::make_shared<const ParamVector>(test::FlatLayout(3));
+  EXPECT_THAT(worker.Train(task, view, model), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST(TorchWorkerTest, EvaluateIsTheMeanOverTheExamples) {

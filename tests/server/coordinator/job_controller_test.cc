@@ -102,6 +102,75 @@ TEST(Train, CombinesARoundInWorkOrderOrder) {
   EXPECT_DOUBLE_EQ(host.progress().last_train_loss, 1.5);
 }
 
+JobSpec Asynchronous() {
+  return Spec({{"scheduler", {{"sync_round", nullptr}, {"fedbuff", {{"goal", 2}}}}},
+               {"stop", {{"versions", 100}}}});
+}
+
+event::VersionPublished NextVersion(const Host& host, double client_rate) {
+  return {.version = host.progress().version + 1,
+          .model_digest = Sha256::Of("model"),
+          .delta_norm = 0.5,
+          .client_rate = client_rate};
+}
+
+TEST(Train, OrdersCarryTheRateOfTheirVersionAndUpdatesAreBroughtToTodays) {
+  Host host(Asynchronous());
+  host.Begin({"a", "b", "c"});
+  const auto first = host.Out(WorkKind::kTrain);
+  ASSERT_EQ(first.size(), 3u);
+  for (const WorkOrder& order : first) EXPECT_EQ(order.client_rate, 1.0);
+  host.Finish(1, first[0].id);
+  host.Finish(1, first[1].id);
+  ASSERT_EQ(host.publications.size(), 1u);
+  EXPECT_EQ(host.publications[0].parts[0].rate_ratio, 1.0);
+  host.Feed(2, NextVersion(host, 1.5));
+  EXPECT_EQ(host.progress().client_rate, 1.5);
+  host.CheckIn(3, "a");
+  const WorkOrder second = host.sent.back();
+  EXPECT_EQ(second.client_rate, 1.5);
+  host.Finish(4, first[2].id);
+  host.Finish(4, second.id);
+  ASSERT_EQ(host.publications.size(), 2u);
+  ASSERT_EQ(host.publications[1].parts.size(), 2u);
+  EXPECT_EQ(host.publications[1].parts[0].rate_ratio, 1.5) << "trained at a rate of 1";
+  EXPECT_EQ(host.publications[1].parts[1].rate_ratio, 1.0);
+}
+
+// a and b work on version 0 twice each: their second updates repeat their first.
+TEST(Train, APublicationSaysHowMuchOfItTheLastOneHadToo) {
+  Host host(Asynchronous());
+  host.Begin({"a", "b", "c"});
+  const auto first = host.Out(WorkKind::kTrain);
+  host.Finish(1, first[0].id);
+  host.CheckIn(1, first[0].client.value());
+  const WorkOrder again = host.sent.back();
+  ASSERT_EQ(again.version, 0);
+  host.Finish(2, first[1].id);
+  ASSERT_EQ(host.publications.size(), 1u);
+  EXPECT_EQ(host.publications[0].repeated, 0.0);
+  host.Published(2);
+  host.Finish(3, again.id);
+  host.Finish(3, first[2].id);
+  ASSERT_EQ(host.publications.size(), 2u);
+  EXPECT_EQ(host.publications[1].repeated, 0.5);
+}
+
+TEST(Train, TheServersRateIsToldToClientsThatFollowTheGlobalUpdate) {
+  for (const bool follow : {false, true}) {
+    const nlohmann::json local = follow ? nlohmann::json::object() : nlohmann::json();
+    Host host(Spec({{"train", {{"hypergradient", local}}}, {"stop", {{"versions", 100}}}}));
+    host.Begin({"a", "b"});
+    const auto first = host.Out(WorkKind::kTrain);
+    EXPECT_EQ(first[0].server_rate, std::nullopt) << "nothing is before version 0";
+    for (const WorkOrder& order : first) host.Finish(1, order.id);
+    host.Feed(2, event::VersionPublished{1, Sha256::Of("model"), 0.75, 0.5});
+    for (const WorkOrder& order : first) host.CheckIn(3, order.client.value());
+    EXPECT_EQ(host.sent.back().version, 1);
+    EXPECT_EQ(host.sent.back().server_rate, follow ? std::optional(0.75) : std::nullopt);
+  }
+}
+
 TEST(Train, NothingChangesWhileAVersionIsBeingMade) {
   Host host;
   host.Begin({"a", "b"});
@@ -445,7 +514,7 @@ TEST(Events, EveryEventSurvivesJson) {
       event::EvaluationArrived{4, 100, 0.1, 0.9},
       event::WorkFailed{5, LossCause::kCorrupt, "say \"why\"\n"},
       event::TimerFired{},
-      event::VersionPublished{8, Sha256::Of("x"), 0.3, 1e-300},
+      event::VersionPublished{8, Sha256::Of("x"), 0.3, 1e-300, 1.0 / 3.0},
       event::PublishFailed{"full"},
       event::Command{event::Command::Verb::kResume}};
   ASSERT_EQ(all.size(), std::variant_size_v<decltype(JobEvent::what)>);
@@ -478,15 +547,39 @@ TEST(Events, APublicationSaysWhatIsSpecialAboutIt) {
   const nlohmann::json plain = ToJson(JobAction(publication), At(1));
   EXPECT_EQ(plain.at("parts").at(0),
             nlohmann::json({{"work_order", 7}, {"client", "c"}, {"staleness", 3}}));
-  for (const char* absent : {"mix_models", "beside_momentum"}) {
+  for (const char* absent : {"mix_models", "beside_momentum", "repeated"}) {
     EXPECT_FALSE(plain.contains(absent)) << absent;
   }
   publication.given_coefficients = publication.mix_models = publication.beside_momentum = true;
   publication.parts[0].coefficient = 0.25;
+  publication.parts[0].rate_ratio = 1.5;
+  publication.repeated = 0.75;
   const nlohmann::json special = ToJson(JobAction(publication), At(1));
   EXPECT_EQ(special.at("parts").at(0).at("coefficient"), 0.25);
+  EXPECT_EQ(special.at("parts").at(0).at("rate_ratio"), 1.5);
+  EXPECT_EQ(special.at("repeated"), 0.75);
   EXPECT_EQ(special.at("mix_models"), true);
   EXPECT_EQ(special.at("beside_momentum"), true);
+}
+
+// Journals from before there were such rates go on with the digest that they have.
+TEST(Events, AClientRateOfOneIsNotSaid) {
+  const JobEvent plain{At(1), event::VersionPublished{.version = 1}};
+  EXPECT_FALSE(ToJson(plain).contains("client_rate"));
+  const auto back = JobEventFromJson(ToJson(plain));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(std::get<event::VersionPublished>(back->what).client_rate, 1.0);
+}
+
+TEST(Events, AnOrderSaysItsRates) {
+  WorkOrder order{.id = 1, .client = ClientId("c")};
+  const nlohmann::json plain = ToJson(JobAction(action::SendWork{order}), At(0));
+  EXPECT_FALSE(plain.contains("client_rate") || plain.contains("server_rate"));
+  order.client_rate = 0.5;
+  order.server_rate = 3;
+  const nlohmann::json special = ToJson(JobAction(action::SendWork{order}), At(0));
+  EXPECT_EQ(special.at("client_rate"), 0.5);
+  EXPECT_EQ(special.at("server_rate"), 3.0);
 }
 
 TEST(Events, AnOrderSaysWhenItIsExpected) {

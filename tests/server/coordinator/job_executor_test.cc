@@ -271,6 +271,45 @@ TEST_F(JobExecutorTest, ACloseBesideTheMomentumLeavesNoTraceInIt) {
   EXPECT_THAT(Newest(), ParamsNear({10.5}, 0)) << "the velocity is 0.5·1 + 1";
 }
 
+TEST_F(JobExecutorTest, UpdatesCountAsIfTrainedAtTodaysRate) {
+  Start(nlohmann::json::object(), MakeParams(FlatLayout(1, 1), {0, 0}));
+  action::PublishVersion what{.parts = {Part(1, 0, {1, 4}), Part(2, 0, {3, 8})}};
+  what.parts[1].rate_ratio = 2;
+  ASSERT_THAT(Publish(what), IsOk());
+  EXPECT_THAT(Newest(), ParamsNear({(1 + 2 * 3) / 2.0F, 6}, 0)) << "buffers are no differences";
+}
+
+// h = 1·4/√(1 + 3), and 0 where the updates are those of the version before.
+TEST_F(JobExecutorTest, AHypergradientHearsOfTheUpdates) {
+  for (const double repeated : {0.0, 1.0}) {
+    newest_ = 0;
+    Start({{"hypergradient", {{"form", "raw"}, {"bound", 9}}}}, MakeParams(FlatLayout(1), {0}));
+    ASSERT_THAT(Publish({.parts = {Part(1, 0, {1})}}), IsOk());
+    action::PublishVersion what{.version = 2, .parts = {Part(2, 0, {4}), Part(3, 0, {4})}};
+    what.parts[0].staleness = 2;
+    what.parts[1].staleness = 4;
+    what.repeated = repeated;
+    const auto published = executor_->Publish(what, updates_, At(1));
+    ASSERT_THAT(published, IsOk());
+    EXPECT_EQ(published->server_rate, repeated > 0 ? 1.0 : 3.0);
+  }
+}
+
+TEST_F(JobExecutorTest, TheClientsRateIsPartOfWhatIsPublished) {
+  const nlohmann::json local = {{"hypergradient", {{"variant", "server_local"}, {"form", "raw"}}}};
+  Start(local, MakeParams(FlatLayout(1), {0}));
+  ASSERT_THAT(Publish({.parts = {Part(1, 0, {1})}}), IsOk());
+  executor_ = JobExecutor::Create(spec_, kJob, store_.get()).value();
+  ASSERT_THAT(executor_->Restore(), IsOk());
+  const auto published =
+      executor_->Publish({.version = 2, .parts = {Part(2, 1, {2})}}, updates_, At(1));
+  ASSERT_THAT(published, IsOk());
+  EXPECT_EQ(published->client_rate, 3.0);
+  EXPECT_EQ(published->server_rate, 1.0);
+  const auto record = store_->ListVersions(kJob).value().back();
+  EXPECT_EQ(nlohmann::json::parse(record.stats_json).at("client_rate"), 3.0);
+}
+
 TEST_F(JobExecutorTest, GoesOnFromTheStoreAfterRestore) {
   const nlohmann::json momentum = {{"aggregation", {{"optimizer", "momentum"}}}};
   Start(momentum, MakeParams(FlatLayout(1), {0}));

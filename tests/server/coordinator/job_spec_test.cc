@@ -200,13 +200,56 @@ TEST(JobSpecTest, ErrorFeedbackWeighsAsTheSchedulerOrElseTheCombineRuleDoes) {
 }
 
 TEST(JobSpecTest, SectionsOfOtherFeaturesAreUnknownKeys) {
-  for (const char* section : {"hypergradient", "pruning", "lora"}) {
+  for (const char* section : {"pruning", "lora"}) {
     nlohmann::json json = Minimal();
     json[section] = nlohmann::json::object();
     EXPECT_THAT(FromJson(json),
                 StatusIs(Code::kInvalidArgument,
                          HasSubstr("unknown key; allowed: the keys name, seed, model, train")));
   }
+}
+
+TEST(JobSpecTest, AHypergradientStandsAfterTheOptimizer) {
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const JobSpec spec,
+      With(R"({"aggregation": {"optimizer": "momentum"}, "hypergradient": {"bound": 2}})"));
+  const AggregationSpec aggregation = AggregationOf(spec);
+  ASSERT_TRUE(aggregation.hypergradient.has_value());
+  EXPECT_EQ(aggregation.hypergradient->name, "hypergradient");
+  EXPECT_EQ(aggregation.hypergradient->options.at("bound"), 2.0);
+  EXPECT_EQ(aggregation.optimizer.name, "momentum");
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec again, ParseJobSpecJson(CanonicalJson(spec)));
+  EXPECT_EQ(CanonicalJson(again), CanonicalJson(spec));
+  EXPECT_TRUE(AggregationOf(again).hypergradient.has_value());
+  EXPECT_FALSE(TrainOf(again).hypergradient.has_value());
+}
+
+TEST(JobSpecTest, TheClientsHypergradientMayBeSaidInBothPlacesButNotTwice) {
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const JobSpec brief,
+      With(R"({"hypergradient": {"variant": "client_local", "form": "cosine", "bound": 4}})"));
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const JobSpec whole, With(R"({"train": {"hypergradient": {"rule": "cosine", "bound": 4}}})"));
+  EXPECT_EQ(config::Print(TrainOf(brief)), config::Print(TrainOf(whole)));
+  EXPECT_FALSE(AggregationOf(brief).hypergradient.has_value());
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const JobSpec raw, With(R"({"hypergradient": {"variant": "client_local", "form": "raw"}})"));
+  EXPECT_EQ(TrainOf(raw).hypergradient->rule, "displacement");
+  EXPECT_THAT(With(R"({"train": {"hypergradient": {}},
+                       "hypergradient": {"variant": "client_local"}})"),
+              StatusIs(Code::kInvalidArgument, HasSubstr("keep one of them")));
+  EXPECT_THAT(With(R"({"train": {"hypergradient": {}}, "hypergradient": {"variant": "global"}})"),
+              IsOk());
+}
+
+// Both rates follow one product: the step would grow with its square.
+TEST(JobSpecTest, AServerRateBesideAClientsRateIsRefused) {
+  EXPECT_THAT(With(R"({"aggregation": {"optimizer": {"hypergradient": {"variant": "global"}}},
+                       "hypergradient": {"variant": "server_local"}})"),
+              StatusIs(Code::kInvalidArgument, HasSubstr("grows with its square")));
+  EXPECT_THAT(
+      With(R"({"aggregation": {"optimizer": {"hypergradient": {"variant": "client_local"}}}})"),
+      StatusIs(Code::kInvalidArgument, HasSubstr("train.hypergradient")));
 }
 
 TEST(JobSpecTest, TextFromTheWireIsHostile) {

@@ -1,6 +1,7 @@
 #include "aggregators/transform/orthogonal_projection.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <set>
 #include <utility>
@@ -187,6 +188,7 @@ absl::Status OrthogonalProjection::Learn(absl::Span<const double> sum, int64_t, 
   basis_ = ParamVector(std::move(layout));
   std::copy(values.begin(), values.end(), basis_.values().begin());
   ++tasks_;
+  warned_ = false;
   return absl::OkStatus();
 }
 
@@ -218,15 +220,21 @@ absl::Status OrthogonalProjection::Apply(Aggregate& aggregate, const TransformCo
         absl::StrCat("the mask has ", context.mask->size(), " coordinates; the delta has ", size));
   }
   if (basis_.empty()) return absl::OkStatus();
+  std::atomic<int64_t> cleared = 0;
   // Blocks of fixed rows, so that threads change no bit; each belongs to the part of its first one.
   ForRanges(deps_.parallel, size, [&](CoordinateRange part) {
     for (const Layer& layer : layers_) {
       for (int64_t row = 0; row < layer.out; row += kBlockRows) {
         const int64_t first = layer.weight + row * layer.fan_in;
-        if (part.begin <= first && first < part.end) ProjectBlock(layer, row, delta, context.mask);
+        if (first < part.begin || first >= part.end) continue;
+        cleared += ProjectBlock(layer, row, delta, context.mask);
       }
     }
   });
+  if (cleared > 0 && !std::exchange(warned_, true)) {
+    log::Warning("mask and projection leave rows of weights next to no way: they are frozen",
+                 {{"rows", cleared.load()}, {"version", context.version}});
+  }
   if (basis_.layout()->size() == 0) return absl::OkStatus();
   for (const CoordinateRange& range : frozen_) {
     std::fill(delta.begin() + range.begin, delta.begin() + range.end, 0.0F);
@@ -234,10 +242,10 @@ absl::Status OrthogonalProjection::Apply(Aggregate& aggregate, const TransformCo
   return absl::OkStatus();
 }
 
-void OrthogonalProjection::ProjectBlock(const Layer& layer, int64_t first_row,
-                                        absl::Span<float> delta, const Mask* mask) const {
+int64_t OrthogonalProjection::ProjectBlock(const Layer& layer, int64_t first_row,
+                                           absl::Span<float> delta, const Mask* mask) const {
   const absl::Span<const float> directions = basis_.View(layer.name);
-  if (directions.empty()) return;
+  if (directions.empty()) return 0;
   const int64_t count = std::min(kBlockRows, layer.out - first_row);
   // Calls visit(offset in the delta, index in the block) for every coordinate of these rows.
   const auto for_each = [&](const auto& visit) {
@@ -257,11 +265,8 @@ void OrthogonalProjection::ProjectBlock(const Layer& layer, int64_t first_row,
     });
   }
   const int64_t cleared = ProjectRows(layer.dim(), directions, keep, absl::MakeSpan(rows));
-  if (cleared > 0) {
-    log::Warning("rows that mask and projection leave no way were frozen for this version",
-                 {{"layer", layer.name}, {"rows", cleared}});
-  }
   for_each([&](size_t to, size_t from) { delta[to] = rows[from]; });
+  return cleared;
 }
 
 }  // namespace tributary

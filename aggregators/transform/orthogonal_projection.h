@@ -1,6 +1,6 @@
 // OrthogonalProjection: what earlier tasks have taught stays (FOT: Bakman et al. 2024, "Federated
-// Orthogonal Training", ICLR, arXiv 2309.01289, algorithm 1;
-// docs/algorithms/orthogonal_projection.md).
+// Orthogonal Training", ICLR, arXiv 2309.01289;
+// docs/algorithms/orthogonal_projection.md has what differs).
 //
 //   D ← D − (D·Vᵀ)·V        for every protected layer
 //
@@ -83,8 +83,9 @@ class OrthogonalProjection final : public UpdateTransform {
 
   absl::Status ChooseLayers();
   absl::Status MakeRequest();
-  void ProjectBlock(const Layer& layer, int64_t first_row, absl::Span<float> delta,
-                    const Mask* mask) const;
+  // Returns how many rows had to be cleared (row_projection.h).
+  int64_t ProjectBlock(const Layer& layer, int64_t first_row, absl::Span<float> delta,
+                       const Mask* mask) const;
 
   const Options options_;
   const TransformDeps deps_;
@@ -94,6 +95,7 @@ class OrthogonalProjection final : public UpdateTransform {
 
   ParamVector basis_;  // empty before the first task's end
   double tasks_ = 0;
+  bool warned_ = false;  // of rows that were cleared, since the last task's end
 };
 
 }  // namespace tributary

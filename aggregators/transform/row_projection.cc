@@ -15,8 +15,8 @@ extern "C" void omp_set_num_threads(int threads);
 namespace tributary {
 namespace {
 
-constexpr int kRestarts = 6;  // each from the true residual
-constexpr int kSteps = 60;    // of conjugate gradients between them
+constexpr int kRestarts = 4;  // each from the true residual
+constexpr int kSteps = 50;    // of conjugate gradients between them
 
 // The rows of one call and what is computed beside them.
 class Block {

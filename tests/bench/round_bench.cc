@@ -111,10 +111,12 @@ class InstantClient {
 
   void Run(std::stop_token stop) {
     sdk::Retry enrolling({.give_up_after = absl::Minutes(1)}, &clock_, Rng(1), stop);
-    absl::Status status = connection_->Enroll(stop).status();
-    while (!status.ok() && enrolling.AfterFailure(status).ok()) {
-      status = connection_->Enroll(stop).status();
+    absl::StatusOr<sdk::ServerLimits> limits = connection_->Enroll(stop);
+    while (!limits.ok() && enrolling.AfterFailure(limits.status()).ok()) {
+      limits = connection_->Enroll(stop);
     }
+    absl::Status status = limits.status();
+    if (limits.ok()) max_chunk_bytes_ = limits->max_chunk_bytes;
     while (status.ok() && !stop.stop_requested()) {
       const auto answer = connection_->CheckIn(absl::Seconds(30), stop);
       status = answer.status();
@@ -141,7 +143,9 @@ class InstantClient {
                              .layout_digest = layout_->digest()};
     if (first) header.initial_layout = layout_;
     sdk::Retry retry({}, &clock_, Rng(static_cast<uint64_t>(work.id)), stop);
-    const sdk::TransferOptions options{.stop = stop, .progress = [&](int64_t done, int64_t total) {
+    const sdk::TransferOptions options{.max_chunk_bytes = max_chunk_bytes_,
+                                       .stop = stop,
+                                       .progress = [&](int64_t done, int64_t total) {
                                          if (!first && done < total)
                                            timeline_->LastChunkSent(work.version);
                                        }};
@@ -156,6 +160,7 @@ class InstantClient {
   const LayoutPtr layout_;
   const absl::string_view payload_;
   Timeline* const timeline_;
+  int64_t max_chunk_bytes_ = 0;
 };
 
 LayoutPtr MakeLayout(const Flags& flags) {

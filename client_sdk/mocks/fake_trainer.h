@@ -43,6 +43,13 @@ class FakeTrainer : public Trainer {
     return EvalResult{.num_examples = 7, .loss = model.values()[0], .accuracy = 0.5};
   }
 
+  absl::StatusOr<int64_t> SketchInputs(const CollectTask& task, const ParamVector& model,
+                                       ParamVector& sketch) override {
+    if (on_sketch) return on_sketch(task, sketch);
+    return Trainer::SketchInputs(task, model, sketch);
+  }
+
+  std::function<absl::StatusOr<int64_t>(const CollectTask&, ParamVector&)> on_sketch;
   std::function<absl::StatusOr<ParamVector>(const JobInfo&, uint64_t)> on_initial_model;
   std::function<absl::StatusOr<TrainResult>(const TrainTask&, ParamVector&)> on_train;
   std::function<absl::StatusOr<EvalResult>(const EvalTask&, const ParamVector&)> on_evaluate;

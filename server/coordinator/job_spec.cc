@@ -146,7 +146,9 @@ absl::Status JobSpec::Validate() const {
         "hypergradient.variant client_local is short for train.hypergradient, which stands there "
         "too; keep one of them");
   }
-  TRIB_RETURN_IF_ERROR(WithContext(AggregationOf(*this).Validate(), "hypergradient"));
+  if (hypergradient) {
+    TRIB_RETURN_IF_ERROR(WithContext(AggregationOf(*this).Validate(), "hypergradient"));
+  }
   TRIB_ASSIGN_OR_RETURN(const auto made, SchedulerRegistry().Create(scheduler, SchedulerDeps{}));
   if (!made->SetsCoefficients()) return absl::OkStatus();
   const AggregatorDeps deps{.layout = nullptr, .parallel = nullptr, .given_coefficients = true};

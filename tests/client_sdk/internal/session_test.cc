@@ -132,6 +132,72 @@ INSTANTIATE_TEST_SUITE_P(Codecs, SessionCodecTest,
                          ::testing::Values("", "[]", R"([{"raw":{}}])", R"([{"fp16":{}}])",
                                            R"(["fp16"])"));
 
+TEST_F(SessionTest, AnExplorationSendsHowFarEachParameterMoved) {
+  WorkOrder order = MakeOrder(WorkKind::kExplore, 4, 3, 99);
+  order.collect = {
+      .kind = CollectKind::kExplore, .options_json = "{}", .layout = FlatLayout(20, 0)};
+  server_.check_ins.push_back(order);
+  EXPECT_THAT(Run(), IsOk());
+  const FakeServer::Upload& upload = server_.uploads.at(4);
+  EXPECT_TRUE(upload.accepted);
+  EXPECT_EQ(upload.header.layout_digest, order.collect.layout->digest());
+  EXPECT_EQ(upload.header.info.base_version, 3);
+  EXPECT_EQ(upload.header.info.num_examples, 10);
+  ParamVector trained = server_.models[3].Clone();
+  Rng rng(99);
+  for (float& value : trained.values()) value += static_cast<float>(rng.Uniform());
+  TRIB_ASSERT_OK_AND_ASSIGN(const ParamVector expected,
+                            Deviations(server_.models[3], trained, order.collect));
+  ASSERT_EQ(upload.payload.size(), 20 * sizeof(float));
+  EXPECT_EQ(std::memcmp(upload.payload.data(), expected.values().data(), upload.payload.size()), 0);
+}
+
+TEST_F(SessionTest, ASketchIsWhatTheTrainerMakesOfItsLayersInputs) {
+  WorkOrder order = MakeOrder(WorkKind::kSketch, 4, 3, 99);
+  order.task = 2;
+  order.collect = {.kind = CollectKind::kSketch, .options_json = "{}", .layout = FlatLayout(3, 0)};
+  server_.check_ins.push_back(order);
+  trainer_.on_sketch = [&](const CollectTask& task,
+                           ParamVector& sketch) -> absl::StatusOr<int64_t> {
+    EXPECT_EQ(task.task, 2);
+    EXPECT_EQ(task.rng.state(), Rng(99).state());
+    for (float& value : sketch.values()) value = 5;
+    return 7;
+  };
+  EXPECT_THAT(Run(), IsOk());
+  const FakeServer::Upload& upload = server_.uploads.at(4);
+  const std::vector<float> expected = {5, 5, 5};
+  EXPECT_EQ(upload.header.info.num_examples, 7);
+  ASSERT_EQ(upload.payload.size(), 3 * sizeof(float));
+  EXPECT_EQ(std::memcmp(upload.payload.data(), expected.data(), upload.payload.size()), 0);
+}
+
+TEST_F(SessionTest, ATrainerWithoutSketchesGivesTheWorkBackWithTheReason) {
+  WorkOrder order = MakeOrder(WorkKind::kSketch, 4, 3, 99);
+  order.collect = {.kind = CollectKind::kSketch, .options_json = "{}", .layout = FlatLayout(3, 0)};
+  server_.check_ins.push_back(order);
+  EXPECT_THAT(Run(), IsOk());
+  ASSERT_EQ(server_.abandoned.size(), 1u);
+  EXPECT_THAT(server_.abandoned[0].message, ::testing::HasSubstr("has no SketchInputs"));
+}
+
+TEST_F(SessionTest, AllTasksThatAreAskedForAreEvaluated) {
+  WorkOrder order = MakeOrder(WorkKind::kEvaluate, 5, 3);
+  order.task = 2;
+  order.tasks = 3;
+  server_.check_ins.push_back(order);
+  trainer_.on_evaluate = [](const EvalTask& task,
+                            const ParamVector&) -> absl::StatusOr<EvalResult> {
+    return EvalResult{.num_examples = 10 + task.task, .loss = 1, .accuracy = 0.5};
+  };
+  EXPECT_THAT(Run(), IsOk());
+  ASSERT_EQ(server_.reports.size(), 1u);
+  const EvaluationReport& report = server_.reports[0];
+  ASSERT_EQ(report.tasks.size(), 3u);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(report.tasks[static_cast<size_t>(i)].num_examples, 10 + i);
+  EXPECT_EQ(report.result.num_examples, 12) << "the last one's";
+}
+
 TEST_F(SessionTest, TheTaskSaysAllThatTheOrderSays) {
   WorkOrder order = MakeOrder(WorkKind::kTrain, 4, 3, 99);
   order.deadline = absl::FromUnixSeconds(1000);

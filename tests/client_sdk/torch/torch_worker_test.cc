@@ -488,5 +488,191 @@ TEST(TorchWorkerTest, LogisticRegressionOnFashionMnist) {
   EXPECT_GT(result.accuracy, 0.75);
 }
 
+// ---- tasks, masks, contributions ---------------------------------------------------------
+
+TEST(TorchWorkerTest, WhatTheMaskPrunesIsZeroAfterEveryStep) {
+  const DataView view = TinyView();
+  const JobInfo job = Job("\"logistic\"", Sgd(0.5));
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(ParamVector model, worker.InitialModel(job, ShapeOf(view), 1));
+  TrainTask task = Task(job, 4);
+  task.mask = std::make_shared<const Mask>(
+      std::vector<bool>{false, true, false, true, true, true, true, false, true});
+  ClearPruned(*task.mask, 0, model.values());
+  EXPECT_THAT(worker.Train(task, view, model), IsOk());
+  for (size_t i = 0; i < 9; ++i) {
+    EXPECT_EQ(model.values()[i] != 0, task.mask->Keeps(static_cast<int64_t>(i))) << i;
+  }
+}
+
+TEST(TorchWorkerTest, OtherHeadsLogitsAreLeftOut) {
+  auto data = std::make_shared<Dataset>(*TinyView().dataset);
+  data->labels = {1, 2, 1, 2};
+  data->head = {1, 3};
+  const DataView view = DataView::All(data);
+  const JobInfo job = Job("\"logistic\"", Sgd(0.5));
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(ParamVector model, worker.InitialModel(job, ShapeOf(view), 1));
+  const ParamVector before = model.Clone();
+  EXPECT_THAT(worker.Train(Task(job, 3), view, model), IsOk());
+  // Class 0's row of W and its bias have no gradient.
+  for (const size_t i : {0, 1, 6}) EXPECT_EQ(model.values()[i], before.values()[i]) << i;
+  for (const size_t i : {2, 3, 4, 5, 7, 8}) EXPECT_NE(model.values()[i], before.values()[i]) << i;
+  // However large the other head's logits are, they win nothing.
+  model.values()[6] = 1000;
+  TRIB_ASSERT_OK_AND_ASSIGN(const EvalResult result, worker.Evaluate({.job = job}, view, model));
+  EXPECT_LT(result.loss, 10);
+}
+
+CollectTask Collecting(const JobInfo& job, CollectRequest request) {
+  CollectTask task;
+  task.job = job;
+  task.request = std::move(request);
+  task.rng = Rng(1);
+  return task;
+}
+
+TEST(TorchWorkerTest, AnExplorationEndsWhenPassesBringNothing) {
+  const DataView view = TinyView();
+  TorchWorker worker;
+  // With a learning rate of 0 no pass brings anything; with a good one each does.
+  for (const auto& [learning_rate, steps] : {std::pair(0.0, 3), std::pair(0.1, 9)}) {
+    const JobInfo job = Job("\"logistic\"", Sgd(learning_rate));
+    TRIB_ASSERT_OK_AND_ASSIGN(ParamVector model, worker.InitialModel(job, ShapeOf(view), 1));
+    const CollectTask task = Collecting(
+        job, {.options_json = R"({"epochs": 9, "patience": 2})", .layout = model.layout()});
+    TRIB_ASSERT_OK_AND_ASSIGN(const TrainResult result, worker.Explore(task, view, model));
+    EXPECT_EQ(result.local_steps, steps);
+  }
+}
+
+TEST(TorchWorkerTest, AnExplorationMayHaveItsOwnLearningRate) {
+  const DataView view = TinyView();
+  const JobInfo job = Job("\"logistic\"", Sgd(0.1));
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(ParamVector model, worker.InitialModel(job, ShapeOf(view), 1));
+  const CollectTask task = Collecting(
+      job, {.options_json = R"({"epochs": 1, "learning_rate": 0.25})", .layout = model.layout()});
+  TRIB_ASSERT_OK_AND_ASSIGN(const TrainResult result, worker.Explore(task, view, model));
+  EXPECT_EQ(result.learning_rate, 0.25);
+}
+
+CollectRequest SketchRequest(const std::string& options, std::vector<ParamLayout::Tensor> tensors) {
+  return {.kind = CollectKind::kSketch,
+          .options_json = options,
+          .layout = *ParamLayout::Create(std::move(tensors))};
+}
+
+// Σ [x; 1]·[x; 1]ᵀ over the examples, its upper triangle row by row.
+TEST(TorchWorkerTest, AGramMatrixIsThatOfTheInputs) {
+  const DataView view = TinyView();
+  const JobInfo job = Job("\"logistic\"");
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(const ParamVector model, worker.InitialModel(job, ShapeOf(view), 1));
+  const CollectTask task = Collecting(
+      job, SketchRequest(
+               R"({"method":"gram","layers":[{"name":"fc1.weight","dim":3,"augmented":true}]})",
+               {{.name = "fc1.weight.gram", .shape = {6}}}));
+  ParamVector sketch(task.request.layout);
+  EXPECT_THAT(worker.SketchInputs(task, view, model, sketch), IsOkAndHolds(4));
+  const std::vector<float>& x = view.dataset->features;
+  std::vector<float> expected(6);
+  for (size_t n = 0; n < 4; ++n) {
+    const float row[3] = {x[2 * n], x[2 * n + 1], 1};
+    size_t next = 0;
+    for (size_t i = 0; i < 3; ++i) {
+      for (size_t j = i; j < 3; ++j) expected[next++] += row[i] * row[j];
+    }
+  }
+  for (size_t i = 0; i < 6; ++i) EXPECT_NEAR(sketch.values()[i], expected[i], 1e-5) << i;
+}
+
+// E[Y·Yᵀ] = s·A·Aᵀ: with many columns the estimate is near, and the energy is exact.
+TEST(TorchWorkerTest, ASketchEstimatesTheGramMatrix) {
+  const DataView view = TinyView();
+  const JobInfo job = Job("\"logistic\"");
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(const ParamVector model, worker.InitialModel(job, ShapeOf(view), 1));
+  constexpr int64_t kColumns = 20'000;
+  const CollectTask task = Collecting(
+      job, SketchRequest(R"({"method":"sketch","layers":[{"name":"fc1.weight","dim":2}]})",
+                         {{.name = "fc1.weight.sketch", .shape = {2, kColumns}},
+                          {.name = "fc1.weight.energy", .shape = {1}}}));
+  ParamVector sketch(task.request.layout);
+  EXPECT_THAT(worker.SketchInputs(task, view, model, sketch), IsOkAndHolds(4));
+  double energy = 0, gram[2][2] = {};
+  for (size_t n = 0; n < 4; ++n) {
+    const float* x = view.dataset->features.data() + 2 * n;
+    for (size_t i = 0; i < 2; ++i) {
+      energy += static_cast<double>(x[i]) * x[i];
+      for (size_t j = 0; j < 2; ++j) gram[i][j] += static_cast<double>(x[i]) * x[j];
+    }
+  }
+  EXPECT_NEAR(sketch.View("fc1.weight.energy")[0], energy, 1e-5);
+  const auto y = sketch.View("fc1.weight.sketch");
+  for (size_t i = 0; i < 2; ++i) {
+    for (size_t j = 0; j < 2; ++j) {
+      double found = 0;
+      for (size_t k = 0; k < kColumns; ++k) {
+        found += static_cast<double>(y[i * kColumns + k]) * y[j * kColumns + k] / kColumns;
+      }
+      EXPECT_NEAR(found, gram[i][j], 0.03 * energy) << i << "," << j;
+    }
+  }
+}
+
+// 1..9 as a 3×3 image, a 5×5 kernel with stride 2 and padding 2: each of the four outputs sees the
+// image shifted. The sum of the diagonal is the energy of all patches.
+TEST(TorchWorkerTest, AConvolutionsInputsAreItsPatches) {
+  auto data = std::make_shared<Dataset>();
+  data->example_shape = {1, 3, 3};
+  data->num_classes = 2;
+  data->features = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  data->labels = {0};
+  const DataView view = DataView::All(data);
+  const JobInfo job = Job("\"cnn\"");
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(const ParamVector model, worker.InitialModel(job, ShapeOf(view), 1));
+  const CollectTask task = Collecting(
+      job, SketchRequest(R"({"method":"gram","layers":[{"name":"conv1.weight","dim":25}]})",
+                         {{.name = "conv1.weight.gram", .shape = {325}}}));
+  ParamVector sketch(task.request.layout);
+  EXPECT_THAT(worker.SketchInputs(task, view, model, sketch), IsOkAndHolds(1));
+  // The patch at output (oy, ox) has image(2·oy + ky − 2, 2·ox + kx − 2) at (ky, kx).
+  const auto image = [](int y, int x) {
+    return y < 0 || x < 0 || y > 2 || x > 2 ? 0.0 : 3.0 * y + x + 1;
+  };
+  size_t next = 0;
+  for (int a = 0; a < 25; ++a) {
+    for (int b = a; b < 25; ++b, ++next) {
+      double expected = 0;
+      for (int output = 0; output < 4; ++output) {
+        const int y = 2 * (output / 2) - 2, x = 2 * (output % 2) - 2;
+        expected += image(y + a / 5, x + a % 5) * image(y + b / 5, x + b % 5);
+      }
+      EXPECT_NEAR(sketch.values()[next], expected, 1e-3) << a << "," << b;
+    }
+  }
+}
+
+TEST(TorchWorkerTest, ALayerThatTheModelDoesNotHaveIsRefused) {
+  const DataView view = TinyView();
+  const JobInfo job = Job("\"logistic\"");
+  TorchWorker worker;
+  TRIB_ASSERT_OK_AND_ASSIGN(const ParamVector model, worker.InitialModel(job, ShapeOf(view), 1));
+  for (const auto& [name, dim, why] :
+       {std::tuple("fc9.weight", 2, "no such linear layer"),
+        std::tuple("fc1.weight", 3, "its inputs have 2 values, asked were 3")}) {
+    const CollectTask task = Collecting(
+        job,
+        SketchRequest(absl::StrCat(R"({"method":"gram","layers":[{"name":")", name, R"(","dim":)",
+                                   dim, "}]}"),
+                      {{.name = absl::StrCat(name, ".gram"), .shape = {dim * (dim + 1) / 2}}}));
+    ParamVector sketch(task.request.layout);
+    EXPECT_THAT(worker.SketchInputs(task, view, model, sketch),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(why)));
+  }
+}
+
 }  // namespace
 }  // namespace tributary

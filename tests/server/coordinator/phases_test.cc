@@ -255,7 +255,7 @@ std::vector<std::string> Schedulers() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, EverySchedulerPhasesTest, ::testing::ValuesIn(Schedulers()),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& each) { return each.param; });
 
 }  // namespace
 }  // namespace tributary

@@ -1,0 +1,95 @@
+// Jobs that prune, and that learn one task after another, over gRPC on loopback; the coordinator is
+// restarted in the middle of what it collects.
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "client_sdk/mocks/fake_trainer.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/integration/live_cluster.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/temp_dir.h"
+
+namespace tributary {
+namespace {
+
+using test::LiveCluster;
+using test::TempDir;
+
+constexpr int64_t kWeights = 8 * 4;
+constexpr int64_t kBiases = 8;
+
+LayoutPtr OneLayer() {
+  return *ParamLayout::Create(
+      {{.name = "fc1.weight", .shape = {8, 4}}, {.name = "fc1.bias", .shape = {kBiases}}});
+}
+
+nlohmann::json Job(nlohmann::json more) {
+  nlohmann::json job = {{"name", "phases"},
+                        {"model", {{"custom", "fake"}}},
+                        {"train", {{"local_steps", 2}}},
+                        {"scheduler", {{"sync_round", {{"clients_per_round", 3}}}}},
+                        {"collection", {{"minimum", 3}}}};
+  job.merge_patch(more);
+  return job;
+}
+
+std::unique_ptr<FakeTrainer> Fake() {
+  auto trainer = std::make_unique<FakeTrainer>(OneLayer());
+  // Inputs that span one direction, the same for everybody.
+  trainer->on_sketch = [](const CollectTask& task, ParamVector& sketch) -> absl::StatusOr<int64_t> {
+    EXPECT_EQ(task.task, 0);
+    for (const ParamLayout::Tensor& tensor : sketch.layout()->tensors()) {
+      sketch.View(tensor.name)[0] = 1;  // of the Gram matrix: its first entry
+    }
+    return 10;
+  };
+  return trainer;
+}
+
+struct Outcome {
+  v1::Job job;
+  std::string digest;
+};
+
+// With `restart`, the coordinator is restarted when two of three clients have done what they can.
+Outcome Run(const nlohmann::json& job_json, bool restart) {
+  const TempDir dir;
+  LiveCluster cluster(dir.path());
+  const std::string job = cluster.Submit(job_json);
+  cluster.AddClient("a", Fake());
+  cluster.AddClient("b", Fake());
+  if (restart) {
+    cluster.Await(job, [](const v1::Job& j) { return j.uplink_bytes() > 0; });
+    cluster.Restart();
+  }
+  cluster.AddClient("c", Fake());
+  Outcome outcome{cluster.AwaitEnd(job), ""};
+  EXPECT_EQ(outcome.job.state(), v1::JOB_STATE_DONE) << outcome.job.reason();
+  outcome.digest = test::NewestDigest(cluster.Versions(job));
+  return outcome;
+}
+
+TEST(PhasesTest, WhatIsPrunedDoesNotTravelAndARestartChangesNothing) {
+  const nlohmann::json job = Job({{"aggregation", {{"transforms", {"prune_mask"}}}},
+                                  {"codec", {"masked"}},
+                                  {"stop", {{"versions", 5}}}});
+  const Outcome whole = Run(job, false);
+  // ⌈0.7 · 32⌉ weights and all biases stay; four versions of three updates.
+  constexpr int64_t kKept = 23 + kBiases;
+  EXPECT_EQ(whole.job.uplink_bytes(), 3 * 4 * (kWeights + kBiases) + 4 * 3 * 4 * kKept);
+  EXPECT_EQ(Run(job, true).digest, whole.digest);
+}
+
+TEST(PhasesTest, TasksFollowOneAnotherAndARestartChangesNothing) {
+  const nlohmann::json job = Job({{"aggregation", {{"transforms", {"orthogonal_projection"}}}},
+                                  {"continual", {{"tasks", 2}, {"versions_per_task", 2}}}});
+  const Outcome whole = Run(job, false);
+  EXPECT_EQ(whole.job.reason(), "learnt 2 tasks");
+  EXPECT_EQ(whole.job.version(), 5) << "two of each task, and one where the first has ended";
+  EXPECT_EQ(Run(job, true).digest, whole.digest);
+}
+
+}  // namespace
+}  // namespace tributary

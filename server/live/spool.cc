@@ -32,8 +32,8 @@ struct SpooledUpload {
   bool removed ABSL_GUARDED_BY(mu) = false;
   int64_t writer ABSL_GUARDED_BY(mu) = 0;  // the newest UploadFile; the others are stale
   uint64_t total ABSL_GUARDED_BY(mu) = 0;
-  uint64_t written ABSL_GUARDED_BY(mu) = 0;  // by this process
   File file ABSL_GUARDED_BY(mu);
+  File header ABSL_GUARDED_BY(mu);  // open while `file` is
 };
 
 namespace {
@@ -44,7 +44,7 @@ struct Sidecar {
   uint64_t total = 0;
   ClientId client;
   std::string header;
-  uint64_t durable = 0;
+  uint64_t arrived = 0;
 
   bool OfTheSameUploadAs(const Sidecar& other) const {
     return total == other.total && client == other.client && header == other.header;
@@ -52,7 +52,7 @@ struct Sidecar {
 };
 
 constexpr size_t kNumberBytes = 8;
-constexpr size_t kDurableAt = kNumberBytes;
+constexpr size_t kArrivedAt = kNumberBytes;
 constexpr size_t kIdLengthAt = 2 * kNumberBytes;
 
 std::string EncodeNumber(uint64_t number) {
@@ -63,7 +63,7 @@ std::string EncodeNumber(uint64_t number) {
 
 std::string Encode(const Sidecar& sidecar) {
   const std::string& client = sidecar.client.value();
-  return absl::StrCat(EncodeNumber(sidecar.total), EncodeNumber(sidecar.durable),
+  return absl::StrCat(EncodeNumber(sidecar.total), EncodeNumber(sidecar.arrived),
                       std::string(1, static_cast<char>(client.size())), client, sidecar.header);
 }
 
@@ -83,16 +83,22 @@ absl::StatusOr<Sidecar> ReadSidecar(const std::string& path) {
   Sidecar sidecar{.total = number(0),
                   .client = ClientId(text.substr(before_id, byte(kIdLengthAt))),
                   .header = text.substr(before_id + byte(kIdLengthAt)),
-                  .durable = number(kDurableAt)};
-  if (sidecar.durable <= sidecar.total) return sidecar;
-  return absl::DataLossError(absl::StrCat(path, " is damaged: ", sidecar.durable,
+                  .arrived = number(kArrivedAt)};
+  if (sidecar.arrived <= sidecar.total) return sidecar;
+  return absl::DataLossError(absl::StrCat(path, " is damaged: ", sidecar.arrived,
                                           " bytes of an upload of ", sidecar.total, " are there"));
 }
 
-// Call it when they are. A crash may undo it: an earlier number is still true.
-absl::Status RecordDurable(const SpooledUpload& upload, uint64_t bytes) {
-  TRIB_ASSIGN_OR_RETURN(File header, File::Open(upload.HeaderPath(), O_WRONLY));
-  return header.WriteAt(kDurableAt, EncodeNumber(bytes));
+// Not made durable: a power cut may leave the number ahead of the bytes, which the checksum of the
+// whole finds.
+absl::Status RecordArrived(SpooledUpload& upload, uint64_t bytes)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(upload.mu) {
+  return upload.header.WriteAt(kArrivedAt, EncodeNumber(bytes));
+}
+
+void CloseFiles(SpooledUpload& upload) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upload.mu) {
+  upload.file = File();
+  upload.header = File();
 }
 
 // Opens the file to write on, and returns how much of the upload is in it and durable.
@@ -102,23 +108,22 @@ absl::StatusOr<uint64_t> OpenPartial(SpooledUpload& upload, const Sidecar& wante
   const absl::StatusOr<Sidecar> found = ReadSidecar(upload.HeaderPath());
   uint64_t there = 0;
   if (found.ok() && found->OfTheSameUploadAs(wanted)) {
-    there = std::max(found->durable, upload.written);
+    there = found->arrived;
   } else {
     TRIB_RETURN_IF_ERROR(CreateDirectory(dir));
     TRIB_RETURN_IF_ERROR(WriteFileAtomically(upload.HeaderPath(), Encode(wanted)));
   }
+  TRIB_ASSIGN_OR_RETURN(upload.header, File::Open(upload.HeaderPath(), O_WRONLY));
   TRIB_ASSIGN_OR_RETURN(upload.file, File::Open(upload.PartialPath(), O_WRONLY | O_CREAT));
   TRIB_ASSIGN_OR_RETURN(const uint64_t size, upload.file.Size());
   if (size != upload.total) {  // a new file, a spare of another size, or a damaged one
     there = 0;
-    TRIB_RETURN_IF_ERROR(RecordDurable(upload, there));
+    TRIB_RETURN_IF_ERROR(RecordArrived(upload, there));
     TRIB_RETURN_IF_ERROR(upload.file.Truncate(upload.total));
   }
   TRIB_RETURN_IF_ERROR(upload.file.Reserve(upload.total));
   TRIB_RETURN_IF_ERROR(upload.file.Sync());
   TRIB_RETURN_IF_ERROR(SyncDirectory(dir));
-  TRIB_RETURN_IF_ERROR(RecordDurable(upload, there));
-  upload.written = there;
   return there;
 }
 
@@ -130,7 +135,7 @@ absl::Status CheckWriter(const SpooledUpload& upload, int64_t writer)
 }
 
 absl::Status RemoveFiles(SpooledUpload& upload) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upload.mu) {
-  upload.file = File();
+  CloseFiles(upload);
   TRIB_RETURN_IF_ERROR(RemoveFile(upload.CompletePath()));
   TRIB_RETURN_IF_ERROR(RemoveFile(upload.PartialPath()));
   TRIB_RETURN_IF_ERROR(RemoveFile(upload.HeaderPath()));
@@ -145,7 +150,7 @@ UploadFile::UploadFile(std::shared_ptr<SpooledUpload> upload, int64_t writer, ui
 
 UploadFile::~UploadFile() {
   MutexLock lock(upload_->mu);
-  if (upload_->writer == writer_) upload_->file = File();
+  if (upload_->writer == writer_) CloseFiles(*upload_);
 }
 
 absl::Status UploadFile::Append(uint64_t offset, absl::string_view data) {
@@ -161,8 +166,7 @@ absl::Status UploadFile::Append(uint64_t offset, absl::string_view data) {
   }
   TRIB_RETURN_IF_ERROR(upload_->file.WriteAt(offset, data));
   size_ += data.size();
-  upload_->written = size_;
-  return absl::OkStatus();
+  return RecordArrived(*upload_, size_);
 }
 
 absl::StatusOr<uint64_t> UploadFile::Sync() {
@@ -170,7 +174,6 @@ absl::StatusOr<uint64_t> UploadFile::Sync() {
   TRIB_RETURN_IF_ERROR(CheckWriter(*upload_, writer_));
   if (durable_ == size_) return durable_;
   TRIB_RETURN_IF_ERROR(upload_->file.Sync());
-  TRIB_RETURN_IF_ERROR(RecordDurable(*upload_, size_));
   durable_ = size_;
   return durable_;
 }
@@ -187,7 +190,7 @@ absl::Status UploadFile::Finish() {
   durable_ = size_;
   TRIB_RETURN_IF_ERROR(RenameFile(upload_->PartialPath(), upload_->CompletePath()));
   upload_->complete = true;
-  upload_->file = File();
+  CloseFiles(*upload_);
   return absl::OkStatus();
 }
 

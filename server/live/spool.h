@@ -8,9 +8,9 @@
 //   TRIB_RETURN_IF_ERROR(upload->Finish());                         // then acknowledge
 //
 // Files, all under `<dir>/<job>/`:
-//   <work_order>.header   the declared size and how much of it is durable (8 bytes each,
-//                         little-endian), the length of the client's id (1 byte), the id, then the
-//                         opaque header
+//   <work_order>.header   the declared size and how much of it has arrived (8 bytes
+//                         each, little-endian), the length of the client's id (1 byte), the id,
+//                         then the opaque header
 //   <work_order>.upload   what has arrived so far, in a file of the declared size; after Finish:
 //                         <work_order>.update
 //   <work_order>.spare    was an .update, and waits to become an .upload: a file whose blocks and

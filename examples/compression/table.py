@@ -69,23 +69,35 @@ def arguments():
     return parser.parse_args()
 
 
-def run(options, name, seed):
-    """(share of the dense bytes, accuracy) of one run."""
-    codec, feedback = ROWS[name]
-    folder = pathlib.Path(options.out) / f"{''.join(c if c.isalnum() else '_' for c in name)}-{seed}"
-    command = [options.sim, "run", str(HERE / "topk_int8.yaml"), "--quiet", "--threads", "1",
-               "--seed", str(seed), "--out", str(folder), "--set", f"job.codec={json.dumps(codec)}"]
-    if not feedback:
-        command += ["--set", "job.error_feedback=false"]
+def simulate(sim, seed, folder, settings):
+    """The summary of a run, which is made unless it is there."""
+    command = [sim, "run", str(HERE / "topk_int8.yaml"), "--quiet", "--threads", "1",
+               "--seed", str(seed), "--out", str(folder)]
+    for setting in settings:
+        command += ["--set", setting]
     if not (folder / "summary.json").exists():
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             sys.exit(f"{' '.join(command)}\n{done.stderr}")
-    summary = json.loads((folder / "summary.json").read_text())
-    sent = summary["uplink_bytes"] + options.overhead * summary["updates"]
+    return json.loads((folder / "summary.json").read_text())
+
+
+def accuracy(folder):
     with open(folder / "metrics.csv", newline="") as file:
         evaluated = [float(row["accuracy"]) for row in csv.DictReader(file) if row["accuracy"]]
-    return sent / summary["uplink_bytes_dense"], statistics.mean(evaluated[-LAST:])
+    return statistics.mean(evaluated[-LAST:])
+
+
+def run(options, name, seed):
+    """(share of the dense bytes, accuracy) of one run."""
+    codec, feedback = ROWS[name]
+    folder = pathlib.Path(options.out) / f"{''.join(c if c.isalnum() else '_' for c in name)}-{seed}"
+    settings = [f"job.codec={json.dumps(codec)}"]
+    if not feedback:
+        settings.append("job.error_feedback=false")
+    summary = simulate(options.sim, seed, folder, settings)
+    sent = summary["uplink_bytes"] + options.overhead * summary["updates"]
+    return sent / summary["uplink_bytes_dense"], accuracy(folder)
 
 
 def spread(values, form):
@@ -106,13 +118,17 @@ def table(options):
     return "\n".join(lines)
 
 
+def write_docs(text, begin, end):
+    head, rest = DOCS.read_text().split(begin)
+    DOCS.write_text(f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}")
+
+
 def main():
     options = arguments()
     text = table(options)
     print(text)
     if options.write_docs:
-        head, rest = DOCS.read_text().split(BEGIN)
-        DOCS.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+        write_docs(text, BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 // The passes that an update makes through memory: encoded on the client, decoded and checked, and
-// added to the sum on the server; each beside the machine's own limit in the same run, a triad
-// (a[i] = b[i] + s·c[i]) over as many values. Prints a table, or with --json one object.
+// added to the sum on the server; and the passes of what makes a version of the one before it,
+// encoded on the server and applied on the client. Each beside the machine's own limit in the same
+// run, a triad (a[i] = b[i] + s·c[i]) over as many values. Prints a table, or with --json one
+// object.
 #include <algorithm>
 #include <functional>
 #include <iostream>
@@ -18,6 +20,7 @@
 #include "common/cli/format.h"
 #include "common/clock.h"
 #include "common/codec/codec.h"
+#include "common/codec/version_delta.h"
 #include "common/params/param_vector.h"
 #include "nlohmann/json.hpp"
 #include "server/live/pool_parallel.h"
@@ -90,6 +93,9 @@ class Measurement {
     for (const auto& [name, stage] : Codecs()) {
       for (Row& row : RunCodec(name, stage)) all.push_back(std::move(row));
     }
+    for (const std::string codec : {"", "int8"}) {
+      for (Row& row : RunDelta(codec)) all.push_back(std::move(row));
+    }
     all.insert(all.begin(), triads_.begin(), triads_.end());
     return all;
   }
@@ -130,12 +136,36 @@ class Measurement {
                         TRIB_CHECK(decoded->CheckFinite().ok());
                       });
                     }});
+    Repeat(rows);
+    return rows;
+  }
+
+  // Between two versions that are a thousandth apart; `codec` empty: exact.
+  std::vector<Row> RunDelta(const std::string& codec) {
+    DownlinkSpec spec;
+    if (!codec.empty()) spec.codec = {{.name = codec}};
+    const auto delta = VersionDelta::Create(spec).value();
+    ParamVector after = test::RandomParams(arrays_.a.layout(), 2, 1e-3F);
+    AddScaled(1.0F, arrays_.b.values(), after.values());
+    const std::string bytes = delta->Encode(1, arrays_.b, after);
+    const std::string name = codec.empty() ? "exact" : codec;
+    std::vector<Row> rows = {
+        {absl::StrCat("encode version, ", name), 1, 4,
+         [&] { return Timed([&] { delta->Encode(1, arrays_.b, after); }); }},
+        {absl::StrCat("apply version, ", name), 1, 4, [&] {
+           ParamVector model = arrays_.b.Clone();
+           return Timed([&] { TRIB_CHECK(delta->Apply(1, bytes, model).ok()); });
+         }}};
+    Repeat(rows);
+    return rows;
+  }
+
+  void Repeat(std::vector<Row>& rows) {
     for (int round = 0; round < rounds_; ++round) {
       for (Row& triad : triads_) triad.best = std::min(triad.best, triad.pass());
       for (Row& row : rows) row.best = std::min(row.best, row.pass());
     }
     for (Row& row : rows) row.pass = nullptr;
-    return rows;
   }
 
   void Add(const DeltaPayload& payload, Parallel* parallel) {

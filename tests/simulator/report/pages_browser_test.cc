@@ -46,6 +46,14 @@ TEST_F(PagesBrowserTest, ARunShowsAllItsCharts) {
   EXPECT_NE(views[0]["background"], views[1]["background"]) << "light and dark";
 }
 
+TEST_F(PagesBrowserTest, RatesThatMovedHaveAChart) {
+  const std::string run = test::WriteRecordedRun(dir_, "run", {.rate_growth = 0.25});
+  for (const json& view : test::OpenInBrowser(Write(report::RunReport(run)), "moved-rates")) {
+    EXPECT_THAT(Titles(view), ElementsAre("Accuracy", "Loss", "Rates", "Timeline", "Staleness",
+                                          "Local steps", "Speed estimates", "Traffic"));
+  }
+}
+
 TEST_F(PagesBrowserTest, SeedsAreOverlaidAsGroups) {
   std::vector<std::string> dirs;
   for (const double slowness : {1.0, 1.1, 1.3}) {

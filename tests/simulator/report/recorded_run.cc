@@ -41,7 +41,7 @@ class Recorder {
     for (int v = 0; v <= run_.versions; ++v) {
       absl::StrAppend(&text, v, ",", PublishedAt(v), ",", 2 * v, ",", 2.3 - 0.15 * v, ",",
                       0.2 + kAccuracyStep * v, ",", 1000000 * v, ",", 1200000 * v, ",",
-                      2 * kSteps * v, ",1,0.5,1\n");
+                      2 * kSteps * v, ",1,0.5,", 1 + run_.rate_growth * v, "\n");
     }
     return text;
   }

@@ -15,6 +15,7 @@ struct RecordedRun {
   bool predicts = true;  // the scheduler says when it expects an update
   bool fleet = true;     // with a fleet.json
   int versions = 12;
+  double rate_growth = 0;  // of client_rate, a version
 };
 
 // Six clients with 1, 2, …, 6 tenths of a second a step get 10 local steps again and again, in

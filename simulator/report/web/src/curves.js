@@ -28,7 +28,7 @@ export function points(metrics, x, y) {
 }
 
 // What a figure's text is in tooltips, and along an axis.
-const FORMATS = { accuracy: [percent, share], loss: [decimal, decimal], bytes: [bytes, bytes] };
+const FORMATS = { accuracy: [percent, share], loss: [decimal, decimal], rate: [decimal, decimal], bytes: [bytes, bytes] };
 
 // An axis of times has round marks.
 function timeMarks(key, span) {

@@ -1,4 +1,4 @@
-// How far a run got: accuracy and loss, and its targets.
+// How far a run got: accuracy and loss, its targets, and rates that moved on the way.
 
 import { curveChart, MEASURES, points } from "./curves.js";
 import { card, choice, columns, section, table } from "./elements.js";
@@ -28,6 +28,32 @@ function targetMarks(targets, x, colours) {
         .map((target) => ({ coord: [target[x], target.accuracy] })),
     },
   };
+}
+
+// Column -> what it is called.
+const RATES = { server_rate: "server", client_rate: "clients" };
+
+// Null if none of them moved.
+function rateChart(metrics, current) {
+  const moved = Object.keys(RATES).filter(
+    (column) => new Set(points(metrics, "version", column).map(([, rate]) => rate)).size > 1,
+  );
+  if (moved.length === 0) return null;
+  return curveChart({
+    title: "Rates",
+    about: "Factors on the combined delta (server) and on the learning rate (clients).",
+    alt: `Rates of ${moved.map((column) => RATES[column]).join(" and ")}.`,
+    figure: "rate",
+    legend: moved.length > 1,
+    current,
+    lines: (x, colours) =>
+      moved.map((column, i) => ({
+        name: RATES[column],
+        data: points(metrics, x, column),
+        color: i === 0 ? colours.accent : colours.series(i),
+        lineStyle: { width: 2 },
+      })),
+  });
 }
 
 export function progress({ metrics, summary }) {
@@ -83,12 +109,12 @@ export function progress({ metrics, summary }) {
       },
     ],
   });
-  const node = section("Progress", columns(accuracy.node, loss.node));
+  const charts = [accuracy, loss, rateChart(metrics, current)].filter((made) => made !== null);
+  const node = section("Progress", columns(...charts.map((made) => made.node)));
   node.heading.append(
     choice("Horizontal axis", MEASURES, (chosen) => {
       key = chosen;
-      accuracy.draw();
-      loss.draw();
+      for (const made of charts) made.draw();
     }),
   );
   if (targets.length > 0) node.append(card("", targetTable(targets)));

@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Initial learning rates times methods, on Fashion-MNIST over several seeds.
+
+usage: examples/hypergradient/grid.py [--sim PATH] [--model logistic|cnn] [--rates A,B,…]
+           [--methods A,B,…] [--versions N] [--seeds 1,2,3] [--jobs N] [--out DIR] [--write-docs]
+
+Every run is MODEL.yaml (100 clients, 10 a round, Dirichlet 0.5) with another method and another
+learning rate of the clients. A cell is the accuracy after N versions, the mean over the last five
+evaluations and the seeds, for a single version swings by points. Below it, the methods against
+FedAvg, seed by seed: points at a rate of 0.1 and at FedAvg's best, and versions to 70 % at 0.001,
+each run for 400 versions at most. Runs whose summary is already in DIR are not repeated.
+--write-docs puts the tables into docs/algorithms/hypergradient.md and the heat map beside it.
+"""
+
+import argparse
+import concurrent.futures
+import csv
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+DOCS = ROOT / "docs/algorithms/hypergradient.md"
+
+RATE = "job.train.optimizer.sgd.learning_rate"
+SECTION = "job.hypergradient"
+OPTIMIZER = "job.aggregation.optimizer"
+
+
+def hyper(variant, form):
+    return {SECTION: f"{{variant: {variant}, form: {form}}}"}
+
+
+PLAIN = "FedAvg"
+# Method -> what is changed in the file.
+METHODS = {
+    PLAIN: {SECTION: "null"},
+    "G raw": hyper("global", "raw"),
+    "G cosine": hyper("global", "cosine"),
+    "GM cosine": hyper("global_momentum", "cosine"),
+    "SL cosine": hyper("server_local", "cosine"),
+    "CL cosine": hyper("client_local", "cosine"),
+    "FedAdam": {SECTION: "null", OPTIMIZER: "adam"},
+    "FedExP": {SECTION: "null", OPTIMIZER: "fedexp"},
+}
+SMALL, TARGET, LONGEST = 0.001, 0.7, 400  # the runs to a target
+LAST = 5  # evaluations, of every second version
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--sim", default=str(ROOT / "build/release/bin/tributary-sim"))
+    parser.add_argument("--model", choices=["logistic", "cnn"], default="logistic")
+    parser.add_argument("--rates", default="0.0005,0.001,0.005,0.01,0.05,0.1,0.5")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--versions", type=int, default=100)
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--out", default=str(ROOT / "build/hypergradient"))
+    parser.add_argument("--write-docs", action="store_true")
+    return parser.parse_args()
+
+
+def run(options, method, rate, seed, stop):
+    """The summary of one run and the accuracies of its versions; None if every update diverged."""
+    slug = "".join(c if c.isalnum() else "_" for c in method)
+    folder = pathlib.Path(options.out) / f"{options.model}-{slug}-{rate}-{seed}-{'-'.join(stop)}"
+    settings = {RATE: rate, "job.stop": json.dumps(stop), **METHODS[method]}
+    command = [options.sim, "run", str(HERE / f"{options.model}.yaml"), "--quiet", "--threads", "1",
+               "--seed", str(seed), "--out", str(folder)]
+    for path, value in settings.items():
+        command += ["--set", f"{path}={value}"]
+    if not (folder / "summary.json").exists():
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 6:
+            return None
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(command)}\n{done.stderr}")
+    with open(folder / "metrics.csv", newline="") as file:
+        accuracies = [float(row["accuracy"]) for row in csv.DictReader(file) if row["accuracy"]]
+    return json.loads((folder / "summary.json").read_text()), accuracies
+
+
+def final(result):
+    """Accuracy in percent."""
+    return 0.0 if result is None else 100 * statistics.mean(result[1][-LAST:])
+
+
+def versions_to_target(result):
+    reached = result and result[0]["targets"][0]["version"]
+    return reached or LONGEST
+
+
+def spread(values, form):
+    return (f"{form.format(statistics.mean(values))} "
+            f"({form.format(min(values))} to {form.format(max(values))})")
+
+
+class Grid:
+    def __init__(self, options):
+        self.methods = options.methods.split(",")
+        self.rates = [float(rate) for rate in options.rates.split(",")]
+        self.seeds = [int(seed) for seed in options.seeds.split(",")]
+        whole = {"versions": options.versions}
+        until = {"versions": LONGEST, "target_accuracy": TARGET}
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            cells = {(method, rate, seed): pool.submit(run, options, method, rate, seed, whole)
+                     for method in self.methods for rate in self.rates for seed in self.seeds}
+            reach = {(method, seed): pool.submit(run, options, method, SMALL, seed, until)
+                     for method in self.methods for seed in self.seeds}
+        self.cells = {key: final(future.result()) for key, future in cells.items()}
+        self.reach = {key: versions_to_target(future.result()) for key, future in reach.items()}
+
+    def mean(self, method, rate):
+        return statistics.mean(self.cells[method, rate, seed] for seed in self.seeds)
+
+    def table(self):
+        lines = ["| method | " + " | ".join(f"{rate:g}" for rate in self.rates) + " |",
+                 "|---|" + "---|" * len(self.rates)]
+        for method in self.methods:
+            cells = [f"{self.mean(method, rate):.1f}" for rate in self.rates]
+            lines.append(f"| {method} | " + " | ".join(cells) + " |")
+        return "\n".join(lines)
+
+    def against_plain(self):
+        tuned = max(self.rates, key=lambda rate: self.mean(PLAIN, rate))
+        shown = sorted({0.1, tuned} & set(self.rates))
+        lines = ["| method | " + " | ".join(f"points more at {rate:g}" + (" (tuned)" if rate == tuned else "")
+                                             for rate in shown)
+                 + f" | versions to 70 % at {SMALL:g} | of FedAvg's |",
+                 "|---|" + "---|" * (len(shown) + 2)]
+        for method in self.methods:
+            row = [spread([self.cells[method, rate, seed] - self.cells[PLAIN, rate, seed]
+                           for seed in self.seeds], "{:+.2f}") for rate in shown]
+            reached = [self.reach[method, seed] for seed in self.seeds]
+            row += [", ".join("never" if v == LONGEST else str(v) for v in reached),
+                    spread([v / self.reach[PLAIN, seed] for v, seed in zip(reached, self.seeds)], "{:.2f}")]
+            lines.append(f"| {method} | " + " | ".join(row) + " |")
+        return "\n".join(lines)
+
+    def heat_map(self):
+        """An SVG: points more than FedAvg, from red (-10 and less) by white to blue (+10 and more)."""
+        left, top, width, height = 90, 30, 70, 26
+        parts = []
+        for i, rate in enumerate(self.rates):
+            parts.append(f'<text x="{left + width * (i + 0.5):g}" y="20" text-anchor="middle">{rate:g}</text>')
+        for j, method in enumerate(self.methods):
+            y = top + height * j
+            parts.append(f'<text x="{left - 8}" y="{y + 17}" text-anchor="end">{method}</text>')
+            for i, rate in enumerate(self.rates):
+                points = self.mean(method, rate) - self.mean(PLAIN, rate)
+                fade = round(255 * (1 - min(1, abs(points) / 10)))
+                color = f"rgb({fade},{fade},255)" if points > 0 else f"rgb(255,{fade},{fade})"
+                ink = "#fff" if fade < 110 else "#000"
+                x = left + width * i
+                text = f"{self.mean(method, rate):.1f}" if method == PLAIN else f"{points:+.1f}"
+                parts.append(f'<rect x="{x}" y="{y}" width="{width}" height="{height}" fill="{color}" stroke="#ccc"/>'
+                             f'<text x="{x + width / 2:g}" y="{y + 17}" text-anchor="middle" '
+                             f'fill="{ink}">{text}</text>')
+        size = left + width * len(self.rates) + 10, top + height * len(self.methods) + 10
+        return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}" '
+                f'width="{size[0]}" font-family="sans-serif" font-size="12">\n'
+                f'<rect width="100%" height="100%" fill="#fff"/>\n' + "\n".join(parts) + "\n</svg>\n")
+
+
+def main():
+    options = arguments()
+    grid = Grid(options)
+    text = f"{grid.table()}\n\n{grid.against_plain()}"
+    print(text)
+    if not options.write_docs:
+        return
+    begin, end = f"<!-- {options.model} -->", f"<!-- end of {options.model} -->"
+    head, rest = DOCS.read_text().split(begin)
+    DOCS.write_text(f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}")
+    (DOCS.parent / f"hypergradient_{options.model}.svg").write_text(grid.heat_map())
+
+
+if __name__ == "__main__":
+    main()

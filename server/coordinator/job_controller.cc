@@ -152,7 +152,6 @@ void JobController::On(const event::ClientGone& e) {
   evaluators_.erase(e.client);
   if (!client.busy() && !client.planned) GiveUpPlace(e.client, client);
   FinishEvaluationIfDone();
-  FinishCollectionIfDone();
 }
 
 // ---- the first model -------------------------------------------------------------------
@@ -191,7 +190,7 @@ void JobController::On(const event::UpdateArrived& e) {
   if (contributes) {
     --collection_.out;
     collection_.received.insert(order.id);
-    return FinishCollectionIfDone();
+    return;
   }
   Client& client = clients_[order.client];
   client.admitted = admission_.Finish(order.client, now_, !OwesEvaluation(client));
@@ -227,7 +226,6 @@ void JobController::On(const event::WorkFailed& e) {
       --collection_.out;
       --collection_.asked;
       clients_[order->client].collected = 0;  // it may try again
-      FinishCollectionIfDone();
       break;
   }
 }
@@ -421,7 +419,6 @@ void JobController::On(const event::TimerFired&) {
     AskScheduler(TimerFired{});
   }
   if (now_ >= evaluation_.deadline) FinishEvaluationIfDone();
-  FinishCollectionIfDone();
   StopIfReached();
   EndIfDrained();
 }

@@ -22,6 +22,7 @@ void JobController::ChangePhase() {
     return steps_.empty() && !publication_ && !draining_ && progress_.state == JobState::kRunning;
   };
   if (phase_ == Phase::kEnding && settled()) FallQuiet();
+  if (phase_ == Phase::kCollect) FinishCollectionIfDone();
   if (phase_ != Phase::kQuiet || !settled()) return;
   EvaluateVersion(progress_.version, progress_.task + 1);
   if (spec_.Collects(CollectKind::kSketch)) return BeginCollection(CollectKind::kSketch);

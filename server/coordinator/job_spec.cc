@@ -68,6 +68,17 @@ absl::Status CollectionSpec::Validate() const {
       absl::StrCat("minimum: found ", minimum, ", allowed: at most clients, which is ", *clients));
 }
 
+namespace {
+
+absl::Status CheckEnd(const JobSpec& spec) {
+  if (!spec.stop.empty() || spec.continual) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "a job needs an end, found none; allowed: in `stop` at least one of versions, updates, "
+      "seconds, client_steps, target_accuracy, or `continual` tasks");
+}
+
+}  // namespace
+
 void JobSpec::Describe(config::Fields<JobSpec>& fields) {
   fields.Add("name", &JobSpec::name, "the job's name").Required().Id();
   fields.Add("seed", &JobSpec::seed, "seed of every random choice of the job").Min(0);
@@ -105,12 +116,7 @@ void JobSpec::Describe(config::Fields<JobSpec>& fields) {
   fields
       .Add("stop", &JobSpec::stop,
            "when the job is done: whichever comes first, or the end of the last task")
-      .Check([](const JobSpec& spec) {
-        if (!spec.stop.empty() || spec.continual) return absl::OkStatus();
-        return absl::InvalidArgumentError(
-            "a job needs an end, found none; allowed: at least one of versions, updates, seconds, "
-            "client_steps, target_accuracy, or a job with `continual` tasks");
-      });
+      .Check(CheckEnd);
   fields
       .Add("liveness_seconds", &JobSpec::liveness_seconds,
            "a work order without a sign of life for this long is lost")
@@ -136,6 +142,7 @@ bool JobSpec::Collects(CollectKind kind) const {
 }
 
 absl::Status JobSpec::Validate() const {
+  TRIB_RETURN_IF_ERROR(CheckEnd(*this));  // of a file without the key
   if (Collects(CollectKind::kSketch) && !continual) {
     return absl::InvalidArgumentError(
         "continual: missing; a transform learns what a task's end leaves, and the job has no "

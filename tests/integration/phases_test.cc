@@ -19,6 +19,9 @@ using test::TempDir;
 
 constexpr int64_t kWeights = 8 * 4;
 constexpr int64_t kBiases = 8;
+// What an update takes without a codec, and a sketch: of 5 inputs with the bias. Bytes.
+constexpr int64_t kUpdate = 4 * (kWeights + kBiases);
+constexpr int64_t kSketch = 4 * 5 * 6 / 2;
 
 LayoutPtr OneLayer() {
   return *ParamLayout::Create(
@@ -29,7 +32,7 @@ nlohmann::json Job(nlohmann::json more) {
   nlohmann::json job = {{"name", "phases"},
                         {"model", {{"custom", "fake"}}},
                         {"train", {{"local_steps", 2}}},
-                        {"scheduler", {{"sync_round", {{"clients_per_round", 3}}}}},
+                        {"scheduler", {{"sync_round", {{"clients_per_round", 2}}}}},
                         {"collection", {{"minimum", 3}}}};
   job.merge_patch(more);
   return job;
@@ -53,15 +56,17 @@ struct Outcome {
   std::string digest;
 };
 
-// With `restart`, the coordinator is restarted when two of three clients have done what they can.
-Outcome Run(const nlohmann::json& job_json, bool restart) {
+// Where `restart_at` is given, the coordinator is restarted when so many bytes have come from two
+// clients and a collection waits for the third.
+Outcome RunJob(const nlohmann::json& job_json, uint64_t restart_at = 0) {
   const TempDir dir;
   LiveCluster cluster(dir.path());
   const std::string job = cluster.Submit(job_json);
   cluster.AddClient("a", Fake());
   cluster.AddClient("b", Fake());
-  if (restart) {
-    cluster.Await(job, [](const v1::Job& j) { return j.uplink_bytes() > 0; });
+  if (restart_at > 0) {
+    cluster.Await(
+        job, [restart_at](const v1::Job& j) { return j.counters().uplink_bytes() >= restart_at; });
     cluster.Restart();
   }
   cluster.AddClient("c", Fake());
@@ -75,20 +80,21 @@ TEST(PhasesTest, WhatIsPrunedDoesNotTravelAndARestartChangesNothing) {
   const nlohmann::json job = Job({{"aggregation", {{"transforms", {"prune_mask"}}}},
                                   {"codec", {"masked"}},
                                   {"stop", {{"versions", 5}}}});
-  const Outcome whole = Run(job, false);
-  // ⌈0.7 · 32⌉ weights and all biases stay; four versions of three updates.
+  const Outcome whole = RunJob(job);
+  // ⌈0.7 · 32⌉ weights and all biases stay; four versions of two updates, each with a byte for its
+  // form.
   constexpr int64_t kKept = 23 + kBiases;
-  EXPECT_EQ(whole.job.uplink_bytes(), 3 * 4 * (kWeights + kBiases) + 4 * 3 * 4 * kKept);
-  EXPECT_EQ(Run(job, true).digest, whole.digest);
+  EXPECT_EQ(whole.job.counters().uplink_bytes(), 3 * kUpdate + 4 * 2 * (4 * kKept + 1));
+  EXPECT_EQ(RunJob(job, 2 * kUpdate).digest, whole.digest);
 }
 
 TEST(PhasesTest, TasksFollowOneAnotherAndARestartChangesNothing) {
   const nlohmann::json job = Job({{"aggregation", {{"transforms", {"orthogonal_projection"}}}},
                                   {"continual", {{"tasks", 2}, {"versions_per_task", 2}}}});
-  const Outcome whole = Run(job, false);
+  const Outcome whole = RunJob(job);
   EXPECT_EQ(whole.job.reason(), "learnt 2 tasks");
   EXPECT_EQ(whole.job.version(), 5) << "two of each task, and one where the first has ended";
-  EXPECT_EQ(Run(job, true).digest, whole.digest);
+  EXPECT_EQ(RunJob(job, 4 * kUpdate + 2 * kSketch).digest, whole.digest);
 }
 
 }  // namespace

@@ -67,7 +67,7 @@ TEST(JobSpecTest, AJobEndsByItsStopOrByTheEndOfItsTasks) {
   nlohmann::json json = Minimal();
   json.erase("stop");
   EXPECT_THAT(FromJson(json),
-              StatusIs(Code::kInvalidArgument, StartsWith("job.stop: a job needs an end")));
+              StatusIs(Code::kInvalidArgument, StartsWith("job: a job needs an end")));
   json["continual"] = {{"tasks", 3}, {"versions_per_task", 5}};
   EXPECT_THAT(FromJson(json), IsOk());
   json["continual"] = {{"tasks", 0}};

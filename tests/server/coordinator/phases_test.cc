@@ -153,7 +153,7 @@ void TrainOnce(ControllerHost& host, double seconds) {
 }
 
 TEST(PhasesTest, TasksFollowOneAnotherAndTheLastOneEndsTheJob) {
-  ControllerHost host(Spec({{"stop", nlohmann::json::object()},
+  ControllerHost host(Spec({{"stop", {{"versions", 1000}}},
                             {"continual", {{"tasks", 2}, {"versions_per_task", 2}}}}));
   host.Begin({"a", "b"});
   TrainOnce(host, 1);
@@ -170,7 +170,7 @@ TEST(PhasesTest, TasksFollowOneAnotherAndTheLastOneEndsTheJob) {
 }
 
 TEST(PhasesTest, ATaskEndsWithSketchesExceptTheLast) {
-  ControllerHost host(Spec({{"stop", nlohmann::json::object()},
+  ControllerHost host(Spec({{"stop", {{"versions", 1000}}},
                             {"aggregation", Projects()},
                             {"continual", {{"tasks", 2}, {"versions_per_task", 1}}}}));
   host.Begin({"a", "b"});
@@ -190,7 +190,7 @@ TEST(PhasesTest, ATaskEndsWithSketchesExceptTheLast) {
 }
 
 TEST(PhasesTest, AtATasksEndAllTasksSoFarAreEvaluated) {
-  ControllerHost host(Spec({{"stop", nlohmann::json::object()},
+  ControllerHost host(Spec({{"stop", {{"versions", 1000}}},
                             {"continual", {{"tasks", 3}, {"versions_per_task", 1}}}}));
   host.Begin({"a", "b"});
   host.CheckIn(0, "judge", true);
@@ -217,7 +217,7 @@ class EverySchedulerPhasesTest : public ::testing::TestWithParam<std::string> {}
 
 TEST_P(EverySchedulerPhasesTest, GoesOnInTheNextTask) {
   ControllerHost host(Spec({{"scheduler", GetParam()},
-                            {"stop", nlohmann::json::object()},
+                            {"stop", {{"versions", 1000}}},
                             {"aggregation", Projects()},
                             {"evaluate", {{"every_versions", 1000}}},
                             {"continual", {{"tasks", 3}, {"versions_per_task", 4}}}}));

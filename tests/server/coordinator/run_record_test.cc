@@ -78,9 +78,9 @@ TEST(RunRecordTest, TheFirstLineSaysWhatAReplayNeeds) {
 TEST(MetricsCsvTest, WhatIsNotKnownIsEmpty) {
   EXPECT_EQ(MetricsCsv({{.version = 1, .virtual_seconds = 2.5, .downlink_bytes = 8}, {}}),
             "version,virtual_seconds,updates,loss,accuracy,uplink_bytes,downlink_bytes,"
-            "client_steps,server_rate,mean_staleness\n"
-            "1,2.5,0,,,0,8,0,1.0,0.0\n"
-            "0,0.0,0,,,0,,0,1.0,0.0\n");
+            "client_steps,server_rate,mean_staleness,client_rate\n"
+            "1,2.5,0,,,0,8,0,1.0,0.0,1.0\n"
+            "0,0.0,0,,,0,,0,1.0,0.0,1.0\n");
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ constexpr std::array<absl::string_view, 8> kLossCauses = {
     "bad_weight", "corrupt",   "too_large",  "recalled"};
 constexpr std::array<absl::string_view, 6> kJobStates = {"initialising", "running",   "paused",
                                                          "done",         "cancelled", "failed"};
-constexpr std::array<absl::string_view, 3> kVerbs = {"pause", "resume", "cancel"};
+constexpr std::array<absl::string_view, 4> kVerbs = {"pause", "resume", "cancel", "next_task"};
 constexpr std::array<absl::string_view, 5> kWorkKinds = {"initialise", "train", "evaluate",
                                                          "explore", "sketch"};
 

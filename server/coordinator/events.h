@@ -114,7 +114,7 @@ struct PublishFailed {
   std::string message;
 };
 struct Command {
-  enum class Verb { kPause, kResume, kCancel } verb = Verb::kPause;
+  enum class Verb { kPause, kResume, kCancel, kNextTask } verb = Verb::kPause;
 };
 
 }  // namespace event

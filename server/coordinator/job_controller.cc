@@ -439,6 +439,9 @@ void JobController::On(const event::Command& e) {
     case event::Command::Verb::kCancel:
       End(JobState::kCancelled, "cancelled by the operator");
       break;
+    case event::Command::Verb::kNextTask:
+      if (spec_.continual && progress_.version >= 0) EndTask();
+      break;
   }
 }
 

@@ -187,6 +187,7 @@ class JobController {
   void Recall(bool evaluations_too);
 
   void EndTaskIfDue();
+  void EndTask();
   void ChangePhase();
   void FallQuiet();
   void BeginNextTask();

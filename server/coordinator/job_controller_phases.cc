@@ -9,11 +9,19 @@
 namespace tributary {
 
 void JobController::EndTaskIfDue() {
-  if (!spec_.continual || phase_ != Phase::kTrain) return;
-  const auto& [tasks, versions_per_task] = *spec_.continual;
-  if (!versions_per_task || progress_.version - task_base_ < *versions_per_task) return;
-  if (progress_.task + 1 >= tasks) return Drain(absl::StrCat("learnt ", tasks, " tasks"));
-  phase_ = Phase::kEnding;
+  if (!spec_.continual || !spec_.continual->versions_per_task) return;
+  if (progress_.version - task_base_ >= *spec_.continual->versions_per_task) EndTask();
+}
+
+void JobController::EndTask() {
+  if (phase_ != Phase::kTrain || draining_) return;
+  const int64_t tasks = spec_.continual->tasks;
+  if (progress_.task + 1 < tasks) {
+    phase_ = Phase::kEnding;
+  } else {
+    Drain(absl::StrCat("learnt ", tasks, " tasks"));
+    EndIfDrained();
+  }
 }
 
 // After each event. What the scheduler has decided comes first.

@@ -112,6 +112,7 @@ JobView LiveHost::View(const LiveJob& job) const {
       .name = "",
       .config_digest = Sha256::Of(job.record.spec_json),
       .stop_versions = 0,
+      .tasks = 0,
       .progress = {},
       .model_bytes = job.layout ? static_cast<uint64_t>(job.layout->size()) * sizeof(float) : 0,
       .uplink_bytes_dense = job.uplink_bytes_dense,
@@ -126,6 +127,7 @@ JobView LiveHost::View(const LiveJob& job) const {
   }
   view.name = job.controller->spec().name;
   view.stop_versions = job.controller->spec().stop.versions.value_or(0);
+  if (const auto& continual = job.controller->spec().continual) view.tasks = continual->tasks;
   view.progress = job.controller->progress();
   for (const auto& [cause, count] : job.refused) view.progress.lost[cause] += count;
   if (disk_alarm_.on() && !job.ended()) {
@@ -176,6 +178,10 @@ void LiveHost::Command(const JobId& id, event::Command::Verb verb, Callback<JobV
     }
     return done(absl::FailedPreconditionError(
         absl::StrCat("job '", id.value(), "' has ended: it is ", (*job)->record.state)));
+  }
+  if (verb == event::Command::Verb::kNextTask && !(*job)->controller->spec().continual) {
+    return done(absl::FailedPreconditionError(
+        absl::StrCat("job '", id.value(), "' has no `continual` tasks")));
   }
   Feed(**job, event::Command{verb});
   if (verb == event::Command::Verb::kResume) AnnounceAll();

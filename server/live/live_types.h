@@ -118,6 +118,7 @@ struct JobView {
   std::string name;
   Digest config_digest;
   int64_t stop_versions = 0;  // 0: it stops at something else
+  int64_t tasks = 0;          // 0: it does not go from task to task
   JobProgress progress;       // `lost` includes what the host refused by itself
   uint64_t model_bytes = 0;   // of each version; 0: there is none yet
   uint64_t uplink_bytes_dense = 0;

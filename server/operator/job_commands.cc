@@ -62,8 +62,10 @@ std::string RequestId(const v1::JobEnvelope& envelope, absl::Time now) {
 
 std::string VersionText(const v1::Job& job) {
   if (job.version() < 0) return "-";
-  return job.stop_versions() > 0 ? absl::StrCat(job.version(), "/", job.stop_versions())
-                                 : absl::StrCat(job.version());
+  std::string text = absl::StrCat(job.version());
+  if (job.stop_versions() > 0) absl::StrAppend(&text, "/", job.stop_versions());
+  if (job.tasks() > 0) absl::StrAppend(&text, " (task ", job.task() + 1, " of ", job.tasks(), ")");
+  return text;
 }
 
 cli::JobView View(const v1::Job& job) {
@@ -233,9 +235,10 @@ ExitCode SteerJob(const Console& console, Connection& connection, const std::str
   };
   using Stub = v1::Operator::StubInterface;
   const absl::StatusOr<v1::Job> job =
-      verb == JobVerb::kPause    ? call(v1::PauseJobRequest(), &Stub::PauseJob)
-      : verb == JobVerb::kResume ? call(v1::ResumeJobRequest(), &Stub::ResumeJob)
-                                 : call(v1::CancelJobRequest(), &Stub::CancelJob);
+      verb == JobVerb::kPause      ? call(v1::PauseJobRequest(), &Stub::PauseJob)
+      : verb == JobVerb::kResume   ? call(v1::ResumeJobRequest(), &Stub::ResumeJob)
+      : verb == JobVerb::kNextTask ? call(v1::NextTaskRequest(), &Stub::NextTask)
+                                   : call(v1::CancelJobRequest(), &Stub::CancelJob);
   if (!job.ok()) return console.Fail(job.status());
   if (console.json) {
     console.PrintJson(ToJson(*job));

@@ -25,7 +25,7 @@ ExitCode ShowJob(const Console& console, Connection& connection, const std::stri
 // Until the job ends. kJobFailed unless it ended as done or cancelled.
 ExitCode WatchJob(const Console& console, Connection& connection, const std::string& job_id);
 
-enum class JobVerb { kPause, kResume, kCancel };
+enum class JobVerb { kPause, kResume, kCancel, kNextTask };
 ExitCode SteerJob(const Console& console, Connection& connection, const std::string& job_id,
                   JobVerb verb);
 

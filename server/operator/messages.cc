@@ -45,6 +45,8 @@ nlohmann::json ToJson(const v1::Job& job) {
           {"config_digest", absl::BytesToHexString(job.config_digest())},
           {"version", job.version()},
           {"stop_versions", job.stop_versions()},
+          {"task", job.task()},
+          {"tasks", job.tasks()},
           {"updates", job.updates()},
           {"in_flight", job.in_flight()},
           {"evaluation", EvaluationJson(job.has_evaluation(), job.evaluation())},

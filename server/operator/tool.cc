@@ -129,6 +129,7 @@ class CommandLine {
     write->add_option("--out", args_.path, "folder to write to")->required();
     AddVerb(job, "pause", "Give out no more work of a job", JobVerb::kPause);
     AddVerb(job, "resume", "Go on with a paused job", JobVerb::kResume);
+    AddVerb(job, "next-task", "End the task that a job with tasks is learning", JobVerb::kNextTask);
     AddVerb(job, "cancel", "End a job; its versions stay", JobVerb::kCancel);
   }
 

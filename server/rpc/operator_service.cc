@@ -127,6 +127,12 @@ grpc::ServerUnaryReactor* OperatorService::CancelJob(Context* context,
   return Command(context, request->job_id(), event::Command::Verb::kCancel, response);
 }
 
+grpc::ServerUnaryReactor* OperatorService::NextTask(Context* context,
+                                                    const v1::NextTaskRequest* request,
+                                                    v1::Job* response) {
+  return Command(context, request->job_id(), event::Command::Verb::kNextTask, response);
+}
+
 grpc::ServerUnaryReactor* OperatorService::ListVersions(Context* context,
                                                         const v1::ListVersionsRequest* request,
                                                         v1::ListVersionsResponse* response) {

@@ -31,6 +31,8 @@ class OperatorService final : public v1::Operator::CallbackService {
                                       v1::Job* response) override;
   grpc::ServerUnaryReactor* CancelJob(Context* context, const v1::CancelJobRequest* request,
                                       v1::Job* response) override;
+  grpc::ServerUnaryReactor* NextTask(Context* context, const v1::NextTaskRequest* request,
+                                     v1::Job* response) override;
   grpc::ServerUnaryReactor* ListVersions(Context* context, const v1::ListVersionsRequest* request,
                                          v1::ListVersionsResponse* response) override;
   grpc::ServerWriteReactor<v1::ExportModelResponse>* ExportModel(

@@ -176,6 +176,8 @@ void Put(const JobView& view, v1::Job* out) {
   out->set_updates(p.updates);
   PutEvaluation(p.evaluation, out->mutable_evaluation());
   PutEvaluation(p.best, out->mutable_best());
+  out->set_tasks(view.tasks);
+  if (view.tasks > 0) out->set_task(p.task);
   out->set_in_flight(p.in_flight);
   v1::JobCounters& counters = *out->mutable_counters();
   counters.set_uplink_bytes(static_cast<uint64_t>(p.uplink_bytes));

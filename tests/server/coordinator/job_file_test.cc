@@ -81,8 +81,7 @@ TEST(JobFileJsonSchemaTest, CoversTheWholeFile) {
   EXPECT_EQ(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
   EXPECT_EQ(schema["required"], nlohmann::json::array({"job"}));
   const nlohmann::json& job = schema["properties"]["job"];
-  EXPECT_EQ(job["required"],
-            nlohmann::json::array({"name", "model", "train", "scheduler"}));
+  EXPECT_EQ(job["required"], nlohmann::json::array({"name", "model", "train", "scheduler"}));
   std::set<std::string> schedulers;
   for (const nlohmann::json& one : job["properties"]["scheduler"]["oneOf"]) {
     if (!one.contains("properties")) continue;

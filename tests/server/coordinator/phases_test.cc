@@ -153,8 +153,8 @@ void TrainOnce(ControllerHost& host, double seconds) {
 }
 
 TEST(PhasesTest, TasksFollowOneAnotherAndTheLastOneEndsTheJob) {
-  ControllerHost host(Spec({{"stop", {{"versions", 1000}}},
-                            {"continual", {{"tasks", 2}, {"versions_per_task", 2}}}}));
+  ControllerHost host(Spec(
+      {{"stop", {{"versions", 1000}}}, {"continual", {{"tasks", 2}, {"versions_per_task", 2}}}}));
   host.Begin({"a", "b"});
   TrainOnce(host, 1);
   EXPECT_EQ(host.progress().task, 0);
@@ -165,6 +165,22 @@ TEST(PhasesTest, TasksFollowOneAnotherAndTheLastOneEndsTheJob) {
   TrainOnce(host, 4);
   EXPECT_EQ(host.progress().state, JobState::kRunning);
   TrainOnce(host, 5);
+  EXPECT_EQ(host.progress().state, JobState::kDone);
+  EXPECT_EQ(host.progress().reason, "learnt 2 tasks");
+}
+
+TEST(PhasesTest, WithoutACountOfVersionsTheOperatorEndsTasks) {
+  ControllerHost host(Spec({{"stop", {{"versions", 1000}}}, {"continual", {{"tasks", 2}}}}));
+  host.Begin({"a", "b"});
+  for (int i = 1; i < 6; ++i) TrainOnce(host, i);
+  EXPECT_EQ(host.progress().task, 0);
+  for (const char* client : {"a", "b"}) host.CheckIn(6, client);
+  ASSERT_THAT(host.Out(WorkKind::kTrain), SizeIs(2));
+  host.Feed(6, event::Command{event::Command::Verb::kNextTask});
+  EXPECT_EQ(host.progress().task, 1);
+  EXPECT_THAT(host.recalled, SizeIs(2)) << "their work was for the task that has ended";
+  TrainOnce(host, 7);
+  host.Feed(8, event::Command{event::Command::Verb::kNextTask});
   EXPECT_EQ(host.progress().state, JobState::kDone);
   EXPECT_EQ(host.progress().reason, "learnt 2 tasks");
 }
@@ -190,8 +206,8 @@ TEST(PhasesTest, ATaskEndsWithSketchesExceptTheLast) {
 }
 
 TEST(PhasesTest, AtATasksEndAllTasksSoFarAreEvaluated) {
-  ControllerHost host(Spec({{"stop", {{"versions", 1000}}},
-                            {"continual", {{"tasks", 3}, {"versions_per_task", 1}}}}));
+  ControllerHost host(Spec(
+      {{"stop", {{"versions", 1000}}}, {"continual", {{"tasks", 3}, {"versions_per_task", 1}}}}));
   host.Begin({"a", "b"});
   host.CheckIn(0, "judge", true);
   const auto report = [&](std::vector<TaskResult> tasks, double accuracy) {

@@ -110,6 +110,10 @@ grpc::Status FakeOperator::CancelJob(Context*, const v1::CancelJobRequest* reque
   return Steer("cancel", request->job_id(), v1::JOB_STATE_CANCELLED, job);
 }
 
+grpc::Status FakeOperator::NextTask(Context*, const v1::NextTaskRequest* request, v1::Job* job) {
+  return Steer("next-task", request->job_id(), v1::JOB_STATE_RUNNING, job);
+}
+
 grpc::Status FakeOperator::ListVersions(Context*, const v1::ListVersionsRequest* request,
                                         v1::ListVersionsResponse* response) {
   v1::Job job;

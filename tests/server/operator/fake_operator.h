@@ -54,6 +54,7 @@ class FakeOperator final : public v1::Operator::Service {
   grpc::Status PauseJob(Context*, const v1::PauseJobRequest*, v1::Job*) override;
   grpc::Status ResumeJob(Context*, const v1::ResumeJobRequest*, v1::Job*) override;
   grpc::Status CancelJob(Context*, const v1::CancelJobRequest*, v1::Job*) override;
+  grpc::Status NextTask(Context*, const v1::NextTaskRequest*, v1::Job*) override;
   grpc::Status ListVersions(Context*, const v1::ListVersionsRequest*,
                             v1::ListVersionsResponse*) override;
   grpc::Status ExportModel(Context*, const v1::ExportModelRequest*,

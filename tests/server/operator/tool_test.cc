@@ -108,6 +108,7 @@ TEST_F(ToolTest, EveryCommandHelpsWithAnExample) {
                                                           {"job", "watch"},
                                                           {"job", "pause"},
                                                           {"job", "resume"},
+                                                          {"job", "next-task"},
                                                           {"job", "cancel"},
                                                           {"model"},
                                                           {"model", "list"},
@@ -167,7 +168,7 @@ TEST_F(ToolTest, ServerThatRefuses) {
 
 TEST_F(ToolTest, UnknownNamesFail) {
   service_.states = {JobAt(1, v1::JOB_STATE_RUNNING)};
-  for (const char* command : {"show", "watch", "pause", "resume", "cancel"}) {
+  for (const char* command : {"show", "watch", "pause", "resume", "next-task", "cancel"}) {
     const ToolResult result = Run({"job", command, "j-9"});
     EXPECT_EQ(result.exit_code, 1) << command;
     EXPECT_THAT(result.err, HasSubstr("'j-9'"));
@@ -289,12 +290,14 @@ TEST_F(ToolTest, ListAndShow) {
   EXPECT_EQ(json::parse(Run({"job", "list", "--json"}).out)[0], shown);
 }
 
-TEST_F(ToolTest, PauseResumeCancel) {
+TEST_F(ToolTest, PauseResumeNextTaskCancel) {
   service_.states = {JobAt(2, v1::JOB_STATE_RUNNING)};
   EXPECT_EQ(Run({"job", "pause", "j-1"}).out, "j-1 is paused\n");
   EXPECT_EQ(Run({"job", "resume", "j-1"}).out, "j-1 is running\n");
+  EXPECT_EQ(Run({"job", "next-task", "j-1"}).out, "j-1 is running\n");
   EXPECT_EQ(json::parse(Run({"job", "cancel", "j-1", "--json"}).out)["state"], "cancelled");
-  EXPECT_THAT(service_.verbs(), ElementsAre("pause j-1", "resume j-1", "cancel j-1"));
+  EXPECT_THAT(service_.verbs(),
+              ElementsAre("pause j-1", "resume j-1", "next-task j-1", "cancel j-1"));
 }
 
 TEST_F(ToolTest, Clients) {

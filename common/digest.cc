@@ -93,7 +93,7 @@ absl::StatusOr<Xxh128> Xxh128::FromHex(absl::string_view hex) {
 
 uint64_t Xxh3(absl::string_view data) { return XXH3_64bits(data.data(), data.size()); }
 
-Xxh128 Xxh3_128(absl::string_view data) {
+Xxh128 Xxh128Of(absl::string_view data) {
   const XXH128_hash_t hash = XXH3_128bits(data.data(), data.size());
   return {.low = hash.low64, .high = hash.high64};
 }

@@ -60,7 +60,7 @@ struct Xxh128 {
 };
 
 // Of bytes that are all there.
-Xxh128 Xxh3_128(absl::string_view data);
+Xxh128 Xxh128Of(absl::string_view data);
 
 class Xxh3Stream {
  public:

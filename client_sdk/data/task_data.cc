@@ -99,7 +99,8 @@ class RotatedScenario final : public Scenario {
     Origins origins;
     for (int64_t channel = 0; channel < shape[0]; ++channel) {
       for (int64_t i = 0; i < height * width; ++i) {
-        const double y = static_cast<double>(i / width) - middle_y;
+        const int64_t row = i / width;
+        const double y = static_cast<double>(row) - middle_y;
         const double x = static_cast<double>(i % width) - middle_x;
         const int64_t from_y = std::llround(middle_y + y * std::cos(angle) + x * std::sin(angle));
         const int64_t from_x = std::llround(middle_x + x * std::cos(angle) - y * std::sin(angle));

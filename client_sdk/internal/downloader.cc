@@ -170,7 +170,7 @@ absl::Status TakeMask(const ModelHeader& header, ModelCache& cache) {
     return absl::OkStatus();
   }
   if (held != nullptr && held->checksum == *header.mask_xxh128) return absl::OkStatus();
-  if (Xxh3_128(header.mask) != *header.mask_xxh128) {
+  if (Xxh128Of(header.mask) != *header.mask_xxh128) {
     return absl::DataLossError("the mask does not have the checksum that its header states");
   }
   TRIB_ASSIGN_OR_RETURN(Mask mask, UnpackMask(header.layout->trainable_size(), header.mask));

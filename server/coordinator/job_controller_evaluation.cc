@@ -99,6 +99,7 @@ void JobController::FinishEvaluationIfDone() {
 // All tasks up to this one were evaluated.
 void JobController::NoteTasks(int64_t task, const std::vector<TaskResult>& results) {
   std::vector<double> row;
+  row.reserve(results.size() + 1);
   for (const TaskResult& result : results) row.push_back(result.accuracy);
   if (results.empty()) row.push_back(progress_.evaluation.accuracy);
   progress_.task_accuracy.resize(static_cast<size_t>(task) + 1);

@@ -126,7 +126,7 @@ void LiveJob::SetMask(std::shared_ptr<const Mask> newest) {
   if (newest == mask) return;
   mask = std::move(newest);
   std::string bytes = PackMask(*mask);
-  const Xxh128 checksum = Xxh3_128(bytes);
+  const Xxh128 checksum = Xxh128Of(bytes);
   sent_mask = std::make_shared<const SentMask>(SentMask{std::move(bytes), checksum});
 }
 

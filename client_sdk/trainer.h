@@ -97,6 +97,20 @@ struct EvalResult {
   std::map<std::string, double> metrics;  // any more; averaged by examples
 };
 
+// The training that an exploration is, for as long as the train section says.
+inline TrainTask TrainTaskOf(const CollectTask& task) {
+  return {.job = task.job,
+          .work_order = task.work_order,
+          .base_version = task.version,
+          .task = task.task,
+          .mask = {},
+          .local_steps = {},
+          .deadline = absl::InfiniteFuture(),
+          .rng = task.rng,
+          .stop = task.stop,
+          .progress = task.progress};
+}
+
 // Called by one thread at a time. Errors become a report to the coordinator; none ends
 // the client.
 class Trainer {
@@ -114,17 +128,7 @@ class Trainer {
   // Trains `model` in place, as Train does, to show how far each parameter moves. The options say
   // for how long (common/train_spec); by default as long as the train section says.
   virtual absl::StatusOr<TrainResult> Explore(const CollectTask& task, ParamVector& model) {
-    return Train({.job = task.job,
-                  .work_order = task.work_order,
-                  .base_version = task.version,
-                  .task = task.task,
-                  .mask = {},
-                  .local_steps = {},
-                  .deadline = absl::InfiniteFuture(),
-                  .rng = task.rng,
-                  .stop = task.stop,
-                  .progress = task.progress},
-                 model);
+    return Train(TrainTaskOf(task), model);
   }
 
   // Fills `sketch`, zeros of the request's layout, with what its options ask of the layers' inputs

@@ -487,17 +487,7 @@ absl::StatusOr<TrainResult> TorchWorker::Explore(const CollectTask& task, const 
     spec.local_steps.reset();
     spec.local_epochs = explore.epochs;
     if (explore.learning_rate) spec.optimizer.options["learning_rate"] = *explore.learning_rate;
-    const TrainTask training = {.job = task.job,
-                                .work_order = task.work_order,
-                                .base_version = task.version,
-                                .task = task.task,
-                                .mask = {},
-                                .local_steps = {},
-                                .deadline = absl::InfiniteFuture(),
-                                .rng = task.rng,
-                                .stop = task.stop,
-                                .progress = task.progress};
-    return impl_->Train(training, data, *built, spec, explore.patience, model);
+    return impl_->Train(TrainTaskOf(task), data, *built, spec, explore.patience, model);
   });
 }
 

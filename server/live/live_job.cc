@@ -125,6 +125,8 @@ absl::StatusOr<Replayed> Replay(const JobRecord& record, const std::vector<std::
 void LiveJob::SetMask(std::shared_ptr<const Mask> newest) {
   if (newest == mask) return;
   mask = std::move(newest);
+  sent_mask = nullptr;
+  if (mask == nullptr) return;
   std::string bytes = PackMask(*mask);
   const Xxh128 checksum = Xxh128Of(bytes);
   sent_mask = std::make_shared<const SentMask>(SentMask{std::move(bytes), checksum});

@@ -49,6 +49,7 @@ struct LiveJob {
   // Likewise; null: nothing is pruned.
   std::shared_ptr<const Mask> mask;
   std::shared_ptr<const SentMask> sent_mask;
+  // Both, from the newest version's.
   void SetMask(std::shared_ptr<const Mask> newest);
   // Of what a client with such an order uploads.
   const LayoutPtr& LayoutFor(WorkKind kind) const {

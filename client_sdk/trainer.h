@@ -44,7 +44,7 @@ struct TrainTask {
   Version base_version = 0;
   int64_t task = 0;  // of a job that goes from task to task: whose data to train on
   // The coordinates that the job keeps; null: all. The others are zero in the base, and what
-  // training makes of them is not sent.
+  // training makes of them is not sent. The same object for the same mask.
   std::shared_ptr<const Mask> mask;
   // Optimizer steps to do; absent: what the train section says.
   std::optional<int64_t> local_steps;
@@ -65,6 +65,7 @@ struct TrainResult {
   int64_t num_examples = 0;   // examples in the client's training set that took part
   int64_t local_steps = 0;    // optimizer steps done
   int64_t examples_seen = 0;  // in these steps, repetitions counted; 0: not known
+  int64_t flops = 0;          // floating-point operations of these steps; 0: not known
   double learning_rate = 0;   // of the last step
   double loss = 0;            // mean over the steps
   double accuracy = 0;        // mean over the steps, [0, 1]; 0 if it has no meaning

@@ -136,7 +136,7 @@ RunSummary Experiment::Summary() const {
           .downlink_bytes = clients_.downlink_bytes(),
           .uplink_bytes_dense = uplink_bytes_dense_,
           .train_flops = clients_.train_flops(),
-          .train_flops_dense = clients_.train_flops(),
+          .train_flops_dense = clients_.train_flops_dense(),
           .clients = fleet_->size(),
           .utilisation = clients_.Utilisation(),
           .targets = file_.simulation.targets,

@@ -309,11 +309,11 @@ void VirtualClients::Uploaded(int64_t client, Work& work) {
                            .loss = trained.loss,
                            .accuracy = trained.accuracy};
   const auto bytes = static_cast<int64_t>(payload.size());
-  const int64_t flops = trained.examples_seen * workload_->TrainFlopsPerExample();
   const absl::Status kept = server_->KeepUpdate(work.kind, info, std::move(payload));
   if (!kept.ok()) return Refuse(client, ClassifyRefusal(kept), kept);
   refused_in_a_row_ = 0;
-  train_flops_ += flops;
+  train_flops_ += trained.flops;
+  train_flops_dense_ += trained.examples_seen * workload_->TrainFlopsPerExample();
   At(client).residual = std::move(residual);
   Take(client);
   server_->Deliver(event::UpdateArrived{info, bytes});

@@ -94,7 +94,9 @@ class VirtualClients {
   void Stop();
 
   int64_t downlink_bytes() const { return downlink_bytes_; }
-  int64_t train_flops() const { return train_flops_; }  // of the updates that arrived
+  // Of the updates that arrived, and what the whole model would have taken for them.
+  int64_t train_flops() const { return train_flops_; }
+  int64_t train_flops_dense() const { return train_flops_dense_; }
   // Of the time that training clients were there, the share for which they had a training order;
   // 0 if none was there.
   double Utilisation() const;
@@ -167,6 +169,7 @@ class VirtualClients {
 
   int64_t downlink_bytes_ = 0;
   int64_t train_flops_ = 0;
+  int64_t train_flops_dense_ = 0;
   absl::Duration busy_;   // of orders that have ended
   absl::Duration there_;  // of clients that have left
 };

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "aggregators/transform/layer_chain.h"
+#include "common/params/layer_chain.h"
 #include "aggregators/transform/update_transform.h"
 #include "common/config/schema.h"
 #include "common/train_spec/train_spec.h"

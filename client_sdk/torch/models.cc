@@ -138,17 +138,15 @@ absl::Status NeedsImages(const BuiltinModel& spec, const DataShape& shape) {
 
 void TorchModel::AddLinear(const std::string& name, int64_t in, int64_t out) {
   const double bound = 1.0 / std::sqrt(static_cast<double>(in));
-  params_.push_back({name + ".weight", {out, in}, bound});
+  params_.push_back({name + ".weight", {out, in}, bound, 0.0, /*uses=*/1});
   params_.push_back({name + ".bias", {out}, bound});
-  forward_multiply_adds_ += in * out;
 }
 
 void TorchModel::AddConv(const std::string& name, int64_t in, int64_t out, int64_t kernel,
                          int64_t outputs, bool bias) {
   const double bound = 1.0 / std::sqrt(static_cast<double>(in * kernel * kernel));
-  params_.push_back({name + ".weight", {out, in, kernel, kernel}, bound});
+  params_.push_back({name + ".weight", {out, in, kernel, kernel}, bound, 0.0, /*uses=*/outputs});
   if (bias) params_.push_back({name + ".bias", {out}, bound});
-  forward_multiply_adds_ += in * out * kernel * kernel * outputs;
 }
 
 void TorchModel::AddGroupNorm(const std::string& name, int64_t channels) {
@@ -171,6 +169,12 @@ at::Tensor TorchModel::Conv(Params params, size_t first, bool has_bias, const at
   return at::conv2d(x, weight, has_bias ? params[first + 1] : at::Tensor(), stride, padding);
 }
 
+int64_t TorchModel::ForwardMultiplyAdds(const ParamLayout& layout) const {
+  int64_t sum = 0;
+  for (size_t i = 0; i < params_.size(); ++i) sum += layout.tensors()[i].size * params_[i].uses;
+  return sum;
+}
+
 absl::StatusOr<std::unique_ptr<TorchModel>> MakeModel(const BuiltinModel& spec,
                                                       const DataShape& shape) {
   std::unique_ptr<TorchModel> model;
@@ -189,6 +193,16 @@ absl::StatusOr<std::unique_ptr<TorchModel>> MakeModel(const BuiltinModel& spec,
         absl::StrCat("no built-in model is called '", spec.name, "'"));
   }
   return model;
+}
+
+std::vector<at::Tensor> ParamViews(const ParamLayout& layout, const float* values,
+                                   bool with_gradients) {
+  std::vector<at::Tensor> views;
+  for (const ParamLayout::Tensor& tensor : layout.tensors()) {
+    auto* data = const_cast<float*>(values + tensor.offset);  // a tensor has no const form
+    views.push_back(at::from_blob(data, tensor.shape).set_requires_grad(with_gradients));
+  }
+  return views;
 }
 
 ParamVector InitialParams(const TorchModel& model, LayoutPtr layout, uint64_t seed) {

@@ -23,6 +23,7 @@ struct ModelParam {
   std::vector<int64_t> shape;
   double bound = 0;
   double centre = 0;
+  int64_t uses = 0;  // multiplications with each of its values, in one forward pass of an example
 };
 
 // Immutable, thread-safe.
@@ -33,12 +34,14 @@ class TorchModel {
   // In the order in which Forward takes them.
   const std::vector<ModelParam>& params() const { return params_; }
 
-  // Multiplications with weights in the forward pass of one example: of linear layers and
-  // convolutions, a bias, a norm, an activation and pooling left out. Padding counts.
-  int64_t forward_multiply_adds() const { return forward_multiply_adds_; }
+  // Multiplications with weights in the forward pass of one example, with parameters of these
+  // shapes: of linear layers and convolutions, a bias, a norm, an activation and pooling left out.
+  // Padding counts.
+  int64_t ForwardMultiplyAdds(const ParamLayout& layout) const;
 
-  // logits [n, num_classes] of inputs [n, example_shape…]. `observer`: told of each layer's inputs;
-  // null: nobody.
+  // logits [n, num_classes] of inputs [n, example_shape…]. The parameters may be of a model with
+  // fewer units than params() says (submodel.h). `observer`: told of each layer's inputs; null:
+  // nobody.
   virtual at::Tensor Forward(absl::Span<const at::Tensor> params, const at::Tensor& inputs,
                              InputObserver* observer = nullptr) const = 0;
 
@@ -61,12 +64,16 @@ class TorchModel {
 
  private:
   std::vector<ModelParam> params_;
-  int64_t forward_multiply_adds_ = 0;
 };
 
 // InvalidArgument: a cnn or a resnet for data that are no images {channels, height, width}.
 absl::StatusOr<std::unique_ptr<TorchModel>> MakeModel(const BuiltinModel& spec,
                                                       const DataShape& shape);
+
+// Tensors that are views into the flat `values`: no copy goes in or out. With gradients they are
+// leaves of autograd; without, they are only read.
+std::vector<at::Tensor> ParamViews(const ParamLayout& layout, const float* values,
+                                   bool with_gradients);
 
 // Every tensor from its own stream, Rng(seed).Split(name).
 ParamVector InitialParams(const TorchModel& model, LayoutPtr layout, uint64_t seed);

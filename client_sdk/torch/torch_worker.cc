@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
-#include <limits>
 #include <memory>
 #include <new>
 #include <optional>
@@ -10,11 +9,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client_sdk/torch/batch_stream.h"
+#include "client_sdk/torch/batch_buffer.h"
 #include "client_sdk/torch/layer_inputs.h"
-#include "client_sdk/torch/local_hypergradient.h"
-#include "client_sdk/torch/local_optimizer.h"
+#include "client_sdk/torch/local_training.h"
 #include "client_sdk/torch/models.h"
+#include "client_sdk/torch/submodel.h"
 #include "client_sdk/torch/torch_include.h"
 #include "client_sdk/torch/torch_trainer.h"
 #include "common/status_macros.h"
@@ -85,136 +84,6 @@ absl::Status CheckExamples(const DataView& data) {
   return absl::InvalidArgumentError("the client has no examples");
 }
 
-// Tensors that are views into the flat buffer: no copy goes in or out.
-std::vector<at::Tensor> Views(const ParamLayout& layout, const float* values, bool with_gradient) {
-  std::vector<at::Tensor> views;
-  for (const ParamLayout::Tensor& tensor : layout.tensors()) {
-    // Evaluation only reads them, but a tensor has no const form.
-    auto* data = const_cast<float*>(values + tensor.offset);
-    views.push_back(at::from_blob(data, tensor.shape).set_requires_grad(with_gradient));
-  }
-  return views;
-}
-
-// The parameters as one flat span, as tensors that view it, and their gradients.
-class Trainable {
- public:
-  // `mu`: FedProx's penalty towards the values at the start; 0: none.
-  Trainable(const ParamLayout& layout, absl::Span<float> values, float mu)
-      : values_(values), mu_(mu), params_(Views(layout, values.data(), true)) {
-    if (mu_ > 0) start_.assign(values.begin(), values.end());
-  }
-
-  absl::Span<float> values() const { return values_; }
-  const std::vector<at::Tensor>& params() const { return params_; }
-
-  // What the backward pass left, with the penalty's part; in the order of the layout.
-  absl::Span<const absl::Span<const float>> Gradients() {
-    gradients_.clear();
-    size_t offset = 0;
-    for (const at::Tensor& param : params_) {
-      const at::Tensor& gradient = param.grad();
-      TORCH_CHECK(gradient.is_contiguous(), "a gradient is laid out unlike its parameter");
-      const auto piece =
-          absl::MakeSpan(gradient.data_ptr<float>(), static_cast<size_t>(gradient.numel()));
-      if (mu_ > 0) {
-        AddProximal(mu_, values_.subspan(offset, piece.size()),
-                    absl::MakeConstSpan(start_).subspan(offset, piece.size()), piece);
-      }
-      gradients_.push_back(piece);
-      offset += piece.size();
-    }
-    return gradients_;
-  }
-
-  // Lets go of them rather than zeroing: the next backward pass hands its own tensors over.
-  void ReleaseGradients() {
-    for (const at::Tensor& param : params_) param.mutable_grad().reset();
-  }
-
- private:
-  const absl::Span<float> values_;
-  const float mu_;
-  const std::vector<at::Tensor> params_;
-  std::vector<float> start_;
-  std::vector<absl::Span<const float>> gradients_;
-};
-
-// Room for a batch's inputs and labels, filled again and again.
-class BatchBuffer {
- public:
-  BatchBuffer(int64_t capacity, const DataShape& shape) : shape_(shape) {
-    std::vector<int64_t> sizes = shape.example_shape;
-    sizes.insert(sizes.begin(), capacity);
-    inputs_ = at::empty(sizes, at::kFloat);
-    targets_ = at::empty({capacity}, at::kLong);
-  }
-
-  bool Holds(int64_t examples, const DataShape& shape) const {
-    return examples <= inputs_.size(0) && shape == shape_;
-  }
-
-  void Fill(const Dataset& data, absl::Span<const int32_t> indices) {
-    size_ = static_cast<int64_t>(indices.size());
-    head_ = data.head;
-    data.Gather(indices, inputs_.data_ptr<float>(), targets_.data_ptr<int64_t>());
-    if (!head_.empty()) targets() -= head_.begin;
-  }
-
-  int64_t size() const { return size_; }
-  at::Tensor inputs() const { return inputs_.narrow(0, 0, size_); }
-  // Classes, counted from the head's first one.
-  at::Tensor targets() const { return targets_.narrow(0, 0, size_); }
-  // The logits of the head's classes.
-  at::Tensor OfHead(const at::Tensor& logits) const {
-    return head_.empty() ? logits : logits.narrow(1, head_.begin, head_.end - head_.begin);
-  }
-
-  // How many examples have their largest logit at their label.
-  int64_t CountCorrect(const at::Tensor& logits) const {
-    const at::Tensor rows = logits.contiguous();
-    const int64_t classes = rows.size(1);
-    const float* row = rows.data_ptr<float>();
-    const int64_t* target = targets_.data_ptr<int64_t>();
-    int64_t correct = 0;
-    for (int64_t i = 0; i < size_; ++i, row += classes) {
-      correct += std::max_element(row, row + classes) - row == target[i] ? 1 : 0;
-    }
-    return correct;
-  }
-
- private:
-  DataShape shape_;
-  at::Tensor inputs_;   // [capacity, example_shape…]
-  at::Tensor targets_;  // [capacity]
-  int64_t size_ = 0;
-  Dataset::ClassRange head_;
-};
-
-// Ends training when passes bring no lower mean loss.
-class Patience {
- public:
-  Patience(std::optional<int64_t> passes, int64_t steps_per_pass)
-      : passes_(passes), steps_per_pass_(steps_per_pass) {}
-
-  // After each step.
-  bool EndsWith(double loss) {
-    sum_ += loss;
-    if (!passes_ || ++steps_ % steps_per_pass_ != 0) return false;
-    worse_ = sum_ < best_ ? 0 : worse_ + 1;
-    best_ = std::min(best_, std::exchange(sum_, 0));
-    return worse_ >= *passes_;
-  }
-
- private:
-  const std::optional<int64_t> passes_;
-  const int64_t steps_per_pass_;
-  int64_t steps_ = 0;
-  int64_t worse_ = 0;
-  double sum_ = 0;
-  double best_ = std::numeric_limits<double>::infinity();
-};
-
 struct BuiltModel {
   std::string model_json;
   DataShape shape;
@@ -222,51 +91,16 @@ struct BuiltModel {
   LayoutPtr layout;
 };
 
+struct FoundSubmodel {
+  LayoutPtr of;
+  std::shared_ptr<const Mask> mask;
+  LayoutPtr layout;  // null: none
+};
+
 struct BuiltTrain {
   std::string train_json;
   TrainSpec spec;
 };
-
-// Changes an optimizer's rate after each step as train.hypergradient says, if it does.
-class RateHook {
- public:
-  RateHook(const TrainTask& task, const TrainSpec& spec, int64_t steps,
-           absl::Span<const float> base, LocalOptimizer& optimizer)
-      : first_factor_(task.client_rate), optimizer_(optimizer) {
-    optimizer.SetRateFactor(task.client_rate);
-    if (!spec.hypergradient) return;
-    std::vector<float> update;
-    if (task.previous != nullptr) {
-      const absl::Span<const float> previous = task.previous->trainable();
-      update.assign(base.begin(), base.end());
-      for (size_t i = 0; i < update.size(); ++i) {
-        update[i] = (update[i] - previous[i]) / static_cast<float>(task.server_rate);
-      }
-    }
-    rule_.emplace(*spec.hypergradient, optimizer.learning_rate(), steps, std::move(update));
-  }
-
-  void BeforeStep(absl::Span<const float> values) {
-    if (rule_) moved_.assign(values.begin(), values.end());
-  }
-  void AfterStep(absl::Span<const float> values, bool first_of_pass) {
-    if (!rule_) return;
-    for (size_t i = 0; i < moved_.size(); ++i) moved_[i] = values[i] - moved_[i];
-    optimizer_.SetRateFactor(first_factor_ * rule_->Follow(moved_, first_of_pass));
-  }
-
- private:
-  const double first_factor_;
-  LocalOptimizer& optimizer_;
-  std::optional<LocalHypergradient> rule_;
-  std::vector<float> moved_;  // the values before the step, then how far it went
-};
-
-int64_t StepsOf(const TrainTask& task, const TrainSpec& spec, const BatchStream& batches) {
-  if (task.local_steps) return *task.local_steps;
-  if (spec.local_steps) return *spec.local_steps;
-  return spec.local_epochs.value_or(1) * batches.batches_per_pass();
-}
 
 }  // namespace
 
@@ -285,18 +119,14 @@ class TorchWorker::Impl {
                                       const BuiltModel& built, const ParamVector& model);
 
  private:
-  struct StepOutcome {
-    double loss = 0;
-    double accuracy = 0;
-  };
-  // Forward and backward on the batch in `batch`; gradients are left in `params`.
-  static StepOutcome ForwardBackward(const TorchModel& model, const std::vector<at::Tensor>& params,
-                                     const BatchBuffer& batch);
+  // Of the model that the mask leaves; null: none.
+  LayoutPtr SubmodelOf(const BuiltModel& built, const std::shared_ptr<const Mask>& mask);
   BatchBuffer& Buffer(std::optional<BatchBuffer>& slot, int64_t examples, const DataShape& shape);
 
   // What was built last: a worker mostly stays with one job.
   std::optional<BuiltModel> model_;
   std::optional<BuiltTrain> train_;
+  std::optional<FoundSubmodel> submodel_;
   std::optional<BatchBuffer> train_batch_;
   std::optional<BatchBuffer> eval_batch_;
 };
@@ -326,55 +156,37 @@ BatchBuffer& TorchWorker::Impl::Buffer(std::optional<BatchBuffer>& slot, int64_t
   return *slot;
 }
 
-TorchWorker::Impl::StepOutcome TorchWorker::Impl::ForwardBackward(
-    const TorchModel& model, const std::vector<at::Tensor>& params, const BatchBuffer& batch) {
-  const at::Tensor logits = batch.OfHead(model.Forward(params, batch.inputs()));
-  const at::Tensor loss = at::cross_entropy_loss(logits, batch.targets());
-  loss.backward();
-  return {static_cast<double>(loss.item<float>()),
-          static_cast<double>(batch.CountCorrect(logits)) / static_cast<double>(batch.size())};
+LayoutPtr TorchWorker::Impl::SubmodelOf(const BuiltModel& built,
+                                        const std::shared_ptr<const Mask>& mask) {
+  if (mask == nullptr) return nullptr;
+  if (!submodel_ || submodel_->of != built.layout || submodel_->mask != mask) {
+    submodel_ = FoundSubmodel{built.layout, mask, SubmodelLayout(*built.layout, *mask)};
+  }
+  return submodel_->layout;
 }
 
 absl::StatusOr<TrainResult> TorchWorker::Impl::Train(const TrainTask& task, const DataView& data,
                                                      const BuiltModel& built, const TrainSpec& spec,
                                                      std::optional<int64_t> patience,
                                                      ParamVector& model) {
-  const int64_t batch_size = std::min(spec.batch_size, data.size());
-  BatchStream batches(data.indices, batch_size, task.rng.Split("batches"));
-  BatchBuffer& batch = Buffer(train_batch_, batch_size, built.shape);
-  TRIB_ASSIGN_OR_RETURN(const std::unique_ptr<LocalOptimizer> optimizer,
-                        LocalOptimizer::Create(spec.optimizer));
-  Trainable trainable(*built.layout, model.trainable(), static_cast<float>(spec.proximal));
-  TrainResult result;
-  result.num_examples = data.size();
-  const int64_t steps = StepsOf(task, spec, batches);
-  Patience rest(patience, batches.batches_per_pass());
-  RateHook hook(task, spec, steps, model.trainable(), *optimizer);
-  for (int64_t step = 1; step <= steps; ++step) {
-    if (task.stop.stop_requested()) {
-      return absl::CancelledError(
-          absl::StrCat("stopped after ", step - 1, " of ", steps, " steps"));
-    }
-    batch.Fill(*data.dataset, batches.Next());
-    result.learning_rate = optimizer->learning_rate();
-    const StepOutcome outcome = ForwardBackward(*built.model, trainable.params(), batch);
-    if (!std::isfinite(outcome.loss)) {
-      return absl::OutOfRangeError(absl::StrCat("the loss became ", outcome.loss, " at step ", step,
-                                                " of ", steps, " with learning_rate ",
-                                                result.learning_rate));
-    }
-    hook.BeforeStep(trainable.values());
-    optimizer->Step(trainable.Gradients(), trainable.values());
-    if (task.mask != nullptr) ClearPruned(*task.mask, 0, trainable.values());
-    trainable.ReleaseGradients();
-    hook.AfterStep(trainable.values(), (step - 1) % batches.batches_per_pass() == 0);
-    result.loss += (outcome.loss - result.loss) / static_cast<double>(step);
-    result.accuracy += (outcome.accuracy - result.accuracy) / static_cast<double>(step);
-    result.local_steps = step;
-    result.examples_seen += batch.size();
-    if (task.progress) task.progress(step, steps);
-    if (rest.EndsWith(outcome.loss)) break;
+  BatchBuffer& batch = Buffer(train_batch_, std::min(spec.batch_size, data.size()), built.shape);
+  LocalTraining what{
+      .model = *built.model, .layout = built.layout, .spec = spec, .patience = patience};
+  if (task.previous != nullptr) what.previous = task.previous->trainable();
+  const LayoutPtr submodel = SubmodelOf(built, task.mask);
+  if (submodel == nullptr) {
+    what.mask = task.mask.get();
+    return TrainLocally(task, what, data, batch, model.trainable());
   }
+  what.layout = submodel;
+  std::vector<float> previous;
+  if (task.previous != nullptr) {
+    previous = GatherKept(*task.mask, what.previous);
+    what.previous = previous;
+  }
+  std::vector<float> values = GatherKept(*task.mask, model.trainable());
+  auto result = TrainLocally(task, what, data, batch, absl::MakeSpan(values));
+  ScatterKept(*task.mask, values, model.trainable());
   return result;
 }
 
@@ -382,7 +194,7 @@ absl::Status TorchWorker::Impl::Observe(const CollectTask& task, const DataView&
                                         const BuiltModel& built, const ParamVector& model,
                                         InputObserver& observer) {
   const at::NoGradGuard no_gradients;
-  const std::vector<at::Tensor> params = Views(*built.layout, model.values().data(), false);
+  const std::vector<at::Tensor> params = ParamViews(*built.layout, model.values().data(), false);
   const auto batch_size = static_cast<size_t>(std::min(kEvalBatch, data.size()));
   BatchBuffer& batch = Buffer(eval_batch_, static_cast<int64_t>(batch_size), built.shape);
   for (size_t start = 0; start < data.indices.size(); start += batch_size) {
@@ -400,7 +212,7 @@ absl::StatusOr<EvalResult> TorchWorker::Impl::Evaluate(const EvalTask& task, con
                                                        const BuiltModel& built,
                                                        const ParamVector& model) {
   const at::NoGradGuard no_gradients;
-  const std::vector<at::Tensor> params = Views(*built.layout, model.values().data(), false);
+  const std::vector<at::Tensor> params = ParamViews(*built.layout, model.values().data(), false);
   const auto batch_size = static_cast<size_t>(std::min(kEvalBatch, data.size()));
   BatchBuffer& batch = Buffer(eval_batch_, static_cast<int64_t>(batch_size), built.shape);
   double loss = 0;
@@ -447,7 +259,7 @@ absl::StatusOr<int64_t> TorchWorker::TrainFlopsPerExample(const JobInfo& job,
                                                           const DataShape& shape) {
   return Guarded([&]() -> absl::StatusOr<int64_t> {
     TRIB_ASSIGN_OR_RETURN(const BuiltModel* built, impl_->Model(job, shape));
-    return 3 * 2 * built->model->forward_multiply_adds();
+    return TrainFlops(*built->model, *built->layout);
   });
 }
 

@@ -48,6 +48,11 @@ absl::StatusOr<Mask> UnpackMask(int64_t size, absl::string_view bytes);
 // Zero where the mask prunes. `values` are the coordinates from `first` on, within the mask.
 void ClearPruned(const Mask& mask, int64_t first, absl::Span<float> values);
 
+// The values that the mask keeps, in their order; `values` has one for each of its coordinates.
+std::vector<float> GatherKept(const Mask& mask, absl::Span<const float> values);
+// The inverse: what the mask keeps becomes `kept`, the rest 0. `kept` has mask.count() values.
+void ScatterKept(const Mask& mask, absl::Span<const float> kept, absl::Span<float> values);
+
 }  // namespace tributary
 
 #endif  // TRIBUTARY_COMMON_PARAMS_MASK_H_

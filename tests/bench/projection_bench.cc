@@ -119,7 +119,7 @@ int Main(int argc, char** argv) {
     for (int i = 0; i < rounds; ++i) limit = std::min(limit, WholeProducts(dim, rank, layers));
     const auto add = [&](const std::string& what, int count, absl::Duration best, double flops) {
       const double rate = flops / absl::ToDoubleNanoseconds(best);
-      const double of_limit = limit / (best * count);
+      const double of_limit = absl::FDivDuration(limit, best * count);
       rows.push_back({{"values", layout->size()},
                       {"protected", share},
                       {"what", what},

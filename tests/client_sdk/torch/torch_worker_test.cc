@@ -6,12 +6,15 @@
 #include <numeric>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "client_sdk/data/readers.h"
+#include "client_sdk/torch/submodel.h"
 #include "client_sdk/torch/torch_trainer.h"
+#include "common/params/layer_chain.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/params.h"
@@ -503,6 +506,122 @@ TEST(TorchWorkerTest, WhatTheMaskPrunesIsZeroAfterEveryStep) {
   for (size_t i = 0; i < 9; ++i) {
     EXPECT_EQ(model.values()[i] != 0, task.mask->Keeps(static_cast<int64_t>(i))) << i;
   }
+}
+
+// ---- submodels ------------------------------------------------------------------------------
+
+struct Removal {
+  int64_t layer;
+  int64_t unit;
+};
+
+std::shared_ptr<const Mask> MaskWithout(const ParamLayout& layout,
+                                        const std::vector<Removal>& removals) {
+  const auto chain = DeriveLayerChain(layout).value();
+  std::vector<bool> keep(static_cast<size_t>(layout.trainable_size()), true);
+  const auto drop = [&](int64_t begin, int64_t count) {
+    std::fill_n(keep.begin() + begin, count, false);
+  };
+  for (const auto& [at, unit] : removals) {
+    const ChainLayer &layer = chain[static_cast<size_t>(at)],
+                     &next = chain[static_cast<size_t>(at) + 1];
+    drop(layer.weight->offset + unit * layer.fan_in, layer.fan_in);
+    drop(layer.bias->offset + unit, 1);
+    for (int64_t row = 0; row < next.units; ++row) {
+      drop(next.weight->offset + row * next.fan_in + unit * next.block, next.block);
+    }
+  }
+  return std::make_shared<const Mask>(keep);
+}
+
+TEST(SubmodelLayoutTest, HasTheUnitsThatAreLeft) {
+  const DataView view = Images({1, 28, 28}, 10);
+  TorchWorker worker;
+  const ParamVector cnn = worker.InitialModel(Job("\"cnn\""), ShapeOf(view), 1).value();
+  const auto mask = MaskWithout(*cnn.layout(), {{0, 3}, {1, 0}, {1, 31}, {2, 5}});
+  const LayoutPtr small = SubmodelLayout(*cnn.layout(), *mask);
+  ASSERT_NE(small, nullptr);
+  EXPECT_EQ(small->Find("conv1.weight")->shape, (std::vector<int64_t>{15, 1, 5, 5}));
+  EXPECT_EQ(small->Find("conv2.weight")->shape, (std::vector<int64_t>{30, 15, 5, 5}));
+  EXPECT_EQ(small->Find("fc1.weight")->shape, (std::vector<int64_t>{127, 30 * 9}));
+  EXPECT_EQ(small->Find("fc2.weight")->shape, (std::vector<int64_t>{10, 127}));
+  EXPECT_EQ(small->trainable_size(), mask->count());
+}
+
+TEST(SubmodelLayoutTest, IsNotThereWhenTheMaskIsNoProductOfUnits) {
+  const DataView view = Images({1, 28, 28}, 10);
+  TorchWorker worker;
+  const ParamVector mlp =
+      worker.InitialModel(Job("\"mlp\",\"hidden\":[6,4]"), ShapeOf(view), 1).value();
+  const ParamLayout& layout = *mlp.layout();
+  const auto without = [&](std::vector<int64_t> more) {
+    const auto mask = MaskWithout(layout, {{0, 2}});
+    std::vector<bool> keep;
+    for (int64_t i = 0; i < mask->size(); ++i) keep.push_back(mask->Keeps(i));
+    for (const int64_t i : more) keep[static_cast<size_t>(i)].flip();
+    return SubmodelLayout(layout, Mask(keep));
+  };
+  EXPECT_NE(without({}), nullptr);
+  EXPECT_EQ(without({7}), nullptr) << "a single weight";
+  EXPECT_EQ(without({layout.Find("fc1.bias")->offset + 2}), nullptr) << "a unit with a bias alone";
+  EXPECT_EQ(without({layout.Find("fc1.bias")->offset}), nullptr) << "a unit without its bias";
+  EXPECT_EQ(without({layout.Find("fc2.weight")->offset + 2}), nullptr)
+      << "a weight that no unit feeds";
+  EXPECT_EQ(SubmodelLayout(layout, *MaskWithout(layout, {})), nullptr) << "nothing is removed";
+  EXPECT_EQ(SubmodelLayout(layout, *MaskWithout(layout, {{1, 0}, {1, 1}, {1, 2}, {1, 3}})), nullptr)
+      << "a layer is gone";
+  const ParamVector resnet = worker.InitialModel(Job("\"resnet\""), ShapeOf(view), 1).value();
+  std::vector<bool> keep(resnet.values().size(), true);
+  keep[0] = false;
+  EXPECT_EQ(SubmodelLayout(*resnet.layout(), Mask(keep)), nullptr) << "no chain";
+}
+
+// A model whose removed units are zero trains to the same values dense: their gradients are zero.
+class SubmodelTrainingTest : public ::testing::TestWithParam<std::tuple<const char*, const char*>> {
+};
+
+TEST_P(SubmodelTrainingTest, EndsAsTheMaskedModelDoes) {
+  const DataView view = Images({1, 28, 28}, 24);
+  const auto [model_name, optimizer] = GetParam();
+  const JobInfo job = Job(model_name, optimizer,
+                          ",\"batch_size\":10,\"proximal\":0.1,"
+                          "\"hypergradient\":{\"rule\":\"cosine\"}");
+  TorchWorker worker;
+  ParamVector base = worker.InitialModel(job, ShapeOf(view), 1).value();
+  ParamVector previous = worker.InitialModel(job, ShapeOf(view), 2).value();
+  TrainTask task = Task(job, 7);
+  task.mask = MaskWithout(*base.layout(), {{0, 1}, {0, 4}, {1, 0}, {1, 3}});
+  for (ParamVector* model : {&base, &previous}) ClearPruned(*task.mask, 0, model->trainable());
+  task.previous = std::make_shared<const ParamVector>(std::move(previous));
+
+  ParamVector masked = base.Clone();
+  TRIB_ASSERT_OK_AND_ASSIGN(const TrainResult smaller, worker.Train(task, view, masked));
+  task.mask = nullptr;
+  ParamVector dense = base.Clone();
+  TRIB_ASSERT_OK_AND_ASSIGN(const TrainResult whole, worker.Train(task, view, dense));
+
+  EXPECT_THAT(masked, ParamsNear(dense, 2e-6));
+  EXPECT_THAT(masked, ::testing::Not(ParamsNear(base, 1e-3)));
+  EXPECT_NEAR(smaller.loss, whole.loss, 1e-6);
+  EXPECT_EQ(smaller.examples_seen, whole.examples_seen);
+  EXPECT_LT(smaller.flops, whole.flops);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Chains, SubmodelTrainingTest,
+    ::testing::Combine(::testing::Values("\"mlp\",\"hidden\":[12,6]", "\"cnn\""),
+                       ::testing::Values("{\"sgd\":{\"learning_rate\":0.05,\"momentum\":0.9}}",
+                                         "{\"adam\":{\"learning_rate\":0.001}}")));
+
+TEST(TorchWorkerTest, CountsTheOperationsThatASubmodelTakes) {
+  const DataView view = Images({1, 28, 28}, 10);
+  const JobInfo job = Job("\"mlp\",\"hidden\":[4]", Sgd(0.1), ",\"batch_size\":10");
+  TorchWorker worker;
+  ParamVector model = worker.InitialModel(job, ShapeOf(view), 1).value();
+  TrainTask task = Task(job, 3);
+  EXPECT_EQ(worker.Train(task, view, model)->flops, 3 * 10 * 6 * (784 * 4 + 4 * 10));
+  task.mask = MaskWithout(*model.layout(), {{0, 1}, {0, 2}});
+  EXPECT_EQ(worker.Train(task, view, model)->flops, 3 * 10 * 6 * (784 * 2 + 2 * 10));
 }
 
 TEST(TorchWorkerTest, OtherHeadsLogitsAreLeftOut) {

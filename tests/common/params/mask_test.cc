@@ -1,5 +1,6 @@
 #include "common/params/mask.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,19 @@ TEST(MaskTest, ClearsAPartOfTheCoordinates) {
   std::vector<float> values = {1, 2, 3};
   ClearPruned(mask, 1, absl::MakeSpan(values));
   EXPECT_THAT(values, ElementsAre(0, 2, 0));
+}
+
+TEST(MaskTest, GathersWhatItKeepsAndScattersItBack) {
+  std::vector<bool> keep(130);
+  for (const size_t i : {0, 63, 64, 129}) keep[i] = true;
+  const Mask mask(keep);
+  std::vector<float> values(130);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i + 1);
+  const std::vector<float> kept = GatherKept(mask, values);
+  EXPECT_THAT(kept, ElementsAre(1, 64, 65, 130));
+  ScatterKept(mask, kept, absl::MakeSpan(values));
+  EXPECT_EQ(GatherKept(mask, values), kept);
+  EXPECT_EQ(std::count(values.begin(), values.end(), 0.0F), 126);
 }
 
 }  // namespace

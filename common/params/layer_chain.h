@@ -1,7 +1,7 @@
 // LayerChain: which units of a model feed which inputs, read from the layout of a plain chain of
 // layers, so that a unit can be removed with all that belongs to it.
-#ifndef TRIBUTARY_AGGREGATORS_TRANSFORM_LAYER_CHAIN_H_
-#define TRIBUTARY_AGGREGATORS_TRANSFORM_LAYER_CHAIN_H_
+#ifndef TRIBUTARY_COMMON_PARAMS_LAYER_CHAIN_H_
+#define TRIBUTARY_COMMON_PARAMS_LAYER_CHAIN_H_
 
 #include <cstdint>
 #include <vector>
@@ -31,4 +31,4 @@ absl::StatusOr<std::vector<ChainLayer>> DeriveLayerChain(const ParamLayout& layo
 
 }  // namespace tributary
 
-#endif  // TRIBUTARY_AGGREGATORS_TRANSFORM_LAYER_CHAIN_H_
+#endif  // TRIBUTARY_COMMON_PARAMS_LAYER_CHAIN_H_

@@ -1,4 +1,4 @@
-#include "aggregators/transform/layer_chain.h"
+#include "common/params/layer_chain.h"
 
 #include <string>
 

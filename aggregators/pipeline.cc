@@ -63,7 +63,10 @@ absl::Status AggregationSpec::Validate() const {
   std::vector<PipelineStep> steps;
   for (const config::Choice& choice : transforms) {
     TRIB_ASSIGN_OR_RETURN(const auto transform, TransformRegistry().Create(choice, {}));
-    steps.push_back({choice.name, transform->effect()});
+    const CollectRequest* const request = transform->collects();
+    steps.push_back({.name = choice.name,
+                     .effect = transform->effect(),
+                     .learns_again = request != nullptr && request->every_versions > 0});
   }
   TRIB_ASSIGN_OR_RETURN(const auto server_optimizer, OptimizerRegistry().Create(optimizer, {}));
   steps.push_back({absl::StrCat("optimizer ", optimizer.name), server_optimizer->effect()});
@@ -87,6 +90,12 @@ absl::Status CheckSoundOrder(absl::Span<const PipelineStep> steps) {
           absl::StrCat("transforms: ", later->name, " stands twice; name it once"));
     }
     for (auto earlier = steps.begin(); earlier != later; ++earlier) {
+      if (earlier->learns_again && later->effect == Effect::kProjects) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            earlier->name, " with every_versions before ", later->name,
+            ": pruning a weight later is a change of the model that no projection has seen; leave "
+            "every_versions out, so that the mask is learnt once, before the first task"));
+      }
       for (const UnsoundPair& pair : kUnsoundPairs) {
         if (pair.earlier != earlier->effect || pair.later != later->effect) continue;
         return absl::InvalidArgumentError(absl::StrCat(later->name, " after ", earlier->name, " ",

@@ -46,6 +46,7 @@ struct AggregationSpec {
 struct PipelineStep {
   std::string name;  // "clip"
   Effect effect;
+  bool learns_again = false;  // and changes the model then, while it is trained
 };
 
 // InvalidArgument with the reason and the remedy: a transform that stands twice, or a step

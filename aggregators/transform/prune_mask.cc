@@ -125,6 +125,11 @@ void PruneMaskOptions::Describe(config::Fields<PruneMaskOptions>& fields) {
       .Min(0)
       .Max(1);
   fields.Add("seed", &O::seed, "of score `random`");
+  fields
+      .Add("every_versions", &O::every_versions,
+           "clients explore again after so many versions of training, and the mask is made anew; "
+           "absent: once, before training")
+      .Min(1);
   fields.Add("exploration", &O::exploration, "how clients explore");
 }
 
@@ -142,7 +147,8 @@ absl::Status PruneMaskOptions::Validate() const {
 absl::StatusOr<std::unique_ptr<PruneMask>> PruneMask::Create(const Options& options,
                                                              const TransformDeps& deps) {
   std::unique_ptr<PruneMask> made(new PruneMask(options, deps));
-  made->request_ = std::make_unique<CollectRequest>(CollectRequest{.kind = CollectKind::kExplore});
+  made->request_ = std::make_unique<CollectRequest>(CollectRequest{
+      .kind = CollectKind::kExplore, .every_versions = options.every_versions.value_or(0)});
   if (deps.layout == nullptr) return made;
   for (const Tensor& tensor : deps.layout->tensors()) {
     const bool trainable = tensor.kind == TensorKind::kTrainable;
@@ -170,8 +176,7 @@ absl::Status PruneMask::MakeRequest() {
       tensors.push_back({.name = tensor.name + (shifts ? ".shift" : ""), .shape = tensor.shape});
     }
   }
-  auto request = std::make_unique<CollectRequest>();
-  request->kind = CollectKind::kExplore;
+  auto request = std::make_unique<CollectRequest>(*request_);
   request->options_json = config::Print(options_.exploration).dump();
   TRIB_ASSIGN_OR_RETURN(request->layout, ParamLayout::Create(std::move(tensors)));
   request_ = std::move(request);

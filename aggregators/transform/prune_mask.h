@@ -8,6 +8,8 @@
 //
 // q: quantile; P: the weights. Of equal g the one with the smaller index stays. Tensors with fewer
 // than two dimensions (biases, norms) are exempt. The mask also clears pruned weights in the model.
+// With every_versions clients explore again and again, from the θ_0 of then; weights that were
+// pruned begin at 0 and may come back. A unit that was removed has no gradient and stays away.
 #ifndef TRIBUTARY_AGGREGATORS_TRANSFORM_PRUNE_MASK_H_
 #define TRIBUTARY_AGGREGATORS_TRANSFORM_PRUNE_MASK_H_
 
@@ -34,6 +36,7 @@ struct PruneMaskOptions {
   std::optional<double> width;
   double unit_threshold = 0.1;
   int64_t seed = 1;
+  std::optional<int64_t> every_versions;
   ExploreSpec exploration;
 
   static void Describe(config::Fields<PruneMaskOptions>& fields);

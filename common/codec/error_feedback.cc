@@ -25,10 +25,6 @@ void AddResidual(float factor, absl::Span<const float> e, absl::Span<float> x) {
 
 }  // namespace
 
-void Project(const Mask& mask, Residual& residual) {
-  ClearPruned(mask, 0, residual.values.trainable());
-}
-
 absl::StatusOr<EncodedUpdate> EncodeWithFeedback(const Codec& codec, ErrorFeedback feedback,
                                                  ParamVector delta, int64_t num_examples,
                                                  const Residual* before,

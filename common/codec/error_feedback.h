@@ -39,9 +39,6 @@ struct Residual {
   int64_t task = 0;    // of that update: of no use in another one
 };
 
-// Zero where the mask prunes: what the job has given up is not sent later.
-void Project(const Mask& mask, Residual& residual);
-
 struct EncodedUpdate {
   std::string payload;  // as of EncodeUpdate
   // What the payload leaves out. None without error feedback, or when it would not be finite.

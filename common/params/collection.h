@@ -4,6 +4,7 @@
 #ifndef TRIBUTARY_COMMON_PARAMS_COLLECTION_H_
 #define TRIBUTARY_COMMON_PARAMS_COLLECTION_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -21,6 +22,8 @@ struct CollectRequest {
   CollectKind kind = CollectKind::kExplore;
   std::string options_json;  // for the trainer: canonical JSON, of the method
   LayoutPtr layout;          // of a contribution; trainable tensors only
+  // kExplore: asked for again after so many versions of training; 0: once.
+  int64_t every_versions = 0;
 };
 
 // A client's contribution to an exploration: d/m coordinate by coordinate, d = (trained − base)²

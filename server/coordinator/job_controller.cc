@@ -351,7 +351,7 @@ void JobController::On(const event::VersionPublished& e) {
     training_since_ = now_;
     SetState(JobState::kRunning, "");
     EvaluateVersion(e.version);
-    if (spec_.Collects(CollectKind::kExplore)) return BeginCollection(CollectKind::kExplore);
+    if (explores_) return BeginCollection(CollectKind::kExplore);
     return BeginTraining();
   }
   if (!publication_) return;
@@ -359,7 +359,8 @@ void JobController::On(const event::VersionPublished& e) {
   CountPublication(publication);
   StopIfReached();
   if (!draining_ && !publication.learns) EndTaskIfDue();
-  if (!draining_ && e.version % spec_.evaluate.every_versions == 0 && phase_ == Phase::kTrain) {
+  if (!draining_ && e.version % spec_.evaluate.every_versions == 0 && phase_ == Phase::kTrain &&
+      !task_ends_) {
     EvaluateVersion(e.version);
   }
   EndIfDrained();

@@ -128,7 +128,7 @@ class JobController {
     double accuracy_sum = 0;
     std::vector<TaskResult> task_sums;  // the same by task
   };
-  // What comes between trainings: first all that is under way for the ended task comes to its end.
+  // What comes between trainings: first all that is under way comes to its end.
   enum class Phase { kTrain, kEnding, kQuiet, kCollect };
   struct RunningCollection {
     CollectKind kind = CollectKind::kExplore;
@@ -188,6 +188,7 @@ class JobController {
 
   void EndTaskIfDue();
   void EndTask();
+  bool ExplorationIsDue() const;
   void ChangePhase();
   void FallQuiet();
   void BeginNextTask();
@@ -219,6 +220,8 @@ class JobController {
   void UpdateWake();
 
   const JobSpec spec_;
+  const std::optional<CollectRequest> explores_ = spec_.Collects(CollectKind::kExplore);
+  const std::optional<CollectRequest> sketches_ = spec_.Collects(CollectKind::kSketch);
   const bool clients_follow_ = TrainOf(spec_).hypergradient.has_value();  // the global update
   std::unique_ptr<Scheduler> scheduler_;
   JobProgress progress_;
@@ -248,7 +251,9 @@ class JobController {
   RunningCollection collection_;   // in phase kCollect
   int64_t collections_ = 0;        // begun
   int64_t collection_orders_ = 0;  // given out: their seeds depend on nothing else
-  Version task_base_ = 0;          // where the training of the task began
+  Version task_base_ = 0;          // where the task began, and one more for each exploration since
+  Version explored_ = 0;           // the version that the last exploration made
+  bool task_ends_ = false;         // all that is left to do for it is between trainings
 
   RunningEvaluation evaluation_;
   RunningEvaluation next_evaluation_;  // waits until the running one is done; the newest wins

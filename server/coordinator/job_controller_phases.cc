@@ -14,14 +14,19 @@ void JobController::EndTaskIfDue() {
 }
 
 void JobController::EndTask() {
-  if (phase_ != Phase::kTrain || draining_) return;
+  if (task_ends_ || draining_) return;
   const int64_t tasks = spec_.continual->tasks;
   if (progress_.task + 1 < tasks) {
-    phase_ = Phase::kEnding;
+    task_ends_ = true;
   } else {
     Drain(absl::StrCat("learnt ", tasks, " tasks"));
     EndIfDrained();
   }
+}
+
+bool JobController::ExplorationIsDue() const {
+  return explores_ && explores_->every_versions > 0 &&
+         progress_.version - explored_ >= explores_->every_versions;
 }
 
 // After each event. What the scheduler has decided comes first.
@@ -29,15 +34,19 @@ void JobController::ChangePhase() {
   const auto settled = [this] {
     return steps_.empty() && !publication_ && !draining_ && progress_.state == JobState::kRunning;
   };
+  if (phase_ == Phase::kTrain && !draining_ && (task_ends_ || ExplorationIsDue())) {
+    phase_ = Phase::kEnding;
+  }
   if (phase_ == Phase::kEnding && settled()) FallQuiet();
   if (phase_ == Phase::kCollect) FinishCollectionIfDone();
   if (phase_ != Phase::kQuiet || !settled()) return;
+  if (!task_ends_) return BeginCollection(CollectKind::kExplore);
   EvaluateVersion(progress_.version, progress_.task + 1);
-  if (spec_.Collects(CollectKind::kSketch)) return BeginCollection(CollectKind::kSketch);
+  if (sketches_) return BeginCollection(CollectKind::kSketch);
   BeginNextTask();
 }
 
-// No more training of this task: who rests is checked out, who works is called back. What the
+// No more training for now: who rests is checked out, who works is called back. What the
 // scheduler then closes with the updates that it has is still published.
 void JobController::FallQuiet() {
   phase_ = Phase::kQuiet;
@@ -61,12 +70,13 @@ void JobController::FallQuiet() {
 
 void JobController::BeginNextTask() {
   ++progress_.task;
+  task_base_ = progress_.version;
+  task_ends_ = false;
   BeginTraining();
 }
 
 void JobController::BeginTraining() {
   phase_ = Phase::kTrain;
-  task_base_ = progress_.version;
   for (const ClientId& id : SortedClients()) {
     if (Client& client = clients_[id]; client.idle) Announce(id, client);
   }
@@ -148,7 +158,10 @@ void JobController::FinishCollectionIfDone() {
 
 // What was collected has been learnt.
 void JobController::FinishCollection() {
-  collection_.kind == CollectKind::kSketch ? BeginNextTask() : BeginTraining();
+  if (collection_.kind == CollectKind::kSketch) return BeginNextTask();
+  explored_ = progress_.version;
+  ++task_base_;  // it is no version of training
+  BeginTraining();
 }
 
 }  // namespace tributary

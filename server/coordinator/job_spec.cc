@@ -131,14 +131,13 @@ void JobSpec::Describe(config::Fields<JobSpec>& fields) {
       "computed again; takes the disk space of all uploads");
 }
 
-bool JobSpec::Collects(CollectKind kind) const {
-  return std::any_of(aggregation.transforms.begin(), aggregation.transforms.end(),
-                     [kind](const config::Choice& choice) {
-                       const auto transform = TransformRegistry().Create(choice, TransformDeps{});
-                       const CollectRequest* request =
-                           transform.ok() ? (*transform)->collects() : nullptr;
-                       return request != nullptr && request->kind == kind;
-                     });
+std::optional<CollectRequest> JobSpec::Collects(CollectKind kind) const {
+  for (const config::Choice& choice : aggregation.transforms) {
+    const auto transform = TransformRegistry().Create(choice, TransformDeps{});
+    const CollectRequest* request = transform.ok() ? (*transform)->collects() : nullptr;
+    if (request != nullptr && request->kind == kind) return *request;
+  }
+  return std::nullopt;
 }
 
 absl::Status JobSpec::Validate() const {

@@ -93,8 +93,9 @@ struct JobSpec {
   // A scheduler that sets coefficients wants a combine rule that takes them; what is learnt at a
   // task's end wants tasks; a job wants an end.
   absl::Status Validate() const;
-  // Whether a transform learns from a collection of this kind.
-  bool Collects(CollectKind kind) const;
+  // What a transform asks clients for, of this kind, as far as it is known without a model (no
+  // layout); absent: nothing.
+  std::optional<CollectRequest> Collects(CollectKind kind) const;
 };
 
 // `job` is the node under `job:`. InvalidArgument with every error, one a line. Files that

@@ -74,6 +74,17 @@ TEST(CompositionTest, AMaskAfterAProjectionIsRefused) {
                              HasSubstr("let the mask stand before"))));
 }
 
+TEST(CompositionTest, AMaskThatIsMadeAnewBeforeAProjectionIsRefused) {
+  EXPECT_THAT(
+      Refusal(
+          R"({"transforms": [{"prune_mask": {"every_versions": 5}}, "clip", "orthogonal_projection"]})"),
+      StatusIs(absl::StatusCode::kInvalidArgument,
+               AllOf(HasSubstr("prune_mask with every_versions before orthogonal_projection"),
+                     HasSubstr("leave every_versions out"))));
+  EXPECT_THAT(Refusal(R"({"transforms": [{"prune_mask": {"every_versions": 5}}, "clip"]})"),
+              IsOk());
+}
+
 TEST(CompositionTest, AMaskBeforeAProjectionIsOneProjectionOntoBoth) {
   const auto pipeline = Make(kRow, kMaskAndProjection);
   ParamVector model = MakeParams(kRow, {7, 8, 9});

@@ -205,6 +205,64 @@ TEST(PhasesTest, ATaskEndsWithSketchesExceptTheLast) {
   EXPECT_THAT(host.Out(WorkKind::kSketch), IsEmpty());
 }
 
+nlohmann::json ExploresEvery(int versions) {
+  return {{"transforms", {{{"prune_mask", {{"every_versions", versions}}}}}}};
+}
+
+void ExploreOnce(ControllerHost& host, double seconds) {
+  for (const char* client : {"a", "b"}) host.CheckIn(seconds, client);
+  ASSERT_THAT(host.Out(WorkKind::kExplore), SizeIs(2));
+  EXPECT_THAT(host.Out(WorkKind::kTrain), IsEmpty());
+  FinishAll(host, seconds, WorkKind::kExplore);
+  ASSERT_EQ(host.publications.back().learns, CollectKind::kExplore);
+  host.Published(seconds);
+}
+
+TEST(PhasesTest, ExploresAgainAfterItsVersionsOfTraining) {
+  ControllerHost host(Spec({{"stop", {{"versions", 1000}}}, {"aggregation", ExploresEvery(2)}}));
+  host.Begin({"a", "b"});
+  for (int round = 0; round < 3; ++round) {
+    ExploreOnce(host, 10 * round + 1);
+    EXPECT_EQ(host.progress().version, 3 * round + 1);
+    TrainOnce(host, 10 * round + 2);
+    TrainOnce(host, 10 * round + 3);
+  }
+  EXPECT_EQ(host.progress().updates, 12);
+}
+
+TEST(PhasesTest, ExplorationsAreNoVersionsOfATask) {
+  ControllerHost host(Spec({{"stop", {{"versions", 1000}}},
+                            {"aggregation", ExploresEvery(2)},
+                            {"continual", {{"tasks", 3}, {"versions_per_task", 3}}}}));
+  host.Begin({"a", "b"});
+  ExploreOnce(host, 1);
+  TrainOnce(host, 2);
+  TrainOnce(host, 3);
+  ExploreOnce(host, 4);
+  EXPECT_EQ(host.progress().task, 0);
+  TrainOnce(host, 5);
+  EXPECT_EQ(host.progress().task, 1);
+  TrainOnce(host, 6);
+  ExploreOnce(host, 7);
+  EXPECT_EQ(host.progress().task, 1);
+}
+
+TEST(PhasesTest, ATaskMayEndWhileClientsExplore) {
+  ControllerHost host(Spec({{"stop", {{"versions", 1000}}},
+                            {"aggregation", ExploresEvery(1)},
+                            {"continual", {{"tasks", 2}}}}));
+  host.Begin({"a", "b"});
+  ExploreOnce(host, 1);
+  TrainOnce(host, 2);
+  ASSERT_THAT(host.Out(WorkKind::kExplore), IsEmpty());
+  host.CheckIn(3, "a");
+  ASSERT_THAT(host.Out(WorkKind::kExplore), SizeIs(1));
+  host.Feed(3, event::Command{event::Command::Verb::kNextTask});
+  EXPECT_EQ(host.progress().task, 0) << "what is under way comes first";
+  ExploreOnce(host, 4);
+  EXPECT_EQ(host.progress().task, 1);
+}
+
 TEST(PhasesTest, AtATasksEndAllTasksSoFarAreEvaluated) {
   ControllerHost host(Spec(
       {{"stop", {{"versions", 1000}}}, {"continual", {{"tasks", 3}, {"versions_per_task", 1}}}}));

@@ -154,7 +154,9 @@ void Experiment::Deliver(decltype(JobEvent::what) what) {
   ++events_;
   if (log_ != nullptr) log_->Record(event);
   const std::vector<JobAction> actions = controller_->Handle(event);
-  if (std::holds_alternative<event::VersionPublished>(event.what)) CompleteRow(metrics_.back());
+  if (std::holds_alternative<event::VersionPublished>(event.what)) {
+    metrics_.back().AddCounts(controller_->progress());
+  }
   for (const JobAction& action : actions) {
     if (log_ != nullptr) log_->Record(action, now_);
     Perform(action);
@@ -225,20 +227,8 @@ void Experiment::Answer(const absl::StatusOr<event::VersionPublished>& published
   }
   failure_.Update(executor_->Prune());
   answers_.emplace_back(*published);
-  metrics_.push_back({.version = published->version,
-                      .virtual_seconds = Seconds(now_),
-                      .downlink_bytes = clients_.downlink_bytes(),
-                      .server_rate = published->server_rate,
-                      .client_rate = published->client_rate});
-}
-
-// Adds what the controller counts, once it has been told of the version.
-void Experiment::CompleteRow(VersionMetrics& row) const {
-  const JobProgress& progress = controller_->progress();
-  row.updates = progress.updates;
-  row.uplink_bytes = progress.uplink_bytes;
-  row.client_steps = progress.client_steps;
-  row.mean_staleness = progress.last_mean_staleness;
+  metrics_.push_back(VersionMetrics::Of(*published, Seconds(now_), controller_->progress()));
+  metrics_.back().downlink_bytes = clients_.downlink_bytes();
 }
 
 void Experiment::Do(const action::WakeAt& a) {
@@ -251,9 +241,7 @@ void Experiment::Do(const action::WakeAt& a) {
 void Experiment::Do(const action::RecordEvaluation& a) {
   for (auto row = metrics_.rbegin(); row != metrics_.rend(); ++row) {
     if (row->version != a.version) continue;
-    row->loss = a.loss;
-    row->accuracy = a.accuracy;
-    return;
+    return row->AddEvaluation(a);
   }
 }
 

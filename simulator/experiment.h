@@ -86,7 +86,6 @@ class Experiment : private SimulatedServer {
   void Do(const action::RecordEvaluation& a);
   void Do(const action::SetState&) {}
   void Answer(const absl::StatusOr<event::VersionPublished>& published);
-  void CompleteRow(VersionMetrics& row) const;
 
   const SimulationFile file_;
   const ExperimentOptions options_;

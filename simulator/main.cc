@@ -39,11 +39,17 @@ ExitCode Fail(const absl::Status& status) {
 }
 
 cli::JobView View(const JobProgress& progress, const JobSpec& spec, absl::Duration virtual_time) {
-  cli::JobView view{.version = progress.version,
-                    .stop_versions = spec.stop.versions,
-                    .updates = progress.updates,
-                    .state = std::string(JobStateName(progress.state)),
-                    .note = absl::StrCat("virtual ", cli::FormatSeconds(virtual_time))};
+  cli::JobView view{
+      .version = progress.version,
+      .stop_versions = spec.stop.versions,
+      .updates = progress.updates,
+      .state = std::string(JobStateName(progress.state)),
+      .phase = cli::FormatPhase({.phase = JobPhaseName(progress.phase),
+                                 .contributions = progress.contributions,
+                                 .contributions_asked = progress.contributions_asked,
+                                 .task = progress.task,
+                                 .tasks = spec.continual ? spec.continual->tasks : 0}),
+      .note = absl::StrCat("virtual ", cli::FormatSeconds(virtual_time))};
   for (const auto& [cause, count] : progress.lost) view.lost += count;
   if (progress.evaluation.version >= 0) {
     view.accuracy = progress.evaluation.accuracy;

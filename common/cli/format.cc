@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 
 namespace tributary::cli {
 
@@ -44,5 +45,20 @@ std::string FormatSeconds(absl::Duration length) {
 }
 
 std::string FormatPercent(double share) { return absl::StrFormat("%.1f %%", 100 * share); }
+
+std::string FormatPhase(const PhaseView& view) {
+  const auto collecting = [&view](absl::string_view what) {
+    return absl::StrCat("collecting ", what, " (", view.contributions, " of ",
+                        view.contributions_asked, ")");
+  };
+  std::vector<std::string> parts;
+  if (view.tasks > 0) parts.push_back(absl::StrCat("task ", view.task + 1, " of ", view.tasks));
+  if (view.phase == "initialise") parts.emplace_back("waiting for its first model");
+  if (view.phase == "explore") parts.push_back(collecting("explorations"));
+  if (view.phase == "train") parts.emplace_back("training");
+  if (view.phase == "end_task") parts.emplace_back("ending the task");
+  if (view.phase == "sketch") parts.push_back(collecting("sketches"));
+  return parts.empty() ? "-" : absl::StrJoin(parts, ", ");
+}
 
 }  // namespace tributary::cli

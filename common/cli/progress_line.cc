@@ -34,7 +34,11 @@ std::string ProgressLine::Text(const JobView& job, std::optional<absl::Duration>
   if (job.loss) absl::StrAppendFormat(&text, "  loss %.4f", *job.loss);
   absl::StrAppend(&text, "  updates ", job.updates);
   if (job.lost > 0) absl::StrAppend(&text, "  lost ", job.lost);
-  if (job.state != "running") absl::StrAppend(&text, "  ", job.state);
+  if (job.state != "running") {
+    absl::StrAppend(&text, "  ", job.state);
+  } else if (job.phase != "training") {
+    absl::StrAppend(&text, "  ", job.phase);
+  }
   if (!job.note.empty()) absl::StrAppend(&text, "  ", job.note);
   if (eta) absl::StrAppend(&text, "  ETA ", FormatSeconds(*eta));
   return text;

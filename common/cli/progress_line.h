@@ -22,8 +22,9 @@ struct JobView {
   std::optional<double> loss;
   int64_t updates = 0;
   int64_t lost = 0;
-  std::string state;  // "running", …; told when it is not that
-  std::string note;   // anything more, at the end
+  std::string state;               // "running", …; told when it is not that
+  std::string phase = "training";  // FormatPhase; of a running job told when it is not that
+  std::string note;                // anything more, at the end
 };
 
 // Thread-compatible.

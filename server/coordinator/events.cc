@@ -23,6 +23,8 @@ constexpr std::array<absl::string_view, 8> kLossCauses = {
     "bad_weight", "corrupt",   "too_large",  "recalled"};
 constexpr std::array<absl::string_view, 6> kJobStates = {"initialising", "running",   "paused",
                                                          "done",         "cancelled", "failed"};
+constexpr std::array<absl::string_view, 5> kJobPhases = {"initialise", "explore", "train",
+                                                         "end_task", "sketch"};
 constexpr std::array<absl::string_view, 4> kVerbs = {"pause", "resume", "cancel", "next_task"};
 constexpr std::array<absl::string_view, 5> kWorkKinds = {"initialise", "train", "evaluate",
                                                          "explore", "sketch"};
@@ -232,6 +234,7 @@ WorkKind WorkKindOf(CollectKind kind) {
 
 absl::string_view LossCauseName(LossCause cause) { return NameOf(kLossCauses, cause); }
 absl::string_view JobStateName(JobState state) { return NameOf(kJobStates, state); }
+absl::string_view JobPhaseName(JobPhase phase) { return NameOf(kJobPhases, phase); }
 
 absl::StatusOr<JobState> ParseJobState(absl::string_view name) {
   return FromName<JobState>(kJobStates, name);

@@ -132,6 +132,10 @@ absl::string_view JobStateName(JobState state);  // "initialising", "running", â
 absl::StatusOr<JobState> ParseJobState(absl::string_view name);
 inline bool IsEnded(JobState s) { return s >= JobState::kDone; }
 
+// What a job is at. kEndTask: all that is under way for the ended task comes to its end.
+enum class JobPhase { kInitialise, kExplore, kTrain, kEndTask, kSketch };
+absl::string_view JobPhaseName(JobPhase phase);  // "initialise", "end_task", â€¦
+
 namespace action {
 
 struct SendWork {

@@ -63,6 +63,7 @@ std::vector<JobAction> JobController::Handle(const JobEvent& event) {
     process(next);
   }
   progress_.in_flight = static_cast<int64_t>(work_.size());
+  NotePhase();
   UpdateWake();
   return std::exchange(actions_, {});
 }

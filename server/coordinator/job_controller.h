@@ -46,6 +46,10 @@ struct JobProgress {
   JobState state = JobState::kInitialising;
   std::string reason;
   Version version = -1;
+  JobPhase phase = JobPhase::kInitialise;  // of an ended job: the last
+  // Of the collection under way, or else the last: contributions that came, and that were asked.
+  int64_t contributions = 0;
+  int64_t contributions_asked = 0;
   int64_t task = 0;  // that is being learnt, from 0
   // [t][j]: accuracy on task j after task t was learnt, j <= t; the newest of the task being
   // learnt.
@@ -199,6 +203,7 @@ class JobController {
   bool IsCollected() const;
   void FinishCollectionIfDone();
   void FinishCollection();
+  void NotePhase();
   void CountPublication(const Publication& publication);
 
   bool MayEvaluate(const Client& client) const;

@@ -164,4 +164,25 @@ void JobController::FinishCollection() {
   BeginTraining();
 }
 
+// ---- for those who watch ---------------------------------------------------------------
+
+void JobController::NotePhase() {
+  if (progress_.version < 0) return;
+  switch (phase_) {
+    case Phase::kTrain:
+      progress_.phase = JobPhase::kTrain;
+      break;
+    case Phase::kEnding:
+    case Phase::kQuiet:
+      progress_.phase = JobPhase::kEndTask;
+      break;
+    case Phase::kCollect:
+      progress_.phase =
+          collection_.kind == CollectKind::kSketch ? JobPhase::kSketch : JobPhase::kExplore;
+      progress_.contributions = std::ssize(collection_.received);
+      progress_.contributions_asked = collection_.asked;
+      break;
+  }
+}
+
 }  // namespace tributary

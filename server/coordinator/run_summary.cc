@@ -1,5 +1,6 @@
 #include "server/coordinator/run_summary.h"
 
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -29,21 +30,6 @@ Json TargetJson(double accuracy, const std::vector<VersionMetrics>& metrics) {
           {"uplink_bytes", nullptr}};
 }
 
-// Accuracies by task, their mean after the last task, and how much of them was lost since each task
-// was learnt, the last one aside (FGT; Chaudhry et al. 2018 take the best instead of the first).
-Json TasksJson(const std::vector<std::vector<double>>& accuracy) {
-  const std::vector<double>& last = accuracy.back();
-  double sum = 0, lost = 0;
-  for (size_t j = 0; j < last.size(); ++j) {
-    sum += last[j];
-    if (j + 1 < last.size()) lost += accuracy[j].back() - last[j];
-  }
-  Json tasks = {{"accuracy", accuracy},
-                {"average_accuracy", sum / static_cast<double>(last.size())}};
-  if (last.size() > 1) tasks["forgetting"] = lost / static_cast<double>(last.size() - 1);
-  return tasks;
-}
-
 bool IsComplete(const std::vector<std::vector<double>>& accuracy) {
   for (size_t t = 0; t < accuracy.size(); ++t) {
     if (accuracy[t].size() != t + 1) return false;
@@ -51,18 +37,78 @@ bool IsComplete(const std::vector<std::vector<double>>& accuracy) {
   return !accuracy.empty();
 }
 
+// The tasks that need columns.
+std::set<int64_t> TasksOf(const std::vector<VersionMetrics>& metrics) {
+  std::set<int64_t> tasks;
+  for (const VersionMetrics& m : metrics) {
+    for (const auto& [task, accuracy] : m.task_accuracy) tasks.insert(task);
+  }
+  if (tasks.size() == 1) tasks.clear();
+  return tasks;
+}
+
 }  // namespace
+
+VersionMetrics VersionMetrics::Of(const event::VersionPublished& published, double virtual_seconds,
+                                  const JobProgress& before) {
+  VersionMetrics row;
+  row.version = published.version;
+  row.virtual_seconds = virtual_seconds;
+  row.server_rate = published.server_rate;
+  row.client_rate = published.client_rate;
+  row.phase = before.phase;
+  row.task = before.task;
+  return row;
+}
+
+void VersionMetrics::AddCounts(const JobProgress& after) {
+  updates = after.updates;
+  uplink_bytes = after.uplink_bytes;
+  client_steps = after.client_steps;
+  mean_staleness = after.last_mean_staleness;
+}
+
+void VersionMetrics::AddEvaluation(const action::RecordEvaluation& evaluation) {
+  loss = evaluation.loss;
+  accuracy = evaluation.accuracy;
+  for (size_t i = 0; i < evaluation.tasks.size(); ++i) {
+    task_accuracy[static_cast<int64_t>(i)] = evaluation.tasks[i].accuracy;
+  }
+  if (evaluation.tasks.empty()) task_accuracy[task] = evaluation.accuracy;
+}
+
+std::optional<TaskFigures> FiguresOfTasks(const JobProgress& progress) {
+  const std::vector<std::vector<double>>& accuracy = progress.task_accuracy;
+  if (!IsComplete(accuracy)) return std::nullopt;
+  TaskFigures figures{.accuracy = accuracy.back()};
+  const auto tasks = static_cast<double>(accuracy.size());
+  double lost = 0;
+  for (size_t j = 0; j < accuracy.size(); ++j) {
+    figures.average_accuracy += figures.accuracy[j] / tasks;
+    lost += accuracy[j].back() - figures.accuracy[j];
+  }
+  if (tasks > 1) figures.forgetting = lost / (tasks - 1);
+  return figures;
+}
 
 std::string MetricsCsv(const std::vector<VersionMetrics>& metrics) {
   std::string csv =
       "version,virtual_seconds,updates,loss,accuracy,uplink_bytes,downlink_bytes,client_steps,"
-      "server_rate,mean_staleness,client_rate\n";
+      "server_rate,mean_staleness,client_rate,phase,task";
+  const std::set<int64_t> tasks = TasksOf(metrics);
+  for (const int64_t task : tasks) absl::StrAppend(&csv, ",accuracy_task_", task);
+  csv += "\n";
   for (const VersionMetrics& m : metrics) {
     absl::StrAppend(&csv, m.version, ",", Number(m.virtual_seconds), ",", m.updates, ",",
                     Number(m.loss), ",", Number(m.accuracy), ",", m.uplink_bytes, ",",
                     Number(m.downlink_bytes), ",");
     absl::StrAppend(&csv, m.client_steps, ",", Number(m.server_rate), ",", Number(m.mean_staleness),
-                    ",", Number(m.client_rate), "\n");
+                    ",", Number(m.client_rate), ",", JobPhaseName(m.phase), ",", m.task);
+    for (const int64_t task : tasks) {
+      const auto it = m.task_accuracy.find(task);
+      absl::StrAppend(&csv, ",", it == m.task_accuracy.end() ? "" : Number(it->second));
+    }
+    csv += "\n";
   }
   return csv;
 }
@@ -80,6 +126,8 @@ nlohmann::json SummaryJson(const RunSummary& s, const std::vector<VersionMetrics
       {"config_digest", s.config_digest},
       {"model_digest", p.model_digest.ToHex()},
       {"versions", p.version},
+      {"phase", std::string(JobPhaseName(p.phase))},
+      {"task", p.task},
       {"updates", p.updates},
       {"client_steps", p.client_steps},
       {"virtual_seconds", s.virtual_seconds},
@@ -108,7 +156,14 @@ nlohmann::json SummaryJson(const RunSummary& s, const std::vector<VersionMetrics
       {"lost", p.lost},
       {"scheduler", s.scheduler},
   };
-  if (p.task > 0 && IsComplete(p.task_accuracy)) json["tasks"] = TasksJson(p.task_accuracy);
+  if (const auto tasks = FiguresOfTasks(p); tasks && p.task > 0) {
+    Json figures = {{"average_accuracy", tasks->average_accuracy}};
+    if (tasks->forgetting) figures["forgetting"] = *tasks->forgetting;
+    json["final"].update(figures);
+    json["final"]["task_accuracy"] = tasks->accuracy;
+    json["tasks"] = std::move(figures);
+    json["tasks"]["accuracy"] = p.task_accuracy;
+  }
   return json;
 }
 

@@ -4,6 +4,7 @@
 #define TRIBUTARY_SERVER_COORDINATOR_RUN_SUMMARY_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +28,16 @@ struct VersionMetrics {
   double server_rate = 1.0;
   double mean_staleness = 0;  // of the updates in this version
   double client_rate = 1.0;
+  JobPhase phase = JobPhase::kInitialise;   // that made it
+  int64_t task = 0;                         // that was being learnt, from 0
+  std::map<int64_t, double> task_accuracy;  // of the tasks that were evaluated
+
+  // Of a version that the controller, whose progress this is, is about to be told of.
+  static VersionMetrics Of(const event::VersionPublished& published, double virtual_seconds,
+                           const JobProgress& before);
+  // Once it has been told.
+  void AddCounts(const JobProgress& after);
+  void AddEvaluation(const action::RecordEvaluation& evaluation);
 };
 
 // What summary.json is made from, beside the metrics.
@@ -48,6 +59,17 @@ struct RunSummary {
   nlohmann::json scheduler;
 };
 
+// Of a job that has learnt tasks and evaluated all of them so far at the end of each.
+struct TaskFigures {
+  std::vector<double> accuracy;  // by task, now
+  double average_accuracy = 0;   // their mean
+  // How much of it was lost since each task was learnt, the last one aside (FGT; Chaudhry et al.
+  // 2018 take the best instead of the first). Absent with one task.
+  std::optional<double> forgetting;
+};
+std::optional<TaskFigures> FiguresOfTasks(const JobProgress& progress);
+
+// With a column accuracy_task_K for each task that was evaluated, if there is more than one.
 std::string MetricsCsv(const std::vector<VersionMetrics>& metrics);
 // summary.json, the keys of docs/simulator.md.
 nlohmann::json SummaryJson(const RunSummary& summary, const std::vector<VersionMetrics>& metrics);

@@ -34,12 +34,17 @@ class Recorder {
   absl::Status Line(const std::string& text) {
     TRIB_ASSIGN_OR_RETURN(const JobEvent event, ParseJournalLine(text));
     absl::StrAppend(&events_, text, "\n");
+    const auto* const published = std::get_if<event::VersionPublished>(&event.what);
+    if (published != nullptr) {
+      metrics_.push_back(VersionMetrics::Of(
+          *published, absl::ToDoubleSeconds(event.at - started_at_), controller_->progress()));
+    }
     const std::vector<JobAction> actions = controller_->Handle(event);
+    if (published != nullptr) metrics_.back().AddCounts(controller_->progress());
     if (const auto* e = std::get_if<event::ClientAvailable>(&event.what); e && !e->evaluate_only) {
       clients_.insert(e->client);
     }
     if (std::holds_alternative<event::UpdateArrived>(event.what)) ++updates_;
-    if (const auto* e = std::get_if<event::VersionPublished>(&event.what)) AddRow(*e, event.at);
     for (const JobAction& action : actions) {
       Write(ToJson(action, event.at));
       if (const auto* a = std::get_if<action::RecordEvaluation>(&action)) AddEvaluation(*a);
@@ -77,26 +82,9 @@ class Recorder {
  private:
   void Write(const nlohmann::json& line) { absl::StrAppend(&events_, ToLine(line), "\n"); }
 
-  void AddRow(const event::VersionPublished& e, absl::Time at) {
-    const JobProgress& progress = controller_->progress();
-    metrics_.push_back({.version = e.version,
-                        .virtual_seconds = absl::ToDoubleSeconds(at - started_at_),
-                        .updates = progress.updates,
-                        .loss = std::nullopt,
-                        .accuracy = std::nullopt,
-                        .uplink_bytes = progress.uplink_bytes,
-                        .downlink_bytes = std::nullopt,
-                        .client_steps = progress.client_steps,
-                        .server_rate = e.server_rate,
-                        .mean_staleness = progress.last_mean_staleness,
-                        .client_rate = e.client_rate});
-  }
-
   void AddEvaluation(const action::RecordEvaluation& a) {
     if (a.version < 0 || static_cast<size_t>(a.version) >= metrics_.size()) return;
-    VersionMetrics& row = metrics_[static_cast<size_t>(a.version)];
-    row.loss = a.loss;
-    row.accuracy = a.accuracy;
+    metrics_[static_cast<size_t>(a.version)].AddEvaluation(a);
   }
 
   std::unique_ptr<JobController> controller_;

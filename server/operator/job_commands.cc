@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "common/cli/format.h"
 #include "common/cli/progress_line.h"
 #include "common/digest.h"
@@ -64,15 +65,46 @@ std::string VersionText(const v1::Job& job) {
   if (job.version() < 0) return "-";
   std::string text = absl::StrCat(job.version());
   if (job.stop_versions() > 0) absl::StrAppend(&text, "/", job.stop_versions());
-  if (job.tasks() > 0) absl::StrAppend(&text, " (task ", job.task() + 1, " of ", job.tasks(), ")");
   return text;
+}
+
+// Of a job that waits for its first model or has ended, the state says it all.
+std::string PhaseText(const v1::Job& job) {
+  const bool told = job.version() >= 0 && !IsEnded(job.state());
+  return cli::FormatPhase({.phase = told ? PhaseName(job.phase()) : "",
+                           .contributions = job.contributions(),
+                           .contributions_asked = job.contributions_asked(),
+                           .task = job.task(),
+                           .tasks = job.tasks()});
+}
+
+// "90.1 % 88.0 %", of the tasks so far; empty: none was evaluated.
+std::string TaskAccuracies(const v1::Job& job) {
+  if (job.task_accuracies().empty()) return "";
+  return absl::StrJoin(
+      job.task_accuracies().rbegin()->accuracy(), " ",
+      [](std::string* out, double accuracy) { absl::StrAppend(out, FormatPercent(accuracy)); });
+}
+
+// The same with what they come to.
+std::string TasksText(const v1::Job& job) {
+  std::string text = TaskAccuracies(job);
+  if (job.has_average_accuracy()) {
+    absl::StrAppend(&text, ", average ", FormatPercent(job.average_accuracy()));
+  }
+  if (job.has_forgetting()) absl::StrAppend(&text, ", forgotten ", FormatPercent(job.forgetting()));
+  return text.empty() ? "-" : text;
 }
 
 cli::JobView View(const v1::Job& job) {
   cli::JobView view{.version = job.version(),
                     .updates = job.updates(),
                     .lost = LostUpdates(job.counters()),
-                    .state = StateName(job.state())};
+                    .state = StateName(job.state()),
+                    .phase = PhaseText(job)};
+  if (const std::string accuracies = TaskAccuracies(job); !accuracies.empty()) {
+    view.note = absl::StrCat("tasks ", accuracies);
+  }
   if (job.stop_versions() > 0) view.stop_versions = job.stop_versions();
   if (job.has_evaluation() && job.evaluation().version() >= 0) {
     view.accuracy = job.evaluation().accuracy();
@@ -109,10 +141,13 @@ void PrintJob(const Console& console, const v1::Job& job) {
       {{"job", job.job_id()},
        {"name", job.name()},
        {"state", state},
+       {"phase", PhaseText(job)},
        {"submitted", FormatTime(job.submitted_at())},
        {"version", VersionText(job)},
        {"newest evaluation", EvaluationText(job.has_evaluation(), job.evaluation())},
        {"best evaluation", EvaluationText(job.has_best(), job.best())},
+       {"task accuracies", TasksText(job)},
+       {"rates", absl::StrFormat("server %g, clients %g", job.server_rate(), job.client_rate())},
        {"updates", absl::StrCat(job.updates())},
        {"in flight", absl::StrCat(job.in_flight())},
        {"lost", CountsText(counters.lost())},
@@ -173,12 +208,14 @@ ExitCode ListJobs(const Console& console, Connection& connection) {
     console.PrintJson(list);
     return ExitCode::kDone;
   }
-  std::vector<std::vector<std::string>> rows = {
-      {"JOB", "NAME", "STATE", "VERSION", "ACCURACY", "UPDATES", "LOST", "SUBMITTED"}};
+  std::vector<std::vector<std::string>> rows = {{"JOB", "NAME", "STATE", "PHASE", "VERSION",
+                                                 "ACCURACY", "AVERAGE", "UPDATES", "LOST",
+                                                 "SUBMITTED"}};
   for (const v1::Job& job : response->jobs()) {
     const bool evaluated = job.has_evaluation() && job.evaluation().version() >= 0;
-    rows.push_back({job.job_id(), job.name(), StateName(job.state()), VersionText(job),
-                    evaluated ? FormatPercent(job.evaluation().accuracy()) : "-",
+    rows.push_back({job.job_id(), job.name(), StateName(job.state()), PhaseText(job),
+                    VersionText(job), evaluated ? FormatPercent(job.evaluation().accuracy()) : "-",
+                    job.has_average_accuracy() ? FormatPercent(job.average_accuracy()) : "-",
                     absl::StrCat(job.updates()), absl::StrCat(LostUpdates(job.counters())),
                     FormatTime(job.submitted_at())});
   }

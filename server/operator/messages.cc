@@ -35,31 +35,45 @@ nlohmann::json ToJson(const v1::Job& job) {
   for (const auto& [cause, count] : counters.lost()) lost[cause] = count;
   nlohmann::json put_off = nlohmann::json::object();
   for (const auto& [what, count] : counters.put_off()) put_off[what] = count;
-  return {{"job_id", job.job_id()},
-          {"name", job.name()},
-          {"state", StateName(job.state())},
-          {"reason", job.reason()},
-          {"submitted_at", TimeJson(job.has_submitted_at(), job.submitted_at())},
-          {"ended_at", TimeJson(job.has_ended_at(), job.ended_at())},
-          {"spec", SpecJson(job.spec_json())},
-          {"config_digest", absl::BytesToHexString(job.config_digest())},
-          {"version", job.version()},
-          {"stop_versions", job.stop_versions()},
-          {"task", job.task()},
-          {"tasks", job.tasks()},
-          {"updates", job.updates()},
-          {"in_flight", job.in_flight()},
-          {"evaluation", EvaluationJson(job.has_evaluation(), job.evaluation())},
-          {"best", EvaluationJson(job.has_best(), job.best())},
-          {"counters",
-           {{"uplink_bytes", counters.uplink_bytes()},
-            {"downlink_bytes", counters.downlink_bytes()},
-            {"uplink_bytes_dense", counters.uplink_bytes_dense()},
-            {"client_steps", counters.client_steps()},
-            {"lost", std::move(lost)},
-            {"late_updates", counters.late_updates()},
-            {"put_off", std::move(put_off)},
-            {"disk_pauses", counters.disk_pauses()}}}};
+  nlohmann::json task_accuracies = nlohmann::json::array();
+  for (const v1::TaskAccuracies& row : job.task_accuracies()) {
+    task_accuracies.push_back(std::vector<double>(row.accuracy().begin(), row.accuracy().end()));
+  }
+  return {
+      {"job_id", job.job_id()},
+      {"name", job.name()},
+      {"state", StateName(job.state())},
+      {"reason", job.reason()},
+      {"submitted_at", TimeJson(job.has_submitted_at(), job.submitted_at())},
+      {"ended_at", TimeJson(job.has_ended_at(), job.ended_at())},
+      {"spec", SpecJson(job.spec_json())},
+      {"config_digest", absl::BytesToHexString(job.config_digest())},
+      {"version", job.version()},
+      {"stop_versions", job.stop_versions()},
+      {"task", job.task()},
+      {"tasks", job.tasks()},
+      {"phase", PhaseName(job.phase())},
+      {"contributions", job.contributions()},
+      {"contributions_asked", job.contributions_asked()},
+      {"task_accuracies", std::move(task_accuracies)},
+      {"average_accuracy",
+       job.has_average_accuracy() ? nlohmann::json(job.average_accuracy()) : nlohmann::json()},
+      {"forgetting", job.has_forgetting() ? nlohmann::json(job.forgetting()) : nlohmann::json()},
+      {"server_rate", job.server_rate()},
+      {"client_rate", job.client_rate()},
+      {"updates", job.updates()},
+      {"in_flight", job.in_flight()},
+      {"evaluation", EvaluationJson(job.has_evaluation(), job.evaluation())},
+      {"best", EvaluationJson(job.has_best(), job.best())},
+      {"counters",
+       {{"uplink_bytes", counters.uplink_bytes()},
+        {"downlink_bytes", counters.downlink_bytes()},
+        {"uplink_bytes_dense", counters.uplink_bytes_dense()},
+        {"client_steps", counters.client_steps()},
+        {"lost", std::move(lost)},
+        {"late_updates", counters.late_updates()},
+        {"put_off", std::move(put_off)},
+        {"disk_pauses", counters.disk_pauses()}}}};
 }
 
 nlohmann::json ToJson(const v1::ModelVersion& version) {
@@ -86,6 +100,10 @@ nlohmann::json ToJson(const v1::Client& client) {
 
 std::string StateName(v1::JobState state) {
   return absl::AsciiStrToLower(absl::StripPrefix(v1::JobState_Name(state), "JOB_STATE_"));
+}
+
+std::string PhaseName(v1::JobPhase phase) {
+  return absl::AsciiStrToLower(absl::StripPrefix(v1::JobPhase_Name(phase), "JOB_PHASE_"));
 }
 
 bool IsEnded(v1::JobState state) {

@@ -19,6 +19,7 @@ nlohmann::json ToJson(const v1::ModelVersion& version);
 nlohmann::json ToJson(const v1::Client& client);
 
 std::string StateName(v1::JobState state);  // "initialising", "running", …
+std::string PhaseName(v1::JobPhase phase);  // "explore", "end_task", …
 bool IsEnded(v1::JobState state);
 
 absl::Time ToTime(const google::protobuf::Timestamp& timestamp);

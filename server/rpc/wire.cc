@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "server/coordinator/run_summary.h"
 
 namespace tributary::wire {
 namespace {
@@ -74,6 +75,32 @@ v1::JobState ToProto(JobState state) {
       return v1::JOB_STATE_FAILED;
   }
   return v1::JOB_STATE_UNSPECIFIED;
+}
+
+v1::JobPhase ToProto(JobPhase phase) {
+  switch (phase) {
+    case JobPhase::kInitialise:
+      return v1::JOB_PHASE_INITIALISE;
+    case JobPhase::kExplore:
+      return v1::JOB_PHASE_EXPLORE;
+    case JobPhase::kTrain:
+      return v1::JOB_PHASE_TRAIN;
+    case JobPhase::kEndTask:
+      return v1::JOB_PHASE_END_TASK;
+    case JobPhase::kSketch:
+      return v1::JOB_PHASE_SKETCH;
+  }
+  return v1::JOB_PHASE_UNSPECIFIED;
+}
+
+void PutTasks(const JobProgress& progress, v1::Job* out) {
+  for (const std::vector<double>& row : progress.task_accuracy) {
+    out->add_task_accuracies()->mutable_accuracy()->Add(row.begin(), row.end());
+  }
+  const std::optional<TaskFigures> figures = FiguresOfTasks(progress);
+  if (!figures) return;
+  out->set_average_accuracy(figures->average_accuracy);
+  if (figures->forgetting) out->set_forgetting(*figures->forgetting);
 }
 
 template <typename Record>
@@ -177,7 +204,15 @@ void Put(const JobView& view, v1::Job* out) {
   PutEvaluation(p.evaluation, out->mutable_evaluation());
   PutEvaluation(p.best, out->mutable_best());
   out->set_tasks(view.tasks);
-  if (view.tasks > 0) out->set_task(p.task);
+  if (view.tasks > 0) {
+    out->set_task(p.task);
+    PutTasks(p, out);
+  }
+  out->set_phase(ToProto(p.phase));
+  out->set_contributions(p.contributions);
+  out->set_contributions_asked(p.contributions_asked);
+  out->set_server_rate(p.server_rate);
+  out->set_client_rate(p.client_rate);
   out->set_in_flight(p.in_flight);
   v1::JobCounters& counters = *out->mutable_counters();
   counters.set_uplink_bytes(static_cast<uint64_t>(p.uplink_bytes));

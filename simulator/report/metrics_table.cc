@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <iterator>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -13,15 +14,18 @@
 namespace tributary::report {
 namespace {
 
+bool IsOfWords(absl::string_view column) { return column == "phase"; }
+
 absl::StatusOr<MetricsTable::Row> ParseRow(absl::string_view line,
-                                           const std::vector<std::string>& columns) {
+                                           const std::vector<std::string>& heading) {
   const std::vector<absl::string_view> fields = absl::StrSplit(line, ',');
-  if (fields.size() != columns.size()) {
+  if (fields.size() != heading.size()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("found ", fields.size(), " fields; the heading has ", columns.size()));
+        absl::StrCat("found ", fields.size(), " fields; the heading has ", heading.size()));
   }
   MetricsTable::Row row;
   for (size_t i = 0; i < fields.size(); ++i) {
+    if (IsOfWords(heading[i])) continue;
     double value = 0;
     if (fields[i].empty()) {
       row.emplace_back();
@@ -29,7 +33,7 @@ absl::StatusOr<MetricsTable::Row> ParseRow(absl::string_view line,
       row.emplace_back(value);
     } else {
       return absl::InvalidArgumentError(
-          absl::StrCat(columns[i], ": found '", fields[i], "'; must be a number or empty"));
+          absl::StrCat(heading[i], ": found '", fields[i], "'; must be a number or empty"));
     }
   }
   return row;
@@ -46,13 +50,16 @@ std::optional<size_t> MetricsTable::Find(absl::string_view column) const {
 absl::StatusOr<MetricsTable> ReadMetrics(const std::string& path) {
   std::ifstream file(path);
   MetricsTable table;
+  std::vector<std::string> heading;
   std::string line;
   for (int number = 1; std::getline(file, line); ++number) {
     if (number == 1) {
-      table.columns = absl::StrSplit(line, ',');
+      heading = absl::StrSplit(line, ',');
+      std::remove_copy_if(heading.begin(), heading.end(), std::back_inserter(table.columns),
+                          IsOfWords);
       continue;
     }
-    auto row = ParseRow(line, table.columns);
+    auto row = ParseRow(line, heading);
     if (!row.ok()) return WithContext(row.status(), absl::StrCat(path, ":", number));
     table.rows.push_back(*std::move(row));
   }

@@ -1,4 +1,5 @@
-// MetricsTable: a run's metrics.csv, a row for each published version.
+// MetricsTable: the figures of a run's metrics.csv, a row for each published version. Its column of
+// words, phase, is left out.
 #ifndef TRIBUTARY_SIMULATOR_REPORT_METRICS_TABLE_H_
 #define TRIBUTARY_SIMULATOR_REPORT_METRICS_TABLE_H_
 
@@ -14,7 +15,7 @@ namespace tributary::report {
 struct MetricsTable {
   using Row = std::vector<std::optional<double>>;  // [columns]; nothing: an empty field
 
-  std::vector<std::string> columns;
+  std::vector<std::string> columns;  // of figures
   std::vector<Row> rows;
 
   std::optional<size_t> Find(absl::string_view column) const;

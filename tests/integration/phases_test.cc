@@ -94,6 +94,10 @@ TEST(PhasesTest, TasksFollowOneAnotherAndARestartChangesNothing) {
   const Outcome whole = RunJob(job);
   EXPECT_EQ(whole.job.reason(), "learnt 2 tasks");
   EXPECT_EQ(whole.job.version(), 5) << "two of each task, and one where the first has ended";
+  EXPECT_EQ(whole.job.task(), 1);
+  EXPECT_EQ(whole.job.phase(), tributary::v1::JOB_PHASE_TRAIN);
+  EXPECT_EQ(whole.job.contributions(), 3);
+  EXPECT_EQ(whole.job.contributions_asked(), 3);
   EXPECT_EQ(RunJob(job, 4 * kUpdate + 2 * kSketch).digest, whole.digest);
 }
 

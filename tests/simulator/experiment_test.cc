@@ -325,11 +325,11 @@ TEST(RunLogTest, LeavesTheFilesThatOthersRelyOn) {
   EXPECT_EQ(line,
             "version,virtual_seconds,updates,loss,accuracy,uplink_bytes,downlink_bytes,client_"
             "steps,server_rate,"
-            "mean_staleness,client_rate");
+            "mean_staleness,client_rate,phase,task");
   int rows = 0;
   while (std::getline(csv, line)) {
     const std::vector<std::string> fields = absl::StrSplit(line, ',');
-    EXPECT_EQ(fields.size(), 11u) << line;
+    EXPECT_EQ(fields.size(), 13u) << line;
     ++rows;
   }
   EXPECT_EQ(rows, 7);

@@ -36,6 +36,21 @@ TEST(FormatTest, TableAlignsColumnsAndEndsLinesCleanly) {
   EXPECT_EQ(FormatTable({}), "");
 }
 
+TEST(FormatTest, Phase) {
+  EXPECT_EQ(FormatPhase({}), "-");
+  EXPECT_EQ(FormatPhase({.phase = "train"}), "training");
+  EXPECT_EQ(FormatPhase({.phase = "initialise"}), "waiting for its first model");
+  EXPECT_EQ(FormatPhase({.phase = "explore", .contributions = 3, .contributions_asked = 8}),
+            "collecting explorations (3 of 8)");
+  EXPECT_EQ(FormatPhase({.phase = "end_task", .task = 1, .tasks = 5}),
+            "task 2 of 5, ending the task");
+  EXPECT_EQ(
+      FormatPhase(
+          {.phase = "sketch", .contributions = 0, .contributions_asked = 2, .task = 0, .tasks = 5}),
+      "task 1 of 5, collecting sketches (0 of 2)");
+  EXPECT_EQ(FormatPhase({.task = 4, .tasks = 5}), "task 5 of 5");
+}
+
 TEST(ExitCodeTest, FollowsTheStatus) {
   EXPECT_EQ(ExitCodeOf(absl::OkStatus()), ExitCode::kDone);
   EXPECT_EQ(ExitCodeOf(absl::InvalidArgumentError("")), ExitCode::kRefused);
@@ -100,6 +115,18 @@ TEST_F(ProgressLineTest, JobsWithoutAVersionGoalOrAModelYet) {
   EXPECT_EQ(ProgressLine::Text({.version = 7, .state = "running"}, std::nullopt),
             "version 7  updates 0");
   EXPECT_THAT(ProgressLine::Text(At(12), std::nullopt), HasSubstr("[########################]"));
+}
+
+TEST_F(ProgressLineTest, TellsThePhaseOfARunningJobUnlessItJustTrains) {
+  JobView job = At(5);
+  job.phase = "task 2 of 5, ending the task";
+  EXPECT_THAT(ProgressLine::Text(job, std::nullopt),
+              EndsWith("updates 0  task 2 of 5, ending the task"));
+  job.state = "paused";
+  EXPECT_THAT(ProgressLine::Text(job, std::nullopt), EndsWith("updates 0  paused"));
+  job = At(5);
+  job.phase = "training";
+  EXPECT_THAT(ProgressLine::Text(job, std::nullopt), EndsWith("updates 0"));
 }
 
 TEST_F(ProgressLineTest, TellsWhatWasMeasuredAndLost) {

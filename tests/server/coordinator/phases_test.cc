@@ -17,6 +17,7 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::Field;
 using ::testing::IsEmpty;
+using ::testing::Pair;
 using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
 using ::tributary::test::ControllerHost;
@@ -260,6 +261,51 @@ TEST(PhasesTest, ATaskMayEndWhileClientsExplore) {
   host.Feed(3, event::Command{event::Command::Verb::kNextTask});
   EXPECT_EQ(host.progress().task, 0) << "what is under way comes first";
   ExploreOnce(host, 4);
+  EXPECT_EQ(host.progress().task, 1);
+}
+
+TEST(PhasesTest, ThePhaseAndWhatWasCollectedAreTold) {
+  nlohmann::json aggregation = Explores();
+  aggregation["transforms"].push_back(Projects()["transforms"][0]);
+  ControllerHost host(Spec({{"stop", {{"versions", 1000}}},
+                            {"aggregation", aggregation},
+                            {"continual", {{"tasks", 2}, {"versions_per_task", 1}}}}));
+  const auto collected = [&host] {
+    return std::pair(host.progress().contributions, host.progress().contributions_asked);
+  };
+  EXPECT_EQ(host.progress().phase, JobPhase::kInitialise);
+  host.Begin({"a", "b"});
+  EXPECT_EQ(host.progress().phase, JobPhase::kExplore);
+  EXPECT_THAT(collected(), Pair(0, 2));
+  host.Finish(0, host.Out(WorkKind::kExplore)[0].id);
+  EXPECT_THAT(collected(), Pair(1, 2));
+  FinishAll(host, 0, WorkKind::kExplore);
+  EXPECT_THAT(collected(), Pair(2, 2)) << "until it is learnt";
+  EXPECT_EQ(host.progress().phase, JobPhase::kExplore);
+  host.Published(0);
+  EXPECT_EQ(host.progress().phase, JobPhase::kTrain);
+  TrainOnce(host, 1);
+  EXPECT_EQ(host.progress().phase, JobPhase::kSketch);
+  EXPECT_EQ(host.progress().task, 0);
+  host.Feed(1, event::Command{event::Command::Verb::kPause});
+  EXPECT_EQ(host.progress().phase, JobPhase::kSketch);
+  host.Feed(1, event::Command{event::Command::Verb::kResume});
+  for (const char* client : {"a", "b"}) host.CheckIn(2, client);
+  FinishAll(host, 2, WorkKind::kSketch);
+  EXPECT_THAT(collected(), Pair(2, 2));
+  host.Published(2);
+  EXPECT_EQ(host.progress().phase, JobPhase::kTrain);
+  EXPECT_EQ(host.progress().task, 1);
+}
+
+TEST(PhasesTest, ATaskIsEndingWhileWhatIsUnderWayIsPublished) {
+  ControllerHost host(Spec({{"stop", {{"versions", 1000}}}, {"continual", {{"tasks", 2}}}}));
+  host.Begin({"a", "b"});
+  host.Feed(1, event::Command{event::Command::Verb::kPause});
+  host.Feed(1, event::Command{event::Command::Verb::kNextTask});
+  EXPECT_EQ(host.progress().phase, JobPhase::kEndTask);
+  host.Feed(2, event::Command{event::Command::Verb::kResume});
+  EXPECT_EQ(host.progress().phase, JobPhase::kTrain);
   EXPECT_EQ(host.progress().task, 1);
 }
 

@@ -54,10 +54,10 @@ TEST_F(JobExportTest, AnEndedJobHasTheFilesOfASimulatedRun) {
   EXPECT_THAT(made.events, HasSoundDigests());
   EXPECT_EQ(made.metrics,
             "version,virtual_seconds,updates,loss,accuracy,uplink_bytes,downlink_bytes,"
-            "client_steps,server_rate,mean_staleness,client_rate\n"
-            "0,0.0,0,2.0,0.0,0,,0,1.0,0.0,1.0\n"
-            "1,10.0,1,1.0,0.25,16,,1,1.0,0.0,1.0\n"
-            "2,20.0,2,0.0,0.5,32,,2,1.0,0.0,1.0\n");
+            "client_steps,server_rate,mean_staleness,client_rate,phase,task\n"
+            "0,0.0,0,2.0,0.0,0,,0,1.0,0.0,1.0,initialise,0\n"
+            "1,10.0,1,1.0,0.25,16,,1,1.0,0.0,1.0,train,0\n"
+            "2,20.0,2,0.0,0.5,32,,2,1.0,0.0,1.0,train,0\n");
   const auto summary = nlohmann::json::parse(made.summary);
   EXPECT_EQ(summary.at("name"), "demo");
   EXPECT_EQ(summary.at("versions"), 2);

@@ -66,6 +66,7 @@ v1::Job JobAt(int64_t version, v1::JobState state) {
   job.set_state(state);
   job.set_version(version);
   job.set_stop_versions(4);
+  job.set_phase(v1::JOB_PHASE_TRAIN);
   job.set_updates(2 * version);
   job.set_spec_json(R"({"name":"tiny"})");
   job.set_config_digest(std::string(32, '\x01'));
@@ -278,8 +279,9 @@ TEST_F(ToolTest, InterruptionEndsAWatch) {
 TEST_F(ToolTest, ListAndShow) {
   service_.states = {JobAt(2, v1::JOB_STATE_RUNNING)};
   EXPECT_EQ(Run({"job", "list"}).out,
-            "JOB  NAME  STATE    VERSION  ACCURACY  UPDATES  LOST  SUBMITTED\n"
-            "j-1  tiny  running  2/4      40.0 %    4        3     2026-01-02T03:04:05Z\n");
+            "JOB  NAME  STATE    PHASE     VERSION  ACCURACY  AVERAGE  UPDATES  LOST  SUBMITTED\n"
+            "j-1  tiny  running  training  2/4      40.0 %    -        4        3     "
+            "2026-01-02T03:04:05Z\n");
   EXPECT_THAT(Run({"job", "show", "j-1"}).out,
               AllOf(HasSubstr("3, timed_out 3"), HasSubstr("1.5 MB")));
   const json shown = json::parse(Run({"--json", "job", "show", "j-1"}).out);
@@ -288,6 +290,53 @@ TEST_F(ToolTest, ListAndShow) {
   EXPECT_EQ(shown["submitted_at"], "2026-01-02T03:04:05Z");
   EXPECT_EQ(shown["ended_at"], json());
   EXPECT_EQ(json::parse(Run({"job", "list", "--json"}).out)[0], shown);
+}
+
+// Learns the second of five tasks; the first one's accuracy went from 90 to 80 %.
+v1::Job JobWithTasks(v1::JobPhase phase) {
+  v1::Job job = JobAt(2, v1::JOB_STATE_RUNNING);
+  job.set_phase(phase);
+  job.set_contributions(3);
+  job.set_contributions_asked(8);
+  job.set_task(1);
+  job.set_tasks(5);
+  job.add_task_accuracies()->add_accuracy(0.9);
+  v1::TaskAccuracies* const second = job.add_task_accuracies();
+  second->add_accuracy(0.8);
+  second->add_accuracy(0.7);
+  job.set_average_accuracy(0.75);
+  job.set_forgetting(0.1);
+  job.set_server_rate(1.25);
+  job.set_client_rate(0.5);
+  return job;
+}
+
+TEST_F(ToolTest, TaskAndPhaseAreShown) {
+  service_.states = {JobWithTasks(v1::JOB_PHASE_SKETCH)};
+  EXPECT_THAT(Run({"job", "list"}).out,
+              AllOf(HasSubstr("  task 2 of 5, collecting sketches (3 of 8)  2/4 "),
+                    HasSubstr("  75.0 %  ")));
+  EXPECT_THAT(Run({"job", "show", "j-1"}).out,
+              AllOf(HasSubstr("task 2 of 5, collecting sketches (3 of 8)\n"),
+                    HasSubstr("80.0 % 70.0 %, average 75.0 %, forgotten 10.0 %\n"),
+                    HasSubstr("server 1.25, clients 0.5\n")));
+  const json shown = json::parse(Run({"job", "show", "j-1", "--json"}).out);
+  EXPECT_EQ(shown["phase"], "sketch");
+  EXPECT_EQ(shown["contributions"], 3);
+  EXPECT_EQ(shown["contributions_asked"], 8);
+  EXPECT_EQ(shown["task_accuracies"], json({{0.9}, {0.8, 0.7}}));
+  EXPECT_EQ(shown["average_accuracy"], 0.75);
+  EXPECT_EQ(shown["forgetting"], 0.1);
+  EXPECT_EQ(shown["server_rate"], 1.25);
+  EXPECT_EQ(shown["client_rate"], 0.5);
+
+  v1::Job ended = JobWithTasks(v1::JOB_PHASE_TRAIN);
+  ended.set_state(v1::JOB_STATE_DONE);
+  service_.states = {JobWithTasks(v1::JOB_PHASE_END_TASK), ended};
+  EXPECT_THAT(Run({"job", "watch", "j-1"}).out,
+              AllOf(HasSubstr("  task 2 of 5, ending the task  tasks 80.0 % 70.0 %\n"),
+                    HasSubstr("  done  tasks 80.0 % 70.0 %\n")));
+  EXPECT_THAT(Run({"job", "show", "j-1"}).out, HasSubstr("task 2 of 5\n"));
 }
 
 TEST_F(ToolTest, PauseResumeNextTaskCancel) {

@@ -32,6 +32,16 @@ TEST(MetricsTableTest, EmptyFieldsAreNothing) {
   EXPECT_EQ(table.Find("acc"), std::nullopt);
 }
 
+TEST(MetricsTableTest, WordsAreLeftOut) {
+  const TempDir dir;
+  TRIB_ASSERT_OK_AND_ASSIGN(const MetricsTable table,
+                            ReadMetrics(dir.Write("m.csv",
+                                                  "version,phase,task\n0,initialise,0\n"
+                                                  "1,train,0\n")));
+  EXPECT_THAT(table.columns, ElementsAre("version", "task"));
+  EXPECT_THAT(table.rows, ElementsAre(ElementsAre(0.0, 0.0), ElementsAre(1.0, 0.0)));
+}
+
 TEST(MetricsTableTest, ARunNeedNotHaveOne) {
   TRIB_ASSERT_OK_AND_ASSIGN(const MetricsTable table, ReadMetrics("/no/such/metrics.csv"));
   EXPECT_THAT(table.columns, IsEmpty());

@@ -37,11 +37,12 @@ class Recorder {
   std::string Metrics() const {
     std::string text =
         "version,virtual_seconds,updates,loss,accuracy,uplink_bytes,downlink_bytes,client_steps,"
-        "server_rate,mean_staleness,client_rate\n";
+        "server_rate,mean_staleness,client_rate,phase,task\n";
     for (int v = 0; v <= run_.versions; ++v) {
       absl::StrAppend(&text, v, ",", PublishedAt(v), ",", 2 * v, ",", 2.3 - 0.15 * v, ",",
                       0.2 + kAccuracyStep * v, ",", 1000000 * v, ",", 1200000 * v, ",",
-                      2 * kSteps * v, ",1,0.5,", 1 + run_.rate_growth * v, "\n");
+                      2 * kSteps * v, ",1,0.5,", 1 + run_.rate_growth * v, ",",
+                      v == 0 ? "initialise" : "train", ",0\n");
     }
     return text;
   }

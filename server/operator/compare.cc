@@ -44,6 +44,8 @@ std::string WithRatio(const json& entry, const std::string& key, const Formatter
 std::vector<std::string> Figures(const json& entry) {
   return {Text(entry["accuracy"], FormatPercent),
           Text(entry["best_accuracy"], FormatPercent),
+          Text(entry["average_accuracy"], FormatPercent),
+          Text(entry["forgetting"], FormatPercent),
           Text(entry["loss"], FourDigits),
           Text(entry["versions"], Integer),
           Text(entry["updates"], Integer),
@@ -56,8 +58,8 @@ void AddRow(Rows& rows, std::vector<std::string> head, const std::vector<std::st
   rows.push_back(std::move(head));
 }
 
-const std::vector<std::string> kFigureHeads = {"ACCURACY", "BEST",    "LOSS",  "VERSIONS",
-                                               "UPDATES",  "SECONDS", "UPLINK"};
+const std::vector<std::string> kFigureHeads = {
+    "ACCURACY", "BEST", "AVERAGE", "FORGOTTEN", "LOSS", "VERSIONS", "UPDATES", "SECONDS", "UPLINK"};
 
 std::string RunsTable(const json& runs) {
   Rows rows;

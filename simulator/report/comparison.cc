@@ -17,8 +17,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr const char* kFigures[] = {"accuracy", "best_accuracy", "loss",         "versions",
-                                    "updates",  "seconds",       "uplink_bytes", "downlink_bytes"};
+constexpr const char* kFigures[] = {
+    "accuracy", "best_accuracy", "average_accuracy", "forgetting",   "loss",
+    "versions", "updates",       "seconds",          "uplink_bytes", "downlink_bytes"};
 constexpr const char* kCosts[] = {"versions", "seconds", "uplink_bytes", "downlink_bytes"};
 constexpr const char* kFirstTimes[] = {"version", "seconds", "uplink_bytes"};
 
@@ -64,6 +65,8 @@ Json RunJson(const std::string& dir, const Json& summary) {
           {"accuracy", NumberAt(summary, "/final/accuracy")},
           {"loss", NumberAt(summary, "/final/loss")},
           {"best_accuracy", NumberAt(summary, "/best/accuracy")},
+          {"average_accuracy", NumberAt(summary, "/tasks/average_accuracy")},
+          {"forgetting", NumberAt(summary, "/tasks/forgetting")},
           {"versions", NumberAt(summary, "/versions")},
           {"updates", NumberAt(summary, "/updates")},
           {"seconds", Seconds(summary)},

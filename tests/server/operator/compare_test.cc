@@ -50,6 +50,15 @@ TEST_F(CompareRunsTest, TablesForPeople) {
   EXPECT_THAT(err_.str(), IsEmpty());
 }
 
+TEST_F(CompareRunsTest, JobsWithTasksShowTheirAverageAndWhatTheyForgot) {
+  EXPECT_EQ(
+      CompareRuns(console_, {Add("a", {.name = "a", .tasks = 3}), Add("b", {.name = "b"})}, ""),
+      ExitCode::kDone);
+  EXPECT_THAT(out_.str(), ContainsRegex("^RUN +ACCURACY +BEST +AVERAGE +FORGOTTEN +LOSS "));
+  EXPECT_THAT(out_.str(), ContainsRegex("/a +80.0 % +80.0 % +80.0 % +15.0 % +0.5"));
+  EXPECT_THAT(out_.str(), ContainsRegex("/b +80.0 % +80.0 % +- +- +0.5"));
+}
+
 TEST_F(CompareRunsTest, SeedsAreGroupedAsMedianAndRange) {
   std::vector<std::string> dirs;
   for (const double slowness : {1.0, 3.0, 2.0}) {

@@ -38,6 +38,31 @@ function chartsOnPage() {
   });
 }
 
+// In the page: each shaded cell's text, background and how much its text stands out of that (WCAG).
+function shadedCells() {
+  const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const channels = (colour) => {
+    pen.fillStyle = colour;
+    pen.fillRect(0, 0, 1, 1);
+    return [...pen.getImageData(0, 0, 1, 1).data.subarray(0, 3)];
+  };
+  const luminance = (colour) => {
+    const [r, g, b] = channels(colour)
+      .map((value) => value / 255)
+      .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  return [...document.querySelectorAll("td.shade")].map((cell) => {
+    const { color, backgroundColor } = getComputedStyle(cell);
+    const [dark, light] = [luminance(color), luminance(backgroundColor)].sort((a, b) => a - b);
+    return {
+      text: cell.textContent,
+      background: channels(backgroundColor).join(","),
+      contrast: (light + 0.05) / (dark + 0.05),
+    };
+  });
+}
+
 function chartsAreDrawn() {
   const charts = [...document.querySelectorAll(".chart")];
   return charts.length > 0 && charts.every((chart) => chart.querySelector("canvas"));
@@ -77,6 +102,7 @@ async function look(browser, view) {
     heading: await tab.locator("h1").textContent(),
     sections: await tab.locator("h2").allTextContents(),
     tables: await tab.locator("table").count(),
+    shaded: await tab.evaluate(shadedCells),
     marked: await tab.evaluate(() => window.marked === true),
   };
   const before = await drawing(tab);

@@ -54,6 +54,21 @@ TEST_F(PagesBrowserTest, RatesThatMovedHaveAChart) {
   }
 }
 
+TEST_F(PagesBrowserTest, TasksAreAHeatMapThatCanBeRead) {
+  const std::string run = test::WriteRecordedRun(dir_, "run", {.tasks = 10});
+  for (const json& view : test::OpenInBrowser(Write(report::RunReport(run)), "ten-tasks")) {
+    EXPECT_THAT(view["sections"][1], "Tasks");
+    const json& cells = view["shaded"];
+    ASSERT_EQ(cells.size(), 55U) << "a task is not evaluated before it is learnt";
+    EXPECT_EQ(cells[0]["text"], "90.0\u00a0%");
+    EXPECT_EQ(cells[1]["text"], "80.0\u00a0%");
+    EXPECT_EQ(cells[45]["text"], "0.0\u00a0%");
+    EXPECT_EQ(cells[0]["background"], cells[54]["background"]) << "equal accuracies";
+    EXPECT_NE(cells[0]["background"], cells[1]["background"]);
+    for (const json& cell : cells) EXPECT_GT(cell["contrast"], 4.5) << cell;
+  }
+}
+
 TEST_F(PagesBrowserTest, SeedsAreOverlaidAsGroups) {
   std::vector<std::string> dirs;
   for (const double slowness : {1.0, 1.1, 1.3}) {

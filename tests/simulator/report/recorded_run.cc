@@ -37,12 +37,16 @@ class Recorder {
   std::string Metrics() const {
     std::string text =
         "version,virtual_seconds,updates,loss,accuracy,uplink_bytes,downlink_bytes,client_steps,"
-        "server_rate,mean_staleness,client_rate,phase,task\n";
+        "server_rate,mean_staleness,client_rate,phase,task";
+    for (int task = 0; task < run_.tasks; ++task) absl::StrAppend(&text, ",accuracy_task_", task);
+    text += "\n";
     for (int v = 0; v <= run_.versions; ++v) {
       absl::StrAppend(&text, v, ",", PublishedAt(v), ",", 2 * v, ",", 2.3 - 0.15 * v, ",",
                       0.2 + kAccuracyStep * v, ",", 1000000 * v, ",", 1200000 * v, ",",
                       2 * kSteps * v, ",1,0.5,", 1 + run_.rate_growth * v, ",",
-                      v == 0 ? "initialise" : "train", ",0\n");
+                      v == 0 ? "initialise" : "train", ",0");
+      for (int task = 0; task < run_.tasks; ++task) absl::StrAppend(&text, ",", 0.1 * task);
+      text += "\n";
     }
     return text;
   }
@@ -59,23 +63,41 @@ class Recorder {
                         {"virtual_seconds", nullptr},
                         {"uplink_bytes", nullptr}};
     const double accuracy = 0.2 + kAccuracyStep * run_.versions;
-    return Json{{"name", run_.name},
-                {"seed", run_.seed},
-                {"versions", run_.versions},
-                {"updates", 2 * run_.versions},
-                {"client_steps", 2 * kSteps * run_.versions},
-                {"virtual_seconds", end_},
-                {"wall_seconds", 0.5},
-                {"uplink_bytes", 1000000 * run_.versions},
-                {"downlink_bytes", 1200000 * run_.versions},
-                {"uplink_bytes_dense", 4000000 * run_.versions},
-                {"final", {{"loss", 0.5}, {"accuracy", accuracy}}},
-                {"best", {{"accuracy", accuracy}, {"version", run_.versions}}},
-                {"targets", {reached, never}},
-                {"staleness", {{"mean", 0.5}, {"max", 2}}},
-                {"clients", {{"count", kClients}, {"lost", 3}, {"late_updates", 2}}},
-                {"scheduler", {{"groups_opened", 9}, {"late", {{"kept", 2}, {"dropped", 0}}}}}}
-        .dump();
+    Json summary{{"name", run_.name},
+                 {"seed", run_.seed},
+                 {"versions", run_.versions},
+                 {"updates", 2 * run_.versions},
+                 {"client_steps", 2 * kSteps * run_.versions},
+                 {"virtual_seconds", end_},
+                 {"wall_seconds", 0.5},
+                 {"uplink_bytes", 1000000 * run_.versions},
+                 {"downlink_bytes", 1200000 * run_.versions},
+                 {"uplink_bytes_dense", 4000000 * run_.versions},
+                 {"final", {{"loss", 0.5}, {"accuracy", accuracy}}},
+                 {"best", {{"accuracy", accuracy}, {"version", run_.versions}}},
+                 {"targets", {reached, never}},
+                 {"staleness", {{"mean", 0.5}, {"max", 2}}},
+                 {"clients", {{"count", kClients}, {"lost", 3}, {"late_updates", 2}}},
+                 {"scheduler", {{"groups_opened", 9}, {"late", {{"kept", 2}, {"dropped", 0}}}}}};
+    if (run_.tasks > 0) summary["tasks"] = Tasks();
+    return summary.dump();
+  }
+
+  Json Tasks() const {
+    Json accuracy = Json::array();
+    double sum = 0;
+    for (int t = 0; t < run_.tasks; ++t) {
+      Json row = Json::array();
+      sum = 0;
+      for (int j = 0; j <= t; ++j) {
+        row.push_back(0.9 - 0.1 * (t - j));
+        sum += 0.9 - 0.1 * (t - j);
+      }
+      accuracy.push_back(row);
+    }
+    return {{"accuracy", accuracy},
+            {"average_accuracy", sum / run_.tasks},
+            {"forgetting", 0.1 * run_.tasks / 2}};
   }
 
   static std::string FleetFile(double slowness) {

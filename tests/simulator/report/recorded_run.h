@@ -16,6 +16,7 @@ struct RecordedRun {
   bool fleet = true;     // with a fleet.json
   int versions = 12;
   double rate_growth = 0;  // of client_rate, a version
+  int tasks = 0;           // learnt one after another; of each, a tenth is lost at each later one
 };
 
 // Six clients with 1, 2, …, 6 tenths of a second a step get 10 local steps again and again, in

@@ -83,6 +83,8 @@ function progress(data) {
 const COLUMNS = [
   ["Accuracy", "accuracy", percent],
   ["Best", "best_accuracy", percent],
+  ["Average of tasks", "average_accuracy", percent],
+  ["Forgetting", "forgetting", percent],
   ["Loss", "loss", decimal],
   ["Versions", "versions", integer],
   ["Updates", "updates", integer],
@@ -91,16 +93,19 @@ const COLUMNS = [
   ["Downlink", "downlink_bytes", bytes],
 ];
 
+// Those of which no run says anything are left out.
+const shown = ({ runs }) => COLUMNS.filter(([, figure]) => runs.some((run) => run[figure] !== null));
+
 const number = (name, text) => ({ name, number: true, text });
 const ratio = (value) => (value === null || value === 1 ? "" : ` (\u00d7${value.toFixed(2)})`);
 
-function groupTable({ groups }) {
+function groupTable({ runs, groups }) {
   return table(
     "Groups: median (least\u2013greatest)",
     [
       { name: "Group", text: (group) => group.label },
       number("Runs", (group) => integer(group.dirs.length)),
-      ...COLUMNS.map(([name, figure, format]) =>
+      ...shown({ runs }).map(([name, figure, format]) =>
         number(name, (group) => spread(group[figure], format)),
       ),
     ],
@@ -115,7 +120,7 @@ function runTable({ runs }) {
       { name: "Folder", text: (run) => run.dir },
       { name: "Job", text: (run) => run.name },
       number("Seed", (run) => (run.seed === null ? NOTHING : String(run.seed))),
-      ...COLUMNS.map(([name, figure, format]) => number(name, (run) => format(run[figure]))),
+      ...shown({ runs }).map(([name, figure, format]) => number(name, (run) => format(run[figure]))),
     ],
     runs,
   );

@@ -40,10 +40,13 @@ export function tiles(list) {
   return element("dl", { class: "tiles" }, ...entries);
 }
 
-// `columns`: [{name, text: (row) => string, number: bool}]; the first names the row.
+// `columns`: [{name, text: (row) => string, number: bool, shade: (row) => share or null}]; the first
+// names the row. A cell's colour is as strong as its shade, from 0 to 1.
 export function table(caption, tableColumns, rows) {
   const cell = (column, row, index) => {
     const attributes = column.number ? { class: "number" } : {};
+    const shade = column.shade?.(row) ?? null;
+    if (shade !== null) Object.assign(attributes, { class: "shade", style: `--shade: ${shade}` });
     if (index > 0) return element("td", attributes, column.text(row));
     return element("th", { ...attributes, scope: "row" }, column.text(row));
   };

@@ -2,7 +2,7 @@
 
 import { curveChart, MEASURES, points } from "./curves.js";
 import { card, choice, columns, section, table } from "./elements.js";
-import { bytes, decimal, integer, percent, seconds, share, words } from "./format.js";
+import { bytes, decimal, integer, percent, seconds, share } from "./format.js";
 
 // Dashed lines at the targets, and a mark where each was first reached.
 function targetMarks(targets, x, colours) {
@@ -85,7 +85,7 @@ export function progress({ metrics, summary }) {
         ...targetMarks(targets, x, colours),
       },
       ...tasks.map((task, i) => ({
-        name: words(task.replace("accuracy_", "")),
+        name: `task ${Number(task.replace("accuracy_task_", "")) + 1}`,
         data: points(metrics, x, task),
         color: colours.series(i + 1),
         lineStyle: { width: 1.2 },

@@ -7,6 +7,7 @@ import { card, columns, element, section, tiles, tip } from "./elements.js";
 import { clientTable, figures, yaml } from "./figures.js";
 import { bytes, clock, decimal, integer, NOTHING, percent, seconds, words } from "./format.js";
 import { progress } from "./progress.js";
+import { taskSection } from "./tasks.js";
 import { timelineChart } from "./timeline.js";
 
 const only = (object) => Object.keys(object ?? {})[0];
@@ -126,6 +127,7 @@ export function runPage(data) {
     );
   }
   nodes.push(progress(data));
+  if (data.summary.tasks) nodes.push(taskSection(data.summary.tasks));
   if (data.timeline) {
     const { timeline, publications, seconds: end } = data;
     nodes.push(section("Clients at work", timelineChart({ timeline, publications, end }).node));

@@ -9,16 +9,15 @@ of those of the first row. Accuracy as in table.py. Runs whose summary is alread
 repeated. --write-docs puts the table into docs/codecs.md.
 """
 
-import argparse
-import concurrent.futures
-import json
-import os
 import pathlib
 import statistics
+import sys
 
-import table
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
 
-BEGIN, END = "<!-- downlink -->", "<!-- end of downlink -->"
+import tables
+
 WHOLE = "absent: whole"
 ROWS = {
     WHOLE: None,
@@ -28,50 +27,45 @@ ROWS = {
     "topk 3 % + int8": [{"topk": {"fraction": 0.03}}, "int8"],
 }
 FLEETS = {"10 of 100": 100, "10 of 10": 10}
+LAST = 10  # evaluations
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--sim", default=str(table.ROOT / "build/release/bin/tributary-sim"))
-    parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--out", default=str(table.ROOT / "build/downlink"))
+    parser = tables.parser(__doc__, "downlink")
     parser.add_argument("--write-docs", action="store_true")
     return parser.parse_args()
 
 
-def run(options, fleet, name, seed):
-    """(bytes downloaded, accuracy) of one run."""
-    folder = pathlib.Path(options.out) / "".join(c if c.isalnum() else "_" for c in f"{fleet}-{name}-{seed}")
-    settings = ["job.codec=[]", f"simulation.clients={FLEETS[fleet]}"]
-    if ROWS[name] is not None:
-        settings.append(f"job.downlink={json.dumps({'codec': ROWS[name]})}")
-    summary = table.simulate(options.sim, seed, folder, settings)
-    return summary["downlink_bytes"], table.accuracy(folder)
+def table(options):
+    def run(fleet, name, seed):
+        """(bytes downloaded, accuracy) of one run."""
+        folder = options.out / tables.slug(f"{fleet}-{name}-{seed}")
+        settings = {"job.codec": [], "simulation.clients": FLEETS[fleet]}
+        if ROWS[name] is not None:
+            settings["job.downlink"] = {"codec": ROWS[name]}
+        summary = tables.simulate(options, HERE / "topk_int8.yaml", folder, seed, settings)
+        return summary["downlink_bytes"], statistics.mean(tables.metrics(folder, "accuracy")[-LAST:])
 
-
-def rows(options, pool):
-    seeds = [int(seed) for seed in options.seeds.split(",")]
-    runs = {(fleet, name, seed): pool.submit(run, options, fleet, name, seed)
-            for name in ROWS for fleet in FLEETS for seed in seeds}
+    runs = tables.results(options, run, [(fleet, name, seed) for name in ROWS for fleet in FLEETS
+                                         for seed in options.seeds])
+    rows = []
     for name in ROWS:
-        cells = []
+        rows.append([name])
         for fleet in FLEETS:
-            pairs = [(runs[fleet, name, seed].result(), runs[fleet, WHOLE, seed].result()) for seed in seeds]
+            pairs = [(runs[fleet, name, seed], runs[fleet, WHOLE, seed]) for seed in options.seeds]
             share = statistics.median(this[0] / whole[0] for this, whole in pairs)
             lost = [100 * (whole[1] - this[1]) for this, whole in pairs]
-            cells += [f"{100 * share:.1f} %", table.spread(lost, "{:.1f}")]
-        yield f"| {name} | {' | '.join(cells)} |"
+            rows[-1] += [f"{100 * share:.1f} %", tables.spread(lost, "{:.1f}")]
+    head = [cell for fleet in FLEETS for cell in (f"{fleet}: bytes", "points lost")]
+    return tables.markdown(["downlink", *head], rows)
 
 
 def main():
     options = arguments()
-    head = " | ".join(f"{fleet}: bytes | points lost" for fleet in FLEETS)
-    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        text = "\n".join([f"| downlink | {head} |", "|---|---|---|---|---|", *rows(options, pool)])
+    text = table(options)
     print(text)
     if options.write_docs:
-        table.write_docs(text, BEGIN, END)
+        tables.write_docs("codecs.md", "downlink", text)
 
 
 if __name__ == "__main__":

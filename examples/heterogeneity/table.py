@@ -13,20 +13,17 @@ about all of a row's runs. Runs whose summary is already in DIR are not repeated
 the table between the markers `<!-- NAME -->` of docs/algorithms/scheduling.md.
 """
 
-import argparse
 import collections
-import concurrent.futures
 import hashlib
 import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-DOCS = ROOT / "docs/algorithms/scheduling.md"
+sys.path.insert(0, str(HERE.parent))
+
+import tables
 
 TARGETS = {"dual_dirichlet": 0.76, "compass_classes": 0.78}
 COMPASS = "job.scheduler.compass."
@@ -79,18 +76,14 @@ MOST_STEPS = 150_000
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = tables.parser(__doc__, "heterogeneity")
     parser.add_argument("--rows", choices=ROWS, default="schedulers")
     parser.add_argument("--only", action="append", default=[], metavar="ROW")
-    parser.add_argument("--sim", default=str(ROOT / "build/release/bin/tributary-sim"))
-    parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--partitions", default=",".join(TARGETS))
     parser.add_argument("--speeds", default="constant,normal,exponential")
     parser.add_argument("--jitter", type=float, help="instead of the files' 5 %%")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE")
     parser.add_argument("--target", type=float, help="instead of the partitions' own")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--out", default=str(ROOT / "build/heterogeneity"))
     parser.add_argument("--write-docs", metavar="NAME")
     return parser.parse_args()
 
@@ -107,63 +100,47 @@ class Study:
         name, file, changes = row
         partition, speeds, seed = draw
         stop = {"seconds": longest, "client_steps": MOST_STEPS, "target_accuracy": self.target(draw)}
-        settings = [f"simulation.data.partition={partition}",
-                    f"simulation.targets=[{self.target(draw)}]", f"job.stop={json.dumps(stop)}"]
+        settings = {"simulation.data.partition": partition,
+                    "simulation.targets": [self.target(draw)], "job.stop": stop}
         if self.options.jitter is not None:
-            settings.append(f"simulation.speed.{speeds}.jitter={self.options.jitter}")
-        settings += [f"{path}={value}" for path, value in changes.items()] + self.options.set
-        digest = hashlib.sha256("\n".join(settings).encode()).hexdigest()[:8]
-        folder = pathlib.Path(self.options.out) / f"{speeds}-{partition}-{seed}-{slug(name)}-{digest}"
-        command = [self.options.sim, "run", str(HERE / speeds / f"{file}.yaml"), "--quiet",
-                   "--threads", "1", "--seed", str(seed), "--out", str(folder)]
-        for setting in settings:
-            command += ["--set", setting]
-        if not (folder / "summary.json").exists():
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                sys.exit(f"{' '.join(command)}\n{done.stderr}")
-        summary = json.loads((folder / "summary.json").read_text())
+            settings[f"simulation.speed.{speeds}.jitter"] = self.options.jitter
+        settings |= changes | dict(text.split("=", 1) for text in self.options.set)
+        digest = hashlib.sha256("\n".join(tables.assignments(settings)).encode()).hexdigest()[:8]
+        folder = self.options.out / f"{speeds}-{partition}-{seed}-{tables.slug(name)}-{digest}"
+        summary = tables.simulate(self.options, HERE / speeds / f"{file}.yaml", folder, seed, settings)
         summary["reached"] = summary["targets"][0]["virtual_seconds"]
         summary["folder"] = folder
         return summary
 
     def table(self, rows, figures):
         o = self.options
-        draws = [(p, s, int(seed)) for p in o.partitions.split(",") for s in o.speeds.split(",")
-                 for seed in o.seeds.split(",")]
+        draws = [(p, s, seed) for p in o.partitions.split(",") for s in o.speeds.split(",")
+                 for seed in o.seeds]
         fedavg = ("sync_round", "sync_round", {})
-        with concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
-            base = dict(zip(draws, pool.map(lambda d: self.run(fedavg, d, 1e6), draws)))
-            for draw in draws:
-                if base[draw]["reached"] is None:
-                    sys.exit(f"FedAvg does not reach {self.target(draw)} in {draw}")
-            runs = {(row[0], d): pool.submit(self.run, row, d, LONGEST * base[d]["reached"])
-                    for row in rows for d in draws}
-        cells = {key: future.result() for key, future in runs.items()}
+        base = tables.results(o, lambda *draw: self.run(fedavg, draw, 1e6), draws)
+        for draw in draws:
+            if base[draw]["reached"] is None:
+                sys.exit(f"FedAvg does not reach {self.target(draw)} in {draw}")
+        files = {row[0]: row for row in rows}
+        cells = tables.results(
+            o, lambda name, draw: self.run(files[name], draw, LONGEST * base[draw]["reached"]),
+            [(name, draw) for name in files for draw in draws])
         return self.markdown(draws, base, cells, figures)
 
     def markdown(self, draws, base, cells, figures):
         columns = list(dict.fromkeys((p, s) for p, s, _ in draws))
-        header = [""] + [f"{p}, {s}" for p, s in columns] + figures
-        lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
-        row = ["FedAvg, seconds"]
+        lines = [["FedAvg, seconds"]]
         for column in columns:
-            row.append(spread([base[d]["reached"] for d in draws if d[:2] == column], "{:.0f}"))
-        row += [FIGURES[f]([base[d] for d in draws]) for f in figures]
-        lines.append("| " + " | ".join(row) + " |")
+            lines[0].append(spread([base[d]["reached"] for d in draws if d[:2] == column], "{:.0f}"))
+        lines[0] += [FIGURES[f]([base[d] for d in draws]) for f in figures]
         for name in dict.fromkeys(name for name, _ in cells):
             row = [name]
             for column in columns:
                 ratios = [base[d]["reached"] / cells[name, d]["reached"]
                           if cells[name, d]["reached"] else None for d in draws if d[:2] == column]
                 row.append(spread(ratios, "{:.2f}"))
-            row += [FIGURES[f]([cells[name, d] for d in draws]) for f in figures]
-            lines.append("| " + " | ".join(row) + " |")
-        return "\n".join(lines)
-
-
-def slug(name):
-    return "".join(c if c.isalnum() else "_" for c in name)
+            lines.append(row + [FIGURES[f]([cells[name, d] for d in draws]) for f in figures])
+        return tables.markdown(["", *(f"{p}, {s}" for p, s in columns), *figures], lines)
 
 
 def spread(values, form):
@@ -231,14 +208,6 @@ FIGURES = {"late": late, "utilisation": utilisation, "staleness": staleness, "er
            "spread": arrivals}
 
 
-def write_docs(name, table):
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    text = DOCS.read_text()
-    head, rest = text.split(begin)
-    _, tail = rest.split(end)
-    DOCS.write_text(f"{head}{begin}\n{table}\n{end}{tail}")
-
-
 def main():
     options = arguments()
     rows, figures = ROWS[options.rows]
@@ -250,7 +219,7 @@ def main():
     table = Study(options).table(chosen, figures)
     print(table)
     if options.write_docs:
-        write_docs(options.write_docs, table)
+        tables.write_docs("algorithms/scheduling.md", options.write_docs, table)
 
 
 if __name__ == "__main__":

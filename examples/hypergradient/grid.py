@@ -12,19 +12,14 @@ each run for 400 versions at most. Runs whose summary is already in DIR are not 
 --write-docs puts the tables into docs/algorithms/hypergradient.md and the heat map beside it.
 """
 
-import argparse
-import concurrent.futures
-import csv
-import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-DOCS = ROOT / "docs/algorithms/hypergradient.md"
+sys.path.insert(0, str(HERE.parent))
+
+import tables
 
 RATE = "job.train.optimizer.sgd.learning_rate"
 SECTION = "job.hypergradient"
@@ -52,37 +47,22 @@ LAST = 5  # evaluations, of every second version
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--sim", default=str(ROOT / "build/release/bin/tributary-sim"))
+    parser = tables.parser(__doc__, "hypergradient")
     parser.add_argument("--model", choices=["logistic", "cnn"], default="logistic")
     parser.add_argument("--rates", default="0.0005,0.001,0.005,0.01,0.05,0.1,0.5")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--versions", type=int, default=100)
-    parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--out", default=str(ROOT / "build/hypergradient"))
     parser.add_argument("--write-docs", action="store_true")
     return parser.parse_args()
 
 
 def run(options, method, rate, seed, stop):
     """The summary of one run and the accuracies of its versions; None if every update diverged."""
-    slug = "".join(c if c.isalnum() else "_" for c in method)
-    folder = pathlib.Path(options.out) / f"{options.model}-{slug}-{rate}-{seed}-{'-'.join(stop)}"
-    settings = {RATE: rate, "job.stop": json.dumps(stop), **METHODS[method]}
-    command = [options.sim, "run", str(HERE / f"{options.model}.yaml"), "--quiet", "--threads", "1",
-               "--seed", str(seed), "--out", str(folder)]
-    for path, value in settings.items():
-        command += ["--set", f"{path}={value}"]
-    if not (folder / "summary.json").exists():
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 6:
-            return None
-        if done.returncode != 0:
-            sys.exit(f"{' '.join(command)}\n{done.stderr}")
-    with open(folder / "metrics.csv", newline="") as file:
-        accuracies = [float(row["accuracy"]) for row in csv.DictReader(file) if row["accuracy"]]
-    return json.loads((folder / "summary.json").read_text()), accuracies
+    folder = options.out / f"{options.model}-{tables.slug(method)}-{rate}-{seed}-{'-'.join(stop)}"
+    settings = {RATE: rate, "job.stop": stop, **METHODS[method]}
+    summary = tables.simulate(options, HERE / f"{options.model}.yaml", folder, seed, settings,
+                              may_diverge=True)
+    return summary and (summary, tables.metrics(folder, "accuracy"))
 
 
 def final(result):
@@ -96,51 +76,44 @@ def versions_to_target(result):
 
 
 def spread(values, form):
-    return (f"{form.format(statistics.mean(values))} "
-            f"({form.format(min(values))} to {form.format(max(values))})")
+    return tables.spread(values, form, middle=statistics.mean)
 
 
 class Grid:
     def __init__(self, options):
         self.methods = options.methods.split(",")
         self.rates = [float(rate) for rate in options.rates.split(",")]
-        self.seeds = [int(seed) for seed in options.seeds.split(",")]
+        self.seeds = options.seeds
         whole = {"versions": options.versions}
         until = {"versions": LONGEST, "target_accuracy": TARGET}
-        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            cells = {(method, rate, seed): pool.submit(run, options, method, rate, seed, whole)
-                     for method in self.methods for rate in self.rates for seed in self.seeds}
-            reach = {(method, seed): pool.submit(run, options, method, SMALL, seed, until)
-                     for method in self.methods for seed in self.seeds}
-        self.cells = {key: final(future.result()) for key, future in cells.items()}
-        self.reach = {key: versions_to_target(future.result()) for key, future in reach.items()}
+        self.cells = tables.results(
+            options, lambda *key: final(run(options, *key, whole)),
+            [(method, rate, seed) for method in self.methods for rate in self.rates for seed in self.seeds])
+        self.reach = tables.results(
+            options, lambda method, seed: versions_to_target(run(options, method, SMALL, seed, until)),
+            [(method, seed) for method in self.methods for seed in self.seeds])
 
     def mean(self, method, rate):
         return statistics.mean(self.cells[method, rate, seed] for seed in self.seeds)
 
     def table(self):
-        lines = ["| method | " + " | ".join(f"{rate:g}" for rate in self.rates) + " |",
-                 "|---|" + "---|" * len(self.rates)]
-        for method in self.methods:
-            cells = [f"{self.mean(method, rate):.1f}" for rate in self.rates]
-            lines.append(f"| {method} | " + " | ".join(cells) + " |")
-        return "\n".join(lines)
+        return tables.markdown(
+            ["method", *(f"{rate:g}" for rate in self.rates)],
+            [[method, *(f"{self.mean(method, rate):.1f}" for rate in self.rates)] for method in self.methods])
 
     def against_plain(self):
         tuned = max(self.rates, key=lambda rate: self.mean(PLAIN, rate))
         shown = sorted({0.1, tuned} & set(self.rates))
-        lines = ["| method | " + " | ".join(f"points more at {rate:g}" + (" (tuned)" if rate == tuned else "")
-                                             for rate in shown)
-                 + f" | versions to 70 % at {SMALL:g} | of FedAvg's |",
-                 "|---|" + "---|" * (len(shown) + 2)]
+        head = [f"points more at {rate:g}" + (" (tuned)" if rate == tuned else "") for rate in shown]
+        rows = []
         for method in self.methods:
-            row = [spread([self.cells[method, rate, seed] - self.cells[PLAIN, rate, seed]
-                           for seed in self.seeds], "{:+.2f}") for rate in shown]
+            rows.append([method])
+            rows[-1] += [spread([self.cells[method, rate, seed] - self.cells[PLAIN, rate, seed]
+                                 for seed in self.seeds], "{:+.2f}") for rate in shown]
             reached = [self.reach[method, seed] for seed in self.seeds]
-            row += [", ".join("never" if v == LONGEST else str(v) for v in reached),
-                    spread([v / self.reach[PLAIN, seed] for v, seed in zip(reached, self.seeds)], "{:.2f}")]
-            lines.append(f"| {method} | " + " | ".join(row) + " |")
-        return "\n".join(lines)
+            rows[-1] += [", ".join("never" if v == LONGEST else str(v) for v in reached),
+                         spread([v / self.reach[PLAIN, seed] for v, seed in zip(reached, self.seeds)], "{:.2f}")]
+        return tables.markdown(["method", *head, f"versions to 70 % at {SMALL:g}", "of FedAvg's"], rows)
 
     def heat_map(self):
         """An SVG: points more than FedAvg, from red (-10 and less) by white to blue (+10 and more)."""
@@ -174,10 +147,8 @@ def main():
     print(text)
     if not options.write_docs:
         return
-    begin, end = f"<!-- {options.model} -->", f"<!-- end of {options.model} -->"
-    head, rest = DOCS.read_text().split(begin)
-    DOCS.write_text(f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}")
-    (DOCS.parent / f"hypergradient_{options.model}.svg").write_text(grid.heat_map())
+    tables.write_docs("algorithms/hypergradient.md", options.model, text)
+    (tables.DOCS / f"algorithms/hypergradient_{options.model}.svg").write_text(grid.heat_map())
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ void JobController::NotePhase() {
       break;
     case Phase::kEnding:
     case Phase::kQuiet:
-      progress_.phase = JobPhase::kEndTask;
+      progress_.phase = task_ends_ ? JobPhase::kEndTask : JobPhase::kExplore;
       break;
     case Phase::kCollect:
       progress_.phase =

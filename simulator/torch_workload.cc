@@ -66,7 +66,7 @@ absl::Status TorchWorkload::DealOut(const SimulationFile& file) {
   const int64_t count = file.job.continual ? file.job.continual->tasks : 1;
   for (int64_t task = 0; task < count; ++task) {
     const auto data = tasks->Task(task);
-    if (!data.ok()) return file.Refuse("simulation.data.tasks", data.status());
+    if (!data.ok()) return file.Refuse("simulation.data.scenario", data.status());
     auto parts = PartitionDataset(*data->train, spec.data.partition, spec.clients,
                                   static_cast<uint64_t>(spec.seed));
     if (!parts.ok()) return file.Refuse("simulation.data.partition", parts.status());

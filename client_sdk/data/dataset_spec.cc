@@ -66,7 +66,7 @@ void DatasetSpec::Describe(config::Fields<DatasetSpec>& fields) {
   fields.Add("seed", &S::seed, "of subsets, of a random test split and of synthetic data").Min(0);
   fields.Add("normalize", &S::normalize, "inputs become (x - mean) / std; bytes are x / 255 first");
   fields
-      .Add("tasks", &S::tasks,
+      .Add("scenario", &S::scenario,
            "what each task's data are, in a job with `continual` tasks; absent: always these")
       .Alternatives(ScenarioRegistry().Alternatives());
   fields.Add("path", &S::path, "fashion_mnist, mnist: a folder; csv, npy: a file");

@@ -32,7 +32,7 @@ struct DatasetSpec {
   int64_t seed = 1;  // of the subsets, a random test split and synthetic data
   std::optional<NormalizeOptions> normalize;
   std::optional<config::Choice>
-      tasks;  // client_sdk/data/task_data.h; absent: every task is all of it
+      scenario;  // client_sdk/data/task_data.h; absent: every task is all of it
 
   // fashion_mnist, mnist: a folder of idx files. csv: a file. npy: the features' file.
   std::optional<std::string> path;

@@ -230,8 +230,8 @@ const Registry<Scenario>& ScenarioRegistry() {
 
 absl::StatusOr<TaskData> TaskData::Load(const DatasetSpec& spec) {
   TaskData tasks;
-  if (spec.tasks) {
-    TRIB_ASSIGN_OR_RETURN(tasks.scenario_, ScenarioRegistry().Create(*spec.tasks));
+  if (spec.scenario) {
+    TRIB_ASSIGN_OR_RETURN(tasks.scenario_, ScenarioRegistry().Create(*spec.scenario));
   }
   TRIB_ASSIGN_OR_RETURN(tasks.data_, LoadDataset(spec));
   return tasks;

@@ -1,10 +1,12 @@
 #include "server/coordinator/job_spec.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/codec/codec.h"
 #include "common/codec/codec_registry.h"
+#include "common/codec/masked.h"
 #include "common/status_macros.h"
 #include "schedulers/scheduler_registry.h"
 
@@ -47,6 +49,9 @@ void ContinualSpec::Describe(config::Fields<ContinualSpec>& fields) {
       .Add("versions_per_task", &ContinualSpec::versions_per_task,
            "versions of training that end a task; absent: `tributary job next-task` alone does")
       .Min(1);
+  fields.Add("orthogonal", &ContinualSpec::orthogonal,
+             "no update moves what earlier tasks taught (FOT): short for orthogonal_projection as "
+             "the last of aggregation.transforms; absent: plain training on the sequence");
 }
 
 void CollectionSpec::Describe(config::Fields<CollectionSpec>& fields) {
@@ -97,9 +102,13 @@ void JobSpec::Describe(config::Fields<JobSpec>& fields) {
              "FedHyper: a rate that follows the product of successive deltas, after the "
              "aggregation's optimizer, or the clients' own (client_local: the same as "
              "train.hypergradient); absent: none");
+  fields.Add("pruning", &JobSpec::pruning,
+             "weights that training does not move are neither trained nor sent (AutoFLIP): short "
+             "for prune_mask as the first of aggregation.transforms; absent: none");
   fields
       .Add("codec", &JobSpec::codec,
-           "the form in which updates travel, stage by stage; an empty list: raw")
+           "the form in which updates travel, stage by stage; an empty list: raw. Where a "
+           "transform prunes, `masked` comes first by itself")
       .Alternatives(CodecRegistry().Alternatives())
       .Check([](const JobSpec& spec) { return CreateCodec(spec.codec).status(); });
   fields.Add("error_feedback", &JobSpec::error_feedback,
@@ -197,8 +206,41 @@ absl::StatusOr<ErrorFeedback> ErrorFeedbackOf(const JobSpec& spec) {
   return by_examples ? ErrorFeedback::kByExamples : ErrorFeedback::kEven;
 }
 
+namespace {
+
+template <typename Options>
+config::Choice Chosen(std::string name, const Options& options) {
+  return {.name = std::move(name), .options = config::Print(options), .position = {}};
+}
+
+// Writes out what sections are short for.
+absl::Status Expand(JobSpec& spec) {
+  std::vector<config::Choice>& transforms = spec.aggregation.transforms;
+  if (spec.pruning) {
+    transforms.insert(transforms.begin(),
+                      Chosen("prune_mask", *std::exchange(spec.pruning, std::nullopt)));
+  }
+  if (spec.continual && spec.continual->orthogonal) {
+    transforms.push_back(
+        Chosen("orthogonal_projection", *std::exchange(spec.continual->orthogonal, std::nullopt)));
+  }
+  TRIB_RETURN_IF_ERROR(
+      WithContext(AggregationOf(spec).Validate(), "job.aggregation with pruning and continual"));
+  for (const config::Choice& choice : transforms) {
+    TRIB_ASSIGN_OR_RETURN(const auto transform, TransformRegistry().Create(choice, {}));
+    if (transform->effect() != Effect::kMasks) continue;
+    if (!spec.codec.empty() && spec.codec.front().name == "masked") continue;
+    spec.codec.insert(spec.codec.begin(), Chosen("masked", MaskedSelector::Options{}));
+  }
+  return CreateCodec(spec.codec).status();
+}
+
+}  // namespace
+
 absl::StatusOr<JobSpec> ParseJobSpec(const config::Node& job) {
-  return config::Parse<JobSpec>(job, "job");
+  TRIB_ASSIGN_OR_RETURN(JobSpec spec, config::Parse<JobSpec>(job, "job"));
+  TRIB_RETURN_IF_ERROR(Expand(spec));
+  return spec;
 }
 
 absl::StatusOr<JobSpec> ParseJobSpecJson(const std::string& canonical_json) {

@@ -12,6 +12,8 @@
 #include "absl/time/time.h"
 #include "aggregators/optimize/hypergradient.h"
 #include "aggregators/pipeline.h"
+#include "aggregators/transform/orthogonal_projection.h"
+#include "aggregators/transform/prune_mask.h"
 #include "common/codec/error_feedback.h"
 #include "common/codec/version_delta.h"
 #include "common/config/schema.h"
@@ -36,6 +38,8 @@ struct ContinualSpec {
   int64_t tasks = 2;
   // Versions of training after which a task ends. Absent: by the operator's command alone.
   std::optional<int64_t> versions_per_task;
+  // Short for the last of aggregation.transforms; always absent in a parsed spec.
+  std::optional<OrthogonalProjectionOptions> orthogonal;
 
   static void Describe(config::Fields<ContinualSpec>& fields);
 };
@@ -75,7 +79,10 @@ struct JobSpec {
   AggregationSpec aggregation;
   // After the aggregation's optimizer; with variant client_local short for train.hypergradient.
   std::optional<HypergradientOptions> hypergradient;
-  std::vector<config::Choice> codec;  // empty: raw
+  // Short for the first of aggregation.transforms; always absent in a parsed spec.
+  std::optional<PruneMaskOptions> pruning;
+  // Empty: raw. Begins with `masked`, said or not, where a transform prunes.
+  std::vector<config::Choice> codec;
   // Absent: on. Of no effect where the codec loses nothing.
   std::optional<bool> error_feedback;
   std::optional<DownlinkSpec> downlink;  // absent: every version travels whole
@@ -99,7 +106,8 @@ struct JobSpec {
 };
 
 // `job` is the node under `job:`. InvalidArgument with every error, one a line. Files that
-// the job names are not looked at: see job_file.h.
+// the job names are not looked at: see job_file.h. Sections that are short for others are written
+// out, so that two files that say the same have one canonical form.
 absl::StatusOr<JobSpec> ParseJobSpec(const config::Node& job);
 absl::StatusOr<JobSpec> ParseJobSpecJson(const std::string& canonical_json);
 

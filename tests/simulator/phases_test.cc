@@ -59,7 +59,7 @@ Settings Pruned() {
 Settings Tasks(const std::string& transforms) {
   return With(kMlp, {"job.aggregation.transforms=" + transforms,
                      "job.continual={tasks: 3, versions_per_task: 12}", "job.stop={versions: 100}",
-                     "job.train.local_steps=20", "simulation.data.tasks={permuted: {}}"});
+                     "job.train.local_steps=20", "simulation.data.scenario={permuted: {}}"});
 }
 
 TEST(PhasesTest, WhatIsPrunedStaysZeroAndDoesNotTravel) {
@@ -118,7 +118,7 @@ TEST(PhasesTest, SplitClassesHaveHeadsOfTheirOwn) {
   const TempDir dir;
   const Settings set =
       With(kMlp, {"job.continual={tasks: 2, versions_per_task: 4}", "job.stop={versions: 100}",
-                  "simulation.data.tasks={split_classes: {classes_per_task: 2}}"});
+                  "simulation.data.scenario={split_classes: {classes_per_task: 2}}"});
   const auto accuracy = RunWorld(dir, set).summary.progress.task_accuracy;
   ASSERT_THAT(accuracy, SizeIs(2));
   EXPECT_GT(accuracy[0][0], 0.8);
@@ -128,11 +128,11 @@ TEST(PhasesTest, SplitClassesHaveHeadsOfTheirOwn) {
 TEST(PhasesTest, MoreTasksThanTheDataHoldAreRefusedWithTheirPlace) {
   const TempDir dir;
   auto file = SmallWorld(dir, {"job.continual={tasks: 3, versions_per_task: 4}",
-                               "simulation.data.tasks={split_classes: {classes_per_task: 2}}"});
+                               "simulation.data.scenario={split_classes: {classes_per_task: 2}}"});
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_THAT(Experiment::Create(*std::move(file), {.threads = 1}).status(),
               test::StatusIs(absl::StatusCode::kInvalidArgument,
-                             ::testing::AllOf(::testing::HasSubstr("simulation.data.tasks"),
+                             ::testing::AllOf(::testing::HasSubstr("simulation.data.scenario"),
                                               ::testing::HasSubstr("make 2 tasks"))));
 }
 

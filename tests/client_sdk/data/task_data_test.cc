@@ -90,7 +90,7 @@ TEST(TaskDataTest, DatasetsFollowOneAnotherAndMustFitOneModel) {
   TRIB_ASSERT_OK_AND_ASSIGN(
       const DatasetSpec spec,
       ParseDataFlag(
-          "{dataset: synthetic, classes: 3, dimensions: 4, train_examples: 30, tasks: "
+          "{dataset: synthetic, classes: 3, dimensions: 4, train_examples: 30, scenario: "
           "{datasets: {others: ['{dataset: synthetic, classes: 3, dimensions: 4, seed: 2, "
           "train_examples: 30}', '{dataset: synthetic, classes: 5, dimensions: 4}']}}}"));
   TRIB_ASSERT_OK_AND_ASSIGN(TaskData tasks, TaskData::Load(spec));

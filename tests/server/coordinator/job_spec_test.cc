@@ -200,13 +200,41 @@ TEST(JobSpecTest, ErrorFeedbackWeighsAsTheSchedulerOrElseTheCombineRuleDoes) {
 }
 
 TEST(JobSpecTest, SectionsOfOtherFeaturesAreUnknownKeys) {
-  for (const char* section : {"pruning", "lora"}) {
+  for (const char* section : {"distillation", "lora"}) {
     nlohmann::json json = Minimal();
     json[section] = nlohmann::json::object();
     EXPECT_THAT(FromJson(json),
                 StatusIs(Code::kInvalidArgument,
                          HasSubstr("unknown key; allowed: the keys name, seed, model, train")));
   }
+}
+
+TEST(JobSpecTest, PruningAndOrthogonalAreShortForTransforms) {
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const JobSpec brief,
+      With(R"({"pruning": {"density": 0.5}, "aggregation": {"transforms": ["clip"]},
+               "codec": [{"topk": {"fraction": 0.1}}],
+               "continual": {"tasks": 3, "orthogonal": {"energy": 0.9}}})"));
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const JobSpec written_out,
+      With(R"({"aggregation": {"transforms": [{"prune_mask": {"density": 0.5}}, "clip",
+                                              {"orthogonal_projection": {"energy": 0.9}}]},
+               "codec": ["masked", {"topk": {"fraction": 0.1}}], "continual": {"tasks": 3}})"));
+  EXPECT_EQ(CanonicalJson(brief), CanonicalJson(written_out));
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec again, ParseJobSpecJson(CanonicalJson(brief)));
+  EXPECT_EQ(ConfigDigest(again), ConfigDigest(brief));
+}
+
+TEST(JobSpecTest, WhatIsShortMayNotBeThereTwice) {
+  EXPECT_THAT(With(R"({"pruning": {}, "aggregation": {"transforms": ["prune_mask"]}})"),
+              StatusIs(Code::kInvalidArgument,
+                       AllOf(HasSubstr("with pruning"), HasSubstr("prune_mask stands twice"))));
+  EXPECT_THAT(With(R"({"continual": {"orthogonal": {}}, "aggregation": {"optimizer": "adam"}})"),
+              StatusIs(Code::kInvalidArgument, HasSubstr("brings back directions")));
+  EXPECT_THAT(With(R"({"pruning": {"every_versions": 3}, "continual": {"orthogonal": {}}})"),
+              StatusIs(Code::kInvalidArgument, HasSubstr("leave every_versions out")));
+  EXPECT_THAT(With(R"({"pruning": {"quantile": 1.5}})"),
+              StatusIs(Code::kInvalidArgument, HasSubstr("pruning.quantile")));
 }
 
 TEST(JobSpecTest, AHypergradientStandsAfterTheOptimizer) {

@@ -299,7 +299,9 @@ void ObjectSchema::Parse(const Node& node, const std::string& path, void* object
     const absl::Status status = field.check(object);
     if (!status.ok()) errors.Add(value->position, Join(path, field.name), StatusText(status));
   }
-  if (errors.size() > errors_before || !validate_) return;
+  if (errors.size() > errors_before) return;
+  if (expand_) expand_(object);
+  if (!validate_) return;
   const absl::Status status = validate_(object);
   if (!status.ok()) errors.Add(node.position, path, StatusText(status));
 }

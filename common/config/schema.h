@@ -12,6 +12,8 @@
 //       fields.Add("fraction", &SyncRoundOptions::fraction,
 //                  "instead: share of the known clients").GreaterThan(0).Max(1);
 //     }
+//     // Optional: writes out what fields are short for. A second time it changes nothing.
+//     void Expand();
 //     // Optional: what no single field can say. The message names the fields.
 //     absl::Status Validate() const;
 //   };
@@ -27,7 +29,8 @@
 // negative.
 //
 // Errors are collected in file order. On an object whose fields are all right each Check() runs,
-// then Validate(); their messages get the path and position of the field and of the object.
+// then Expand(), then Validate(); their messages get the path and position of the field and of the
+// object.
 #ifndef TRIBUTARY_COMMON_CONFIG_SCHEMA_H_
 #define TRIBUTARY_COMMON_CONFIG_SCHEMA_H_
 
@@ -177,6 +180,7 @@ class ObjectSchema {
 
   std::vector<Field> fields_;
   std::function<std::shared_ptr<void>()> make_;
+  std::function<void(void*)> expand_;
   std::function<absl::Status(const void*)> validate_;
 };
 
@@ -338,6 +342,9 @@ const ObjectSchema& SchemaOf() {
     Fields<T> fields(*s);
     T::Describe(fields);
     s->make_ = [] { return std::static_pointer_cast<void>(std::make_shared<T>()); };
+    if constexpr (requires(T & t) { t.Expand(); }) {
+      s->expand_ = [](void* object) { static_cast<T*>(object)->Expand(); };
+    }
     if constexpr (requires(const T& t) {
                     { t.Validate() } -> std::same_as<absl::Status>;
                   }) {

@@ -13,6 +13,11 @@
 namespace tributary {
 namespace {
 
+template <typename Options>
+config::Choice Chosen(std::string name, const Options& options) {
+  return {.name = std::move(name), .options = config::Print(options), .position = {}};
+}
+
 bool IsLocal(const std::optional<HypergradientOptions>& hypergradient) {
   return hypergradient && hypergradient->variant == "client_local";
 }
@@ -140,6 +145,24 @@ void JobSpec::Describe(config::Fields<JobSpec>& fields) {
       "computed again; takes the disk space of all uploads");
 }
 
+void JobSpec::Expand() {
+  std::vector<config::Choice>& transforms = aggregation.transforms;
+  if (pruning) {
+    transforms.insert(transforms.begin(),
+                      Chosen("prune_mask", *std::exchange(pruning, std::nullopt)));
+  }
+  if (continual && continual->orthogonal) {
+    transforms.push_back(
+        Chosen("orthogonal_projection", *std::exchange(continual->orthogonal, std::nullopt)));
+  }
+  const bool prunes = std::ranges::any_of(transforms, [](const config::Choice& choice) {
+    const auto transform = TransformRegistry().Create(choice, TransformDeps{});
+    return transform.ok() && (*transform)->effect() == Effect::kMasks;
+  });
+  if (!prunes || (!codec.empty() && codec.front().name == "masked")) return;
+  codec.insert(codec.begin(), Chosen("masked", MaskedSelector::Options{}));
+}
+
 std::optional<CollectRequest> JobSpec::Collects(CollectKind kind) const {
   for (const config::Choice& choice : aggregation.transforms) {
     const auto transform = TransformRegistry().Create(choice, TransformDeps{});
@@ -151,6 +174,9 @@ std::optional<CollectRequest> JobSpec::Collects(CollectKind kind) const {
 
 absl::Status JobSpec::Validate() const {
   TRIB_RETURN_IF_ERROR(CheckEnd(*this));  // of a file without the key
+  TRIB_RETURN_IF_ERROR(
+      WithContext(aggregation.Validate(), "aggregation with pruning and continual.orthogonal"));
+  TRIB_RETURN_IF_ERROR(WithContext(CreateCodec(codec).status(), "codec"));
   if (Collects(CollectKind::kSketch) && !continual) {
     return absl::InvalidArgumentError(
         "continual: missing; a transform learns what a task's end leaves, and the job has no "
@@ -177,8 +203,7 @@ absl::Status JobSpec::Validate() const {
 AggregationSpec AggregationOf(const JobSpec& spec) {
   AggregationSpec aggregation = spec.aggregation;
   if (!spec.hypergradient || IsLocal(spec.hypergradient)) return aggregation;
-  aggregation.hypergradient = {
-      .name = "hypergradient", .options = config::Print(*spec.hypergradient), .position = {}};
+  aggregation.hypergradient = Chosen("hypergradient", *spec.hypergradient);
   return aggregation;
 }
 
@@ -206,41 +231,8 @@ absl::StatusOr<ErrorFeedback> ErrorFeedbackOf(const JobSpec& spec) {
   return by_examples ? ErrorFeedback::kByExamples : ErrorFeedback::kEven;
 }
 
-namespace {
-
-template <typename Options>
-config::Choice Chosen(std::string name, const Options& options) {
-  return {.name = std::move(name), .options = config::Print(options), .position = {}};
-}
-
-// Writes out what sections are short for.
-absl::Status Expand(JobSpec& spec) {
-  std::vector<config::Choice>& transforms = spec.aggregation.transforms;
-  if (spec.pruning) {
-    transforms.insert(transforms.begin(),
-                      Chosen("prune_mask", *std::exchange(spec.pruning, std::nullopt)));
-  }
-  if (spec.continual && spec.continual->orthogonal) {
-    transforms.push_back(
-        Chosen("orthogonal_projection", *std::exchange(spec.continual->orthogonal, std::nullopt)));
-  }
-  TRIB_RETURN_IF_ERROR(
-      WithContext(AggregationOf(spec).Validate(), "job.aggregation with pruning and continual"));
-  for (const config::Choice& choice : transforms) {
-    TRIB_ASSIGN_OR_RETURN(const auto transform, TransformRegistry().Create(choice, {}));
-    if (transform->effect() != Effect::kMasks) continue;
-    if (!spec.codec.empty() && spec.codec.front().name == "masked") continue;
-    spec.codec.insert(spec.codec.begin(), Chosen("masked", MaskedSelector::Options{}));
-  }
-  return CreateCodec(spec.codec).status();
-}
-
-}  // namespace
-
 absl::StatusOr<JobSpec> ParseJobSpec(const config::Node& job) {
-  TRIB_ASSIGN_OR_RETURN(JobSpec spec, config::Parse<JobSpec>(job, "job"));
-  TRIB_RETURN_IF_ERROR(Expand(spec));
-  return spec;
+  return config::Parse<JobSpec>(job, "job");
 }
 
 absl::StatusOr<JobSpec> ParseJobSpecJson(const std::string& canonical_json) {

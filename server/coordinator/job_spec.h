@@ -97,6 +97,9 @@ struct JobSpec {
 
   // Makes the scheduler and the codec once, so that what they refuse is refused here.
   static void Describe(config::Fields<JobSpec>& fields);
+  // Writes out what pruning, continual.orthogonal and a codec without `masked` are short for, so
+  // that two files that say the same have one canonical form.
+  void Expand();
   // A scheduler that sets coefficients wants a combine rule that takes them; what is learnt at a
   // task's end wants tasks; a job wants an end.
   absl::Status Validate() const;
@@ -106,8 +109,7 @@ struct JobSpec {
 };
 
 // `job` is the node under `job:`. InvalidArgument with every error, one a line. Files that
-// the job names are not looked at: see job_file.h. Sections that are short for others are written
-// out, so that two files that say the same have one canonical form.
+// the job names are not looked at: see job_file.h.
 absl::StatusOr<JobSpec> ParseJobSpec(const config::Node& job);
 absl::StatusOr<JobSpec> ParseJobSpecJson(const std::string& canonical_json);
 

@@ -269,6 +269,34 @@ struct Even {
   }
 };
 
+struct Brief {
+  std::optional<int64_t> dozens;  // short for count
+  int64_t count = 0;
+  static void Describe(Fields<Brief>& fields) {
+    fields.Add("dozens", &Brief::dozens, "twelve each");
+    fields.Add("count", &Brief::count, "single ones");
+  }
+  void Expand() {
+    if (dozens) count += 12 * *std::exchange(dozens, std::nullopt);
+  }
+  absl::Status Validate() const {
+    if (count <= 24) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat("too many: ", count));
+  }
+};
+
+TEST(SchemaTest, WhatIsShortForSomethingIsWrittenOutAndThenValidated) {
+  const auto brief = [](const char* json) {
+    return Parse<Brief>(NodeFromJson(nlohmann::json::parse(json)), "b");
+  };
+  TRIB_ASSERT_OK_AND_ASSIGN(const Brief two, brief(R"({"dozens": 2})"));
+  EXPECT_EQ(Print(two), nlohmann::json({{"count", 24}}));
+  EXPECT_THAT(brief(R"({"dozens": 2, "count": 1})"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("too many: 25")));
+  EXPECT_THAT(brief(R"({"dozens": "x", "count": 100})"),
+              StatusIs(absl::StatusCode::kInvalidArgument, Not(HasSubstr("too many"))));
+}
+
 TEST(SchemaTest, AFieldsOwnCheckSpeaksOfTheField) {
   const auto even = [](const char* json) {
     return Parse<Even>(NodeFromJson(nlohmann::json::parse(json)), "e");

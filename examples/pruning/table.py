@@ -26,13 +26,13 @@ SHORT, LONG = 60, 200  # versions of training
 
 
 def mask(**options):
-    return {"prune_mask": options | {"exploration": {"epochs": EXPLORED}}}
+    return options | {"exploration": {"epochs": EXPLORED}}
 
 
 PLAIN, WARM = "FedAvg", "FedAvg from the explorers' mean"
 SCORES = {0.7: ["deviation", "agreement", "magnitude", "random", "inverted"],
           0.1: ["deviation", "magnitude", "random"]}
-# Row -> its transform, if any.
+# Row -> the job's `pruning`, if any.
 ROWS = {
     PLAIN: None,
     WARM: None,
@@ -60,26 +60,25 @@ class Study:
         """The mean of the models that all clients made of the first one, as a file, and its uplink bytes."""
         folder = self.options.out / f"explored-{seed}"
         summary = self.simulate(folder, seed, {
-            "job.aggregation.transforms": [], "job.codec": [], "job.train.local_epochs": EXPLORED,
+            "job.pruning": None, "job.train.local_epochs": EXPLORED,
             "job.scheduler": {"sync_round": {"clients_per_round": 20}}, "job.stop.versions": 1})
         return str(folder / "model.safetensors"), summary["uplink_bytes"]
 
     def run(self, row, seed, versions):
         """Accuracy in percent, uplink bytes of the run and of its last version."""
         folder = self.options.out / f"{tables.slug(row)}-{versions}-{seed}"
-        transform, before = ROWS[row], 0
-        if transform is None:
-            settings = {"job.aggregation.transforms": [], "job.codec": [], "job.stop.versions": versions,
-                        "job.evaluate.every_versions": 1}
+        pruning, before = ROWS[row], 0
+        settings = {"job.pruning": pruning}
+        if pruning is None:
+            settings |= {"job.stop.versions": versions, "job.evaluate.every_versions": 1}
         else:  # the mask is version 1, and the same training ends a version later
-            settings = {"job.aggregation.transforms": [transform], "job.stop.versions": versions + 1,
-                        "job.evaluate.every_versions": 2}
+            settings |= {"job.stop.versions": versions + 1, "job.evaluate.every_versions": 2}
         if row == WARM:
             settings["job.model.initial"], before = self.explored(seed)
         self.simulate(folder, seed, settings)
         accuracies, uplink = tables.metrics(folder, "accuracy"), tables.metrics(folder, "uplink_bytes")
         # After the same numbers of training versions: 1, 3, …, without the last, which any job evaluates.
-        accuracies = accuracies[1::2] if transform is None else accuracies[1:-1]
+        accuracies = accuracies[1::2] if pruning is None else accuracies[1:-1]
         return {"accuracy": 100 * statistics.mean(accuracies[-LAST:]),
                 "uplink": before + uplink[-1], "version": uplink[-1] - uplink[-2]}
 

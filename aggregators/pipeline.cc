@@ -156,15 +156,19 @@ absl::StatusOr<Applied> Pipeline::Apply(std::unique_ptr<Aggregator> aggregator, 
   TRIB_RETURN_IF_ERROR(Optimise(model.trainable(), origin, beside_momentum));
   TRIB_RETURN_IF_ERROR(add_model(model.trainable()));
   TRIB_RETURN_IF_ERROR(CheckFiniteModel(model, parallel_));
-  Applied applied{.model = std::move(model),
-                  .updates = aggregate.updates,
-                  .num_examples = aggregate.num_examples,
-                  .delta_norm = std::sqrt(origin.squared_norm)};
+  return Applied{.model = std::move(model),
+                 .updates = aggregate.updates,
+                 .num_examples = aggregate.num_examples,
+                 .delta_norm = std::sqrt(origin.squared_norm)};
+}
+
+Rates Pipeline::rates() const {
+  Rates rates;
   for (const auto& [name, optimizer] : optimizers_) {
-    applied.server_rate *= optimizer->rate();
-    applied.client_rate *= optimizer->client_rate();
+    rates.server *= optimizer->rate();
+    rates.clients *= optimizer->client_rate();
   }
-  return applied;
+  return rates;
 }
 
 absl::Status Pipeline::Optimise(absl::Span<float> delta, const DeltaOrigin& origin,

@@ -53,13 +53,17 @@ struct PipelineStep {
 // that would undo an earlier one (a projection is the last step that is more than a factor).
 absl::Status CheckSoundOrder(absl::Span<const PipelineStep> steps);
 
+// Over all optimizers.
+struct Rates {
+  double server = 1.0;   // what the last delta was multiplied with, or the next one will be
+  double clients = 1.0;  // ServerOptimizer::client_rate, for training from now on
+};
+
 struct Applied {
   ParamVector model;  // the next one
   int64_t updates = 0;
   int64_t num_examples = 0;
-  double server_rate = 1.0;
-  double client_rate = 1.0;  // ServerOptimizer::client_rate, for training from this model on
-  double delta_norm = 0;     // of the combined delta, before transforms
+  double delta_norm = 0;  // of the combined delta, before transforms
 };
 
 // One for a job's life: it holds the transforms' and the optimizer's state.
@@ -95,6 +99,8 @@ class Pipeline {
 
   // The coordinates that the job keeps; null: all.
   std::shared_ptr<const Mask> mask() const;
+
+  Rates rates() const;
 
   // Names are "transform.0.…", "optimizer.…" and "hypergradient.…".
   StateRefs State();

@@ -208,6 +208,7 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Store(const ParamVector& mo
                                                            const Applied& applied,
                                                            std::string delta, absl::Time at) {
   const StateRefs state = State();
+  const Rates rates = pipeline_->rates();
   Publication publication{.job = job_,
                           .version = version_,
                           .model = &model,
@@ -217,13 +218,13 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Store(const ParamVector& mo
   for (const auto& [name, vector] : state.vectors) publication.state_vectors[name] = vector;
   for (const auto& [name, scalar] : state.scalars) publication.state_scalars[name] = *scalar;
   publication.stats_json = nlohmann::json({{"num_examples", applied.num_examples},
-                                           {"server_rate", applied.server_rate},
-                                           {"client_rate", applied.client_rate},
+                                           {"server_rate", rates.server},
+                                           {"client_rate", rates.clients},
                                            {"delta_norm", applied.delta_norm}})
                                .dump();
   TRIB_ASSIGN_OR_RETURN(const VersionRecord record, store_->Publish(publication));
-  return event::VersionPublished{version_, record.model_digest, applied.server_rate,
-                                 applied.delta_norm, applied.client_rate};
+  return event::VersionPublished{version_, record.model_digest, rates.server, applied.delta_norm,
+                                 rates.clients};
 }
 
 absl::Status JobExecutor::Check(const UpdateInfo& info, PayloadBytes payload) const {

@@ -1,6 +1,7 @@
 #include "server/coordinator/job_executor.h"
 
 #include <map>
+#include <numeric>
 #include <set>
 #include <string>
 #include <utility>
@@ -293,6 +294,31 @@ TEST_F(JobExecutorTest, AHypergradientHearsOfTheUpdates) {
     ASSERT_THAT(published, IsOk());
     EXPECT_EQ(published->server_rate, repeated > 0 ? 1.0 : 3.0);
   }
+}
+
+// A chart of rates would show a step that nobody took.
+TEST_F(JobExecutorTest, FirstAndLearntVersionsHaveTheOptimizersRateToo) {
+  const LayoutPtr layout = test::TinyLayout();
+  Start({{"aggregation",
+          {{"transforms", {"prune_mask"}}, {"optimizer", {{"sgd", {{"learning_rate", 0.5}}}}}}}},
+        MakeParams(layout, std::vector<float>(static_cast<size_t>(layout->size()), 1)));
+  const auto rate = [this](Version version) {
+    const auto record = store_->GetVersion(kJob, version).value();
+    return nlohmann::json::parse(record.stats_json).at("server_rate").get<double>();
+  };
+  EXPECT_EQ(rate(0), 0.5);
+  const LayoutPtr asked = executor_->Collections().at(CollectKind::kExplore).layout;
+  ParamVector moved(asked);
+  std::iota(moved.trainable().begin(), moved.trainable().end(), 1.0F);
+  updates_.payloads[1] = EncodeUpdate(**CreateCodec({}), moved, {.layout = asked});
+  const auto learnt = executor_->Publish(
+      {.version = 1,
+       .parts = {{.info = {.work_order = 1, .num_examples = 1, .local_steps = 1}}},
+       .learns = CollectKind::kExplore},
+      updates_, At(1));
+  ASSERT_THAT(learnt, IsOk());
+  EXPECT_EQ(learnt->server_rate, 0.5);
+  EXPECT_EQ(rate(1), 0.5);
 }
 
 TEST_F(JobExecutorTest, TheClientsRateIsPartOfWhatIsPublished) {

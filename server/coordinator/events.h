@@ -173,7 +173,8 @@ struct PublishVersion {
   bool mix_models = false;
   bool beside_momentum = false;
   std::optional<CollectKind> learns;  // what the parts are contributions to; absent: updates
-  double repeated = 0;  // share of the parts whose client and base the last version had too
+  // Share of the parts whose client and base the last version had too; 0 where nobody asks.
+  double repeated = 0;
 };
 // An accepted update that will never be used.
 struct DropUpdate {

@@ -301,7 +301,7 @@ void JobController::StartPublication(const Close& close) {
     waiting_updates_.erase(it);
   }
   publication_ = publication;
-  version.repeated = ShareRepeated(version.parts);
+  if (follows_deltas_) version.repeated = ShareRepeated(version.parts);
   actions_.push_back(std::move(version));
 }
 

@@ -227,6 +227,7 @@ class JobController {
   const JobSpec spec_;
   const std::optional<CollectRequest> explores_ = spec_.Collects(CollectKind::kExplore);
   const std::optional<CollectRequest> sketches_ = spec_.Collects(CollectKind::kSketch);
+  const bool follows_deltas_ = FollowsDeltas(spec_);
   const bool clients_follow_ = TrainOf(spec_).hypergradient.has_value();  // the global update
   std::unique_ptr<Scheduler> scheduler_;
   JobProgress progress_;
@@ -249,7 +250,7 @@ class JobController {
   std::optional<Publication> publication_;  // being made by the host
   bool installing_ = false;                 // version 0 is being made by the host
   std::deque<JobEvent> deferred_;           // arrived meanwhile
-  // Of the updates in the last version: client and base.
+  // Of the updates in the last version, where follows_deltas_: client and base.
   absl::flat_hash_set<std::pair<ClientId, Version>> combined_;
 
   Phase phase_ = Phase::kTrain;

@@ -207,6 +207,11 @@ AggregationSpec AggregationOf(const JobSpec& spec) {
   return aggregation;
 }
 
+bool FollowsDeltas(const JobSpec& spec) {
+  const AggregationSpec aggregation = AggregationOf(spec);
+  return aggregation.hypergradient || aggregation.optimizer.name == "hypergradient";
+}
+
 TrainSpec TrainOf(const JobSpec& spec) {
   TrainSpec train = spec.train;
   if (!IsLocal(spec.hypergradient)) return train;

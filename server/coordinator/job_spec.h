@@ -115,6 +115,7 @@ absl::StatusOr<JobSpec> ParseJobSpecJson(const std::string& canonical_json);
 
 // The sections with what the hypergradient section adds to them.
 AggregationSpec AggregationOf(const JobSpec& spec);
+bool FollowsDeltas(const JobSpec& spec);  // a hypergradient is among the aggregation's steps
 TrainSpec TrainOf(const JobSpec& spec);
 
 // Whether clients send later what the codec leaves out, and what an update counts then: as the

@@ -102,8 +102,9 @@ TEST(Train, CombinesARoundInWorkOrderOrder) {
   EXPECT_DOUBLE_EQ(host.progress().last_train_loss, 1.5);
 }
 
-JobSpec Asynchronous() {
+JobSpec AsynchronousHypergradient() {
   return Spec({{"scheduler", {{"sync_round", nullptr}, {"fedbuff", {{"goal", 2}}}}},
+               {"hypergradient", {{"variant", "server_local"}}},
                {"stop", {{"versions", 100}}}});
 }
 
@@ -115,7 +116,7 @@ event::VersionPublished NextVersion(const Host& host, double client_rate) {
 }
 
 TEST(Train, OrdersCarryTheRateOfTheirVersionAndUpdatesAreBroughtToTodays) {
-  Host host(Asynchronous());
+  Host host(AsynchronousHypergradient());
   host.Begin({"a", "b", "c"});
   const auto first = host.Out(WorkKind::kTrain);
   ASSERT_EQ(first.size(), 3u);
@@ -139,7 +140,7 @@ TEST(Train, OrdersCarryTheRateOfTheirVersionAndUpdatesAreBroughtToTodays) {
 
 // a and b work on version 0 twice each: their second updates repeat their first.
 TEST(Train, APublicationSaysHowMuchOfItTheLastOneHadToo) {
-  Host host(Asynchronous());
+  Host host(AsynchronousHypergradient());
   host.Begin({"a", "b", "c"});
   const auto first = host.Out(WorkKind::kTrain);
   host.Finish(1, first[0].id);

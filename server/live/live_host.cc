@@ -21,6 +21,7 @@ namespace {
 constexpr absl::Duration kBeat = absl::Seconds(1);
 constexpr absl::Duration kLongestSilence = absl::Seconds(10);
 constexpr int kPublishAttempts = 10;
+constexpr absl::Duration kPublishAgainAfter = absl::Seconds(1);
 
 class SpoolSource final : public UpdateSource {
  public:
@@ -193,6 +194,7 @@ struct LiveHost::Publishing {
   std::shared_ptr<JobExecutor> executor;
   Make make;
   bool tried = false;  // what the attempt left in the executor must go
+  int failures = 0;
 };
 
 void LiveHost::Publish(LiveJob& job, Version version, std::vector<WorkOrderId> used, Make make) {
@@ -203,8 +205,7 @@ void LiveHost::Publish(LiveJob& job, Version version, std::vector<WorkOrderId> u
 }
 
 void LiveHost::MakeVersion(std::shared_ptr<Publishing> publishing) {
-  numerics_.Run([this, p = std::move(publishing), store = deps_.store, loop = deps_.loop,
-                 clock = deps_.clock] {
+  numerics_.Run([this, p = std::move(publishing), store = deps_.store, loop = deps_.loop] {
     // Combining takes three models' worth; what the uploads before it left in the allocator's
     // lists would come on top.
     malloc_trim(0);
@@ -216,14 +217,6 @@ void LiveHost::MakeVersion(std::shared_ptr<Publishing> publishing) {
       return record.ok() ? FromRecord(*record) : p->make();
     };
     absl::StatusOr<event::VersionPublished> result = attempt();
-    for (int i = 1; absl::IsUnavailable(result.status()) && !IsDiskFull(result.status()) &&
-                    i < kPublishAttempts;
-         ++i) {
-      log::Warning("publishing failed; trying again",
-                   {{"job", p->id.value()}, {"version", p->version}, {"error", result.status()}});
-      clock->SleepFor(absl::Seconds(1), {});
-      result = attempt();
-    }
     loop->Post([this, p, result = std::move(result), layout = p->executor->layout(),
                 collections = p->executor->Collections(), mask = p->executor->mask()] {
       if (result.ok()) {
@@ -232,21 +225,36 @@ void LiveHost::MakeVersion(std::shared_ptr<Publishing> publishing) {
         job.collections = collections;
         job.SetMask(mask);
       }
-      if (!IsDiskFull(result.status())) return Published(p->id, result, p->used);
-      --under_way_;
-      for_room_.emplace_back([this, p] {
-        if (FindJob(p->id)->ended()) return;
-        ++under_way_;
-        MakeVersion(p);
-      });
-      NoteDisk(result.status());
-      CheckDrained();
+      const bool unavailable = absl::IsUnavailable(result.status());
+      if (IsDiskFull(result.status()) || (unavailable && ++p->failures < kPublishAttempts)) {
+        return MakeVersionLater(p, result.status());
+      }
+      Published(p->id, result, p->used);
     });
     // What the new version replaces is in nobody's way.
     if (const absl::Status pruned = p->executor->Prune(); !pruned.ok()) {
       log::Error("old versions not removed", {{"job", p->id.value()}, {"error", pruned}});
     }
   });
+}
+
+// When there is room, or in a while; the lane is free until then.
+void LiveHost::MakeVersionLater(std::shared_ptr<Publishing> publishing, const absl::Status& why) {
+  --under_way_;
+  log::Warning("publishing failed; trying again",
+               {{"job", publishing->id.value()}, {"version", publishing->version}, {"error", why}});
+  EventLoop::Task again = [this, p = std::move(publishing)] {
+    if (FindJob(p->id)->ended()) return;
+    ++under_way_;
+    MakeVersion(p);
+  };
+  if (IsDiskFull(why)) {
+    for_room_.push_back(std::move(again));
+    NoteDisk(why);
+  } else {
+    deps_.loop->PostAt(deps_.clock->Now() + kPublishAgainAfter, std::move(again));
+  }
+  CheckDrained();
 }
 
 void LiveHost::Published(const JobId& id, const absl::StatusOr<event::VersionPublished>& result,

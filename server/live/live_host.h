@@ -139,6 +139,7 @@ class LiveHost {
   struct Publishing;
   void Publish(LiveJob& job, Version version, std::vector<WorkOrderId> used, Make make);
   void MakeVersion(std::shared_ptr<Publishing> publishing);
+  void MakeVersionLater(std::shared_ptr<Publishing> publishing, const absl::Status& why);
   void Published(const JobId& id, const absl::StatusOr<event::VersionPublished>& result,
                  const std::vector<WorkOrderId>& used);
   void LogWarnings(LiveJob& job);

@@ -30,7 +30,8 @@ class LoopExecutor final : public Executor {
   EventLoop* const loop_;
 };
 
-// A store on a disk that can be full: then its writes fail, as SQLite's do.
+// A store on a disk that can be full: then its writes fail, as SQLite's do. Or it is locked for so
+// many attempts to publish.
 class FillingStore final : public MemoryStore {
  public:
   absl::Status PutJob(const JobRecord& job) override {
@@ -38,6 +39,7 @@ class FillingStore final : public MemoryStore {
   }
   absl::StatusOr<VersionRecord> Publish(const Publication& publication) override {
     if (full || full_for_versions) return Full();
+    if (locked > 0) return --locked, absl::UnavailableError("database is locked");
     return MemoryStore::Publish(publication);
   }
   absl::Status AppendJournal(const JobId& job, const std::vector<std::string>& lines) override {
@@ -49,6 +51,7 @@ class FillingStore final : public MemoryStore {
 
   bool full = false;
   bool full_for_versions = false;
+  int locked = 0;
 
  private:
   static absl::Status Full() {

@@ -51,6 +51,58 @@ TEST_F(LiveHostTest, RoundsAreCombinedExactly) {
   EXPECT_EQ(fixture_.store().GetJob(job)->state, "done");
 }
 
+TEST_F(LiveHostTest, AVersionWaitsForALockedStoreAndNobodyWaitsForIt) {
+  FakeClient a = Client("a"), b = Client("b");
+  const JobId job = fixture_.Submit("demo", 1, 1, {0, 0, 0, 0});
+  const auto work = a.GetWork();
+  ASSERT_TRUE(work);
+  const JobId other = fixture_.Submit("other", 1, 1, {0, 0, 0, 0});
+  const auto other_work = b.GetWork();
+  ASSERT_TRUE(other_work);
+  fixture_.store().locked = 1;
+  ASSERT_TRUE(Accepted(a.UploadDelta(*work, 1)));
+  EXPECT_EQ(fixture_.Job(job).progress.version, 0);
+  ASSERT_TRUE(Accepted(b.UploadDelta(*other_work, 1)));
+  EXPECT_EQ(fixture_.Job(other).progress.state, JobState::kDone) << "the lane is free";
+  EXPECT_EQ(fixture_.Job(job).progress.version, 0);
+  fixture_.Advance(absl::Seconds(1));
+  EXPECT_EQ(fixture_.Job(job).progress.state, JobState::kDone);
+  EXPECT_THAT(Model(job, 1), ParamsNear({1, 1, 1, 1}, 0));
+}
+
+TEST_F(LiveHostTest, AStoreThatStaysLockedFailsTheJob) {
+  FakeClient a = Client("a");
+  const JobId job = fixture_.Submit("demo", 1, 1, {0, 0, 0, 0});
+  const auto work = a.GetWork();
+  ASSERT_TRUE(work);
+  fixture_.store().locked = 1000;
+  ASSERT_TRUE(Accepted(a.UploadDelta(*work, 1)));
+  for (int i = 0; i < 8; ++i) fixture_.Advance(absl::Seconds(1));
+  EXPECT_EQ(fixture_.Job(job).progress.state, JobState::kRunning);
+  fixture_.Advance(absl::Seconds(1));
+  EXPECT_EQ(fixture_.Job(job).progress.state, JobState::kFailed);
+  EXPECT_THAT(fixture_.Job(job).progress.reason, ::testing::HasSubstr("locked"));
+  EXPECT_EQ(fixture_.store().locked, 1000 - 10);
+}
+
+TEST_F(LiveHostTest, AVersionThatWaitsForTheStoreDoesNotHoldUpTheShutdown) {
+  FakeClient a = Client("a");
+  const JobId job = fixture_.Submit("demo", 1, 1, {0, 0, 0, 0});
+  const auto work = a.GetWork();
+  ASSERT_TRUE(work);
+  fixture_.store().locked = 1;
+  ASSERT_TRUE(Accepted(a.UploadDelta(*work, 1)));
+  bool drained = false;
+  fixture_.host().Drain([&] { drained = true; });
+  fixture_.Run();
+  EXPECT_TRUE(drained);
+  fixture_.Crash();
+  fixture_.Start();
+  fixture_.Run();
+  EXPECT_EQ(fixture_.Job(job).progress.state, JobState::kDone);
+  EXPECT_THAT(Model(job, 1), ParamsNear({1, 1, 1, 1}, 0));
+}
+
 TEST_F(LiveHostTest, AClientThatHoldsAVersionIsSentTheDeltaSince) {
   FakeClient a = Client("a");
   const JobId job = fixture_.Submit("demo", 1, 3, {0, 0, 0, 0},

@@ -140,7 +140,7 @@ absl::Time JobController::NotBefore(const ClientId& client, absl::Time now) cons
   const Client known = it == clients_.end() ? Client() : it->second;
   const bool may_evaluate = known.evaluate_only || spec_.evaluate.by == "everyone";
   const bool other_work = progress_.version < 0 || phase_ != Phase::kTrain ||
-                          (may_evaluate && known.evaluated < evaluation_.version);
+                          (may_evaluate && known.evaluated < evaluation_.number);
   return known.evaluate_only || other_work ? now : admission_.NotBefore(client, now);
 }
 
@@ -219,7 +219,7 @@ void JobController::On(const event::WorkFailed& e) {
       AskScheduler(WorkLost{order->client, order->id, order->group});
       break;
     case WorkKind::kEvaluate:
-      if (order->version == evaluation_.version) --evaluation_.out;
+      if (evaluation_.asked_for(*order)) --evaluation_.out;
       FinishEvaluationIfDone();
       break;
     case WorkKind::kExplore:
@@ -471,10 +471,11 @@ void JobController::Drain(std::string reason) {
   drain_until_ = now_ + spec_.evaluate.deadline_seconds;
   DropPlans();
   // An evaluation of the last version goes on; one of an older version gives way to it.
-  const bool evaluating_last = evaluation_.version == progress_.version;
+  const bool evaluating_last =
+      evaluation_.version == progress_.version && evaluation_.of_all_tasks();
   Recall(/*evaluations_too=*/!evaluating_last);
   next_evaluation_ = {};
-  if (evaluating_last || progress_.evaluation.version == progress_.version) return;
+  if (evaluating_last || evaluated_in_all_tasks_ == progress_.version) return;
   evaluation_ = {};
   EvaluateVersion(progress_.version, progress_.task + 1);
 }

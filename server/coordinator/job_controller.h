@@ -104,13 +104,14 @@ class JobController {
  private:
   struct Client {
     bool evaluate_only = false;
-    bool present = false;    // checked in since it was last gone
-    bool idle = false;       // checked in, and not given an order since
-    bool admitted = false;   // has a place: the scheduler may dispatch it, or has
-    bool planned = false;    // a dispatch waits for a publication
-    Version evaluated = -1;  // newest version that it was asked to evaluate
-    int64_t collected = 0;   // newest collection that it was asked to contribute to
-    WorkOrder order;         // that it works on; id 0: none
+    int64_t task = 0;       // that it reports
+    bool present = false;   // checked in since it was last gone
+    bool idle = false;      // checked in, and not given an order since
+    bool admitted = false;  // has a place: the scheduler may dispatch it, or has
+    bool planned = false;   // a dispatch waits for a publication
+    int64_t evaluated = 0;  // newest evaluation that it was asked for
+    int64_t collected = 0;  // newest collection that it was asked to contribute to
+    WorkOrder order;        // that it works on; id 0: none
 
     bool busy() const { return order.id != 0; }
   };
@@ -125,12 +126,18 @@ class JobController {
     Version version = -1;  // -1: none
     int64_t task = 0;      // the last of those that are evaluated
     int64_t tasks = 1;     // their number
+    int64_t number = 0;    // of those begun, from 1
     absl::Time deadline = absl::InfiniteFuture();
     int64_t out = 0;  // orders not answered yet
     int64_t num_examples = 0;
     double loss_sum = 0;  // these two weighted by examples
     double accuracy_sum = 0;
     std::vector<TaskResult> task_sums;  // the same by task
+
+    bool of_all_tasks() const { return tasks == task + 1; }  // so far
+    bool asked_for(const WorkOrder& order) const {
+      return order.version == version && order.tasks == tasks;
+    }
   };
   // What comes between trainings: first all that is under way comes to its end.
   enum class Phase { kTrain, kEnding, kQuiet, kCollect };
@@ -262,7 +269,10 @@ class JobController {
   bool task_ends_ = false;         // all that is left to do for it is between trainings
 
   RunningEvaluation evaluation_;
-  RunningEvaluation next_evaluation_;  // waits until the running one is done; the newest wins
+  // Waits until the running one is done; the newest wins, unless only the older is of all tasks.
+  RunningEvaluation next_evaluation_;
+  int64_t evaluations_ = 0;              // begun
+  Version evaluated_in_all_tasks_ = -1;  // newest version
 
   bool draining_ = false;  // the stop was reached; only the last evaluation is awaited
   absl::Time drain_until_ = absl::InfiniteFuture();

@@ -10,7 +10,7 @@ void JobController::On(const event::EvaluationArrived& e) {
   const WorkOrder* known = FindWork(e.work_order);
   if (known == nullptr || known->kind != WorkKind::kEvaluate) return;
   const WorkOrder order = *TakeWork(e.work_order);
-  if (order.version != evaluation_.version) return;
+  if (!evaluation_.asked_for(order)) return;
   --evaluation_.out;
   const auto weight = static_cast<double>(e.num_examples);
   evaluation_.num_examples += e.num_examples;
@@ -32,12 +32,12 @@ bool JobController::MayEvaluate(const Client& client) const {
 
 bool JobController::OwesEvaluation(const Client& client) const {
   return evaluation_.version >= 0 && progress_.state != JobState::kPaused && MayEvaluate(client) &&
-         client.evaluated < evaluation_.version;
+         client.evaluated < evaluation_.number;
 }
 
 bool JobController::OfferEvaluation(const ClientId& id, Client& client) {
   if (!OwesEvaluation(client)) return false;
-  client.evaluated = evaluation_.version;
+  client.evaluated = evaluation_.number;
   ++evaluation_.out;
   WorkOrder& order = NewWork(id, client, WorkKind::kEvaluate);
   order.version = evaluation_.version;
@@ -58,7 +58,9 @@ std::vector<ClientId> JobController::ClientsThatMayEvaluate() const {
 }
 
 void JobController::EvaluateVersion(Version version, int64_t tasks) {
-  next_evaluation_ = {.version = version, .task = progress_.task, .tasks = tasks};
+  const RunningEvaluation wanted = {.version = version, .task = progress_.task, .tasks = tasks};
+  const bool waits = next_evaluation_.version >= 0 && next_evaluation_.of_all_tasks();
+  if (!waits || wanted.of_all_tasks()) next_evaluation_ = wanted;
   if (evaluation_.version >= 0) {
     FinishEvaluationIfDone();
   } else {
@@ -69,6 +71,7 @@ void JobController::EvaluateVersion(Version version, int64_t tasks) {
 void JobController::StartEvaluation() {
   if (next_evaluation_.version < 0) return;
   evaluation_ = std::exchange(next_evaluation_, {});
+  evaluation_.number = ++evaluations_;
   evaluation_.deadline = now_ + spec_.evaluate.deadline_seconds;
   OfferEvaluations();
   FinishEvaluationIfDone();
@@ -91,7 +94,7 @@ void JobController::FinishEvaluationIfDone() {
   if (evaluation_.out > 0 && !overdue) return;
   const std::vector<ClientId> asked = ClientsThatMayEvaluate();
   const bool everybody = std::all_of(asked.begin(), asked.end(), [this](const ClientId& id) {
-    return clients_.at(id).evaluated >= evaluation_.version;
+    return clients_.at(id).evaluated >= evaluation_.number;
   });
   if (overdue || next_evaluation_.version >= 0 || (!asked.empty() && everybody)) FinishEvaluation();
 }
@@ -121,7 +124,10 @@ void JobController::FinishEvaluation() {
     const auto& result = progress_.evaluation;
     if (progress_.best.version < 0 || result.accuracy > progress_.best.accuracy)
       progress_.best = result;
-    if (done.tasks == done.task + 1) NoteTasks(done.task, tasks);
+    if (done.of_all_tasks()) {
+      evaluated_in_all_tasks_ = done.version;
+      NoteTasks(done.task, tasks);
+    }
     actions_.push_back(action::RecordEvaluation{result.version, result.num_examples, result.loss,
                                                 result.accuracy, std::move(tasks)});
     StopIfReached();

@@ -332,6 +332,48 @@ TEST(PhasesTest, AtATasksEndAllTasksSoFarAreEvaluated) {
               ElementsAre(ElementsAre(0.9), ElementsAre(0.7, 0.8), ElementsAre(0.6, 0.75, 0.95)));
 }
 
+// The last version of a task may have been evaluated before anybody said that the task ends.
+TEST(PhasesTest, AVersionIsEvaluatedAgainInAllTasksWhenItTurnsOutToBeATasksLast) {
+  ControllerHost host(Spec({{"stop", {{"versions", 1000}}}, {"continual", {{"tasks", 2}}}}));
+  host.Begin({"a", "b"});
+  host.CheckIn(0, "judge", true);
+  const auto report = [&host](std::vector<TaskResult> tasks, double accuracy) {
+    ASSERT_THAT(host.Out(WorkKind::kEvaluate), SizeIs(1));
+    const WorkOrder order = host.Out(WorkKind::kEvaluate)[0];
+    EXPECT_EQ(order.tasks, std::max<int64_t>(1, std::ssize(tasks)));
+    host.Feed(host.now, event::EvaluationArrived{order.id, 10, 0.5, accuracy, std::move(tasks)});
+    host.CheckIn(host.now, "judge", true);
+  };
+  report({}, 0.1);
+  TrainOnce(host, 1);
+  report({}, 0.9);
+  EXPECT_THAT(host.Out(WorkKind::kEvaluate), IsEmpty());
+  host.Feed(2, event::Command{event::Command::Verb::kNextTask});
+  report({}, 0.9);
+  TrainOnce(host, 3);
+  report({}, 0.8);
+  host.Feed(4, event::Command{event::Command::Verb::kNextTask});
+  EXPECT_EQ(host.progress().state, JobState::kRunning) << "until it is evaluated";
+  report({{10, 0.5, 0.7}, {10, 0.5, 0.8}}, 0.8);
+  EXPECT_EQ(host.progress().state, JobState::kDone);
+  EXPECT_THAT(host.progress().task_accuracy, ElementsAre(ElementsAre(0.9), ElementsAre(0.7, 0.8)));
+}
+
+TEST(PhasesTest, AnEvaluationOfAllTasksThatWaitsIsNotReplacedByOneOfTheNextTask) {
+  ControllerHost host(Spec(
+      {{"stop", {{"versions", 1000}}}, {"continual", {{"tasks", 2}, {"versions_per_task", 2}}}}));
+  host.Begin({"a", "b"});
+  host.CheckIn(0, "judge", true);
+  const WorkOrder slow = host.Out(WorkKind::kEvaluate).at(0);
+  for (int version = 1; version <= 3; ++version) TrainOnce(host, version);
+  EXPECT_EQ(host.progress().task, 1);
+  host.Feed(4, event::EvaluationArrived{slow.id, 10, 0.5, 0.1});
+  host.CheckIn(4, "judge", true);
+  ASSERT_THAT(host.Out(WorkKind::kEvaluate), SizeIs(1));
+  EXPECT_EQ(host.Out(WorkKind::kEvaluate)[0].version, 2) << "the first task's last";
+  EXPECT_EQ(host.Out(WorkKind::kEvaluate)[0].task, 0);
+}
+
 // Whatever the scheduler has under way when a task ends.
 class EverySchedulerPhasesTest : public ::testing::TestWithParam<std::string> {};
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "client_sdk/internal/grpc_connection.h"
 #include "client_sdk/internal/session.h"
 #include "common/status_macros.h"
@@ -47,6 +48,15 @@ absl::Status Client::Run() {
 }
 
 absl::Status Client::RunOnce() { return session_->RunOnce(); }
+
+absl::Status Client::SetTask(int64_t task) {
+  if (task < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("task: found ", task, ", allowed: an integer from 0"));
+  }
+  session_->SetTask(task);
+  return absl::OkStatus();
+}
 
 void Client::Stop() { stop_.request_stop(); }
 

@@ -27,7 +27,7 @@ namespace sdk {
 class Session;
 }
 
-// Run and RunOnce: by one thread at a time. Stop: thread-safe.
+// Run and RunOnce: by one thread at a time. SetTask, Stop: thread-safe.
 class Client {
  public:
   // InvalidArgument: an option; NotFound, FailedPrecondition: a certificate file. Does not
@@ -54,6 +54,11 @@ class Client {
   // The trainer's error or the refusal (FailedPrecondition) if the work came to nothing.
   absl::Status RunOnce();
 
+  // Which task the client's newest data belong to, from 0: what it tells from the next check-in on.
+  // A job with continual.reported_share goes on to its next task when enough clients have data of a
+  // later one; orders name the task whose data they are for. At first 0. InvalidArgument: negative.
+  absl::Status SetTask(int64_t task);
+
   // Ends Run or RunOnce soon, with OK or Cancelled: work in progress is given back to the
   // server. For good. Takes locks, so not from a signal handler: block the signals and let a
   // thread of yours wait for them (client_sdk/app/main.cc shows how).
@@ -73,7 +78,7 @@ class Client {
   // Synchronises itself.
   std::stop_source stop_;
 
-  // Used by the thread that runs only.
+  // Used by the thread that runs only, but for SetTask.
   const std::unique_ptr<sdk::Session> session_;
 };
 

@@ -173,8 +173,9 @@ class Connection {
   // Idempotent. First call, and again after any call failed.
   virtual absl::StatusOr<ServerLimits> Enroll(std::stop_token stop) = 0;
 
-  // Blocks for up to `max_wait` on the server's side. Safe to repeat.
-  virtual absl::StatusOr<CheckInAnswer> CheckIn(absl::Duration max_wait, std::stop_token stop) = 0;
+  // Blocks for up to `max_wait` on the server's side. `task`: as Client::SetTask. Safe to repeat.
+  virtual absl::StatusOr<CheckInAnswer> CheckIn(absl::Duration max_wait, int64_t task,
+                                                std::stop_token stop) = 0;
 
   // Read-only. OK: the stream came to its end; whether it was complete is the sink's to say.
   virtual absl::Status FetchModel(const FetchRequest& request, ModelSink& sink,

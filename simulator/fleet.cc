@@ -34,7 +34,15 @@ absl::StatusOr<std::unique_ptr<const Fleet>> Fleet::Create(const SimulationFile&
   TRIB_RETURN_IF_ERROR(fleet->DrawSpeeds(file));
   TRIB_RETURN_IF_ERROR(fleet->DrawLinks(file));
   TRIB_RETURN_IF_ERROR(fleet->DrawAvailability(file));
+  fleet->data_moves_ = spec.data_moves.value_or(DataMovesSpec());
   return fleet;
+}
+
+int64_t Fleet::TaskOf(absl::Time now, int64_t training_orders) const {
+  if (const auto& orders = data_moves_.every_training_orders) return training_orders / *orders;
+  if (!data_moves_.every_seconds) return 0;
+  absl::Duration rest;
+  return absl::IDivDuration(now - absl::UnixEpoch(), *data_moves_.every_seconds, &rest);
 }
 
 absl::Status Fleet::DrawSpeeds(const SimulationFile& file) {

@@ -68,6 +68,10 @@ class Fleet {
   // absent: it is not.
   std::optional<double> DrawDropout(int64_t client, int64_t n) const;
 
+  // The task that a client's data belong to, from 0; the length of one, if time alone decides.
+  int64_t TaskOf(absl::Time now, int64_t training_orders) const;
+  std::optional<absl::Duration> task_length() const { return data_moves_.every_seconds; }
+
   // fleet.json; docs/simulator.md. `examples` by client.
   nlohmann::json ToJson(absl::Span<const int64_t> examples) const;
 
@@ -92,6 +96,7 @@ class Fleet {
   std::unique_ptr<const SpeedModel> speed_;
   std::vector<SpeedChange> speed_changes_;  // by time
   std::unique_ptr<const OnlineModel> online_;
+  DataMovesSpec data_moves_;  // neither: never
 };
 
 }  // namespace tributary

@@ -37,6 +37,17 @@ absl::Status CheckRoundSize(const SimulationFile& file) {
                          file.simulation.clients)));
 }
 
+// What clients report would end no task.
+absl::Status CheckDataMoves(const SimulationFile& file) {
+  const std::optional<ContinualSpec>& continual = file.job.continual;
+  if (!file.simulation.data_moves || (continual && continual->reported_share)) {
+    return absl::OkStatus();
+  }
+  return file.Refuse("simulation.data_moves",
+                     absl::InvalidArgumentError("found without job.continual.reported_share, which "
+                                                "says how many clients' data end a task"));
+}
+
 absl::Status Apply(const Overrides& overrides, config::Node& root) {
   for (const std::string& assignment : overrides.set) {
     const std::vector<std::string> parts = absl::StrSplit(assignment, absl::MaxSplits('=', 1));
@@ -128,6 +139,24 @@ void SpeedChangeSpec::Describe(config::Fields<SpeedChangeSpec>& fields) {
       .Max(1e6);
 }
 
+void DataMovesSpec::Describe(config::Fields<DataMovesSpec>& fields) {
+  fields
+      .Add("every_seconds", &DataMovesSpec::every_seconds,
+           "virtual time after which all clients' data are of the next task, again and again")
+      .GreaterThan(0);
+  fields
+      .Add("every_training_orders", &DataMovesSpec::every_training_orders,
+           "training orders after which a client's data are of the next task, again and again")
+      .Min(1);
+}
+
+absl::Status DataMovesSpec::Validate() const {
+  if (every_seconds.has_value() != every_training_orders.has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("found ", every_seconds ? "both" : "neither",
+                   " of every_seconds and every_training_orders; allowed: one of the two"));
+}
+
 config::Choice SimulationSpec::DefaultSpeed() {
   return {.name = "constant", .options = {{"mean_seconds_per_step", 0.1}, {"jitter", 0.0}}};
 }
@@ -144,6 +173,9 @@ void SimulationSpec::Describe(config::Fields<SimulationSpec>& fields) {
   fields.Add("network", &SimulationSpec::network, "transfer rates; absent: transfers take no time");
   fields.Add("availability", &SimulationSpec::availability,
              "when clients are there, and what they lose");
+  fields.Add("data_moves", &SimulationSpec::data_moves,
+             "when clients' data are of the next task, in a job with continual.reported_share; "
+             "absent: never");
   fields.Add("targets", &SimulationSpec::targets, "accuracies whose first time is reported")
       .GreaterThan(0)
       .Max(1);
@@ -176,6 +208,7 @@ absl::StatusOr<SimulationFile> ReadSimulationFile(const std::string& path,
   }
   SimulationFile file{std::move(whole.job), std::move(whole.simulation), std::move(root)};
   TRIB_RETURN_IF_ERROR(CheckRoundSize(file));
+  TRIB_RETURN_IF_ERROR(CheckDataMoves(file));
   return file;
 }
 

@@ -52,6 +52,15 @@ struct SpeedChangeSpec {
   static void Describe(config::Fields<SpeedChangeSpec>& fields);
 };
 
+// When a client's data are of the next task; it says so with its next check-in, or at once if it is
+// idle. It keeps those of earlier tasks, for orders that name them.
+struct DataMovesSpec {
+  std::optional<absl::Duration> every_seconds;   // of virtual time, for all at once
+  std::optional<int64_t> every_training_orders;  // that the client was given
+  static void Describe(config::Fields<DataMovesSpec>& fields);
+  absl::Status Validate() const;  // one of them
+};
+
 struct SimulationSpec {
   int64_t seed = 1;
   int64_t clients = 10;
@@ -60,7 +69,8 @@ struct SimulationSpec {
   std::vector<SpeedChangeSpec> speed_changes;
   std::optional<NetworkSpec> network;
   AvailabilitySpec availability;
-  std::vector<double> targets;  // accuracies whose first time is reported
+  std::optional<DataMovesSpec> data_moves;  // absent: clients report the first task
+  std::vector<double> targets;              // accuracies whose first time is reported
 
   static config::Choice DefaultSpeed();
   static void Describe(config::Fields<SimulationSpec>& fields);

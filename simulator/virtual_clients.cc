@@ -30,6 +30,7 @@ EventRank RankOf(Kind kind) {
     case Kind::kArrival:
     case Kind::kGone:
     case Kind::kCheckIn:
+    case Kind::kNextTask:
       return EventRank::kCheckIn;
     case Kind::kEvaluated:
       return EventRank::kEvaluation;
@@ -43,6 +44,7 @@ EventRank RankOf(Kind kind) {
 VirtualClients::VirtualClients(const JobSpec& job, const Fleet* fleet, Workload* workload,
                                Happenings* queue, SimulatedServer* server)
     : train_(job.train),
+      tasks_(job.continual ? job.continual->tasks : 0),
       liveness_(job.liveness_seconds),
       fleet_(fleet),
       workload_(workload),
@@ -78,6 +80,8 @@ void VirtualClients::Happen(const Happening& what) {
       return server_->Deliver(event::ClientGone{Id(client)});
     case Kind::kCheckIn:
       return CheckInNow(client);
+    case Kind::kNextTask:
+      return BeginNextTask();
     default:
       if (Work& work = At(client).work; work.id == what.id) HappenToWork(what.kind, client, work);
   }
@@ -88,6 +92,19 @@ void VirtualClients::Happen(const Happening& what) {
 void VirtualClients::Start() {
   Push(server_->now(), Kind::kArrival, /*client=*/fleet_->size());
   for (int64_t i = 0; i < fleet_->size(); ++i) AwaitNextPeriod(i);
+  AwaitNextTask();
+}
+
+// When all data move at once, idle clients say so at once; nobody needs it after the last task.
+void VirtualClients::AwaitNextTask() {
+  const auto length = fleet_->task_length();
+  if (!length || next_task_ > tasks_) return;
+  Push(absl::UnixEpoch() + next_task_++ * *length, Kind::kNextTask, /*client=*/0);
+}
+
+void VirtualClients::BeginNextTask() {
+  for (int64_t i = 0; i < fleet_->size(); ++i) CheckInNow(i);
+  AwaitNextTask();
 }
 
 void VirtualClients::AwaitNextPeriod(int64_t client) {
@@ -127,7 +144,9 @@ void VirtualClients::Depart(int64_t client, LossCause cause, absl::string_view w
 
 void VirtualClients::CheckInNow(int64_t client) {
   if (At(client).presence != Presence::kHere || At(client).work.id != 0) return;
-  server_->Deliver(event::ClientAvailable{Id(client), IsEvaluator(client)});
+  const int64_t task =
+      IsEvaluator(client) ? 0 : fleet_->TaskOf(server_->now(), At(client).training_orders);
+  server_->Deliver(event::ClientAvailable{Id(client), IsEvaluator(client), task});
 }
 
 void VirtualClients::CheckInLater(int64_t client) { Push(server_->now(), Kind::kCheckIn, client); }

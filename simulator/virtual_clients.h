@@ -34,7 +34,8 @@ namespace tributary {
 // What happens in virtual time.
 struct Happening {
   enum class Kind : uint8_t {
-    kTimer,  // the coordinator's; `id` is the number of its wish
+    kTimer,     // the coordinator's; `id` is the number of its wish
+    kNextTask,  // everybody's data are now of the next task
     // To a client.
     kArrival,
     kLeaving,
@@ -137,6 +138,8 @@ class VirtualClients {
   void Depart(int64_t client, LossCause cause, absl::string_view why);
   void CheckInNow(int64_t client);
   void CheckInLater(int64_t client);
+  void AwaitNextTask();
+  void BeginNextTask();
 
   void Push(absl::Time at, Happening::Kind kind, int64_t client, WorkOrderId order = 0);
   void HappenToWork(Happening::Kind kind, int64_t client, Work& work);
@@ -158,6 +161,7 @@ class VirtualClients {
   absl::Duration Download(int64_t client, Version version);
 
   const TrainSpec train_;
+  const int64_t tasks_;  // 0: the job does not go from task to task
   const absl::Duration liveness_;
   const Fleet* const fleet_;
   Workload* const workload_;
@@ -165,6 +169,7 @@ class VirtualClients {
   SimulatedServer* const server_;
 
   std::vector<Client> clients_;  // the evaluator last
+  int64_t next_task_ = 1;        // when all data move at once
   int64_t refused_in_a_row_ = 0;
 
   int64_t downlink_bytes_ = 0;

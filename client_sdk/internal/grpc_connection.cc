@@ -185,11 +185,12 @@ absl::StatusOr<ServerLimits> GrpcConnection::Enroll(std::stop_token stop) {
   return FromProto(response);
 }
 
-absl::StatusOr<CheckInAnswer> GrpcConnection::CheckIn(absl::Duration max_wait,
+absl::StatusOr<CheckInAnswer> GrpcConnection::CheckIn(absl::Duration max_wait, int64_t task,
                                                       std::stop_token stop) {
   v1::CheckInRequest request;
   request.set_client_id(client_id_);
   ToProto(max_wait, request.mutable_max_wait());
+  request.set_task(task);
   v1::CheckInResponse response;
   Call call(std::move(stop));
   call.context().set_deadline(DeadlineIn(max_wait + call_timeout_));

@@ -23,7 +23,8 @@ class GrpcConnection final : public Connection {
   static absl::StatusOr<std::unique_ptr<GrpcConnection>> Create(const ClientOptions& options);
 
   absl::StatusOr<ServerLimits> Enroll(std::stop_token stop) override;
-  absl::StatusOr<CheckInAnswer> CheckIn(absl::Duration max_wait, std::stop_token stop) override;
+  absl::StatusOr<CheckInAnswer> CheckIn(absl::Duration max_wait, int64_t task,
+                                        std::stop_token stop) override;
   absl::Status FetchModel(const FetchRequest& request, ModelSink& sink,
                           std::stop_token stop) override;
   absl::StatusOr<UploadAnswer> UploadUpdate(const UpdateHeader& header, const ChunkSource& chunks,

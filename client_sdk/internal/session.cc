@@ -145,7 +145,7 @@ absl::Status Session::EnrollIfNeeded() {
 absl::StatusOr<CheckInAnswer> Session::AskForWork(absl::Duration max_wait) {
   TRIB_RETURN_IF_ERROR(EnrollIfNeeded());
   TRIB_ASSIGN_OR_RETURN(CheckInAnswer answer,
-                        connection_->CheckIn(std::min(max_wait, limits_.max_wait), stop_));
+                        connection_->CheckIn(std::min(max_wait, limits_.max_wait), task_, stop_));
   reconnect_.Succeeded();
   return answer;
 }

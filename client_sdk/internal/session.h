@@ -19,6 +19,7 @@
 #ifndef TRIBUTARY_CLIENT_SDK_INTERNAL_SESSION_H_
 #define TRIBUTARY_CLIENT_SDK_INTERNAL_SESSION_H_
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <stop_token>
@@ -50,7 +51,7 @@ absl::StatusOr<std::unique_ptr<const Codec>> ParseCodec(const std::string& codec
 // InvalidArgument.
 absl::StatusOr<std::unique_ptr<const VersionDelta>> ParseDownlink(const std::string& downlink_json);
 
-// Thread-compatible.
+// Thread-compatible; SetTask may be called meanwhile.
 class Session {
  public:
   // All but `options` are not owned and outlive the session.
@@ -60,6 +61,8 @@ class Session {
   // As Client::Run and Client::RunOnce, but Cancelled when stopped.
   absl::Status Run();
   absl::Status RunOnce();
+
+  void SetTask(int64_t task) { task_ = task; }
 
  private:
   // One work order being worked on.
@@ -120,6 +123,8 @@ class Session {
   Connection* const connection_;
   Clock* const clock_;
   const std::stop_token stop_;
+
+  std::atomic<int64_t> task_ = 0;
 
   Rng rng_;
   ModelCache cache_;

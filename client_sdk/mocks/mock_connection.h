@@ -14,7 +14,7 @@ namespace tributary::sdk {
 class MockConnection : public Connection {
  public:
   MOCK_METHOD(absl::StatusOr<ServerLimits>, Enroll, (std::stop_token), (override));
-  MOCK_METHOD(absl::StatusOr<CheckInAnswer>, CheckIn, (absl::Duration, std::stop_token),
+  MOCK_METHOD(absl::StatusOr<CheckInAnswer>, CheckIn, (absl::Duration, int64_t, std::stop_token),
               (override));
   MOCK_METHOD(absl::Status, FetchModel, (const FetchRequest&, ModelSink&, std::stop_token),
               (override));

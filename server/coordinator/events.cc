@@ -78,9 +78,11 @@ Json WhatJson(const JobEvent& e) {
   return std::visit(
       Overloaded{
           [](const event::ClientAvailable& w) {
-            return Json{{"event", "client_available"},
-                        {"client", w.client.value()},
-                        {"evaluate_only", w.evaluate_only}};
+            Json j = {{"event", "client_available"},
+                      {"client", w.client.value()},
+                      {"evaluate_only", w.evaluate_only}};
+            if (w.task != 0) j["task"] = w.task;
+            return j;
           },
           [](const event::ClientGone& w) {
             return Json{{"event", "client_gone"}, {"client", w.client.value()}};
@@ -157,7 +159,8 @@ event::EvaluationArrived EvaluationFromJson(const Json& j) {
 absl::StatusOr<decltype(JobEvent::what)> WhatFromJson(const Json& j) {
   const std::string kind = j.at("event");
   if (kind == "client_available") {
-    return event::ClientAvailable{ClientId(j.at("client")), j.at("evaluate_only")};
+    return event::ClientAvailable{ClientId(j.at("client")), j.at("evaluate_only"),
+                                  j.value("task", int64_t{0})};
   }
   if (kind == "client_gone") return event::ClientGone{ClientId(j.at("client"))};
   if (kind == "model_made") return event::ModelMade{j.at("work_order")};

@@ -70,10 +70,11 @@ struct TaskResult {
 
 namespace event {
 
-// The client is idle. Repeated check-ins of an idle client are one.
+// The client is idle. Repeated check-ins of an idle client are one, but for the task.
 struct ClientAvailable {
   ClientId client;
   bool evaluate_only = false;
+  int64_t task = 0;  // that its newest data belong to, as it says
 };
 struct ClientGone {
   ClientId client;

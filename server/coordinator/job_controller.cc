@@ -77,9 +77,14 @@ const WorkOrder* JobController::FindWork(WorkOrderId id) const {
 
 void JobController::On(const event::ClientAvailable& e) {
   Client& client = clients_[e.client];
+  CountReport(client, -1);
   client.evaluate_only = e.evaluate_only;
+  client.task = e.task;
   client.present = true;
+  CountReport(client, 1);
   if (e.evaluate_only) evaluators_.insert(e.client);
+  EndTaskIfReported();
+  if (IsEnded(progress_.state)) return;
   if (client.busy() || client.idle) return;
   client.idle = true;
   if (client.planned) return;
@@ -135,6 +140,11 @@ void JobController::UseTime() {
   AdmitWaiting();
 }
 
+int64_t JobController::ReportedTask(const ClientId& client) const {
+  const auto it = clients_.find(client);
+  return it == clients_.end() ? 0 : it->second.task;
+}
+
 absl::Time JobController::NotBefore(const ClientId& client, absl::Time now) const {
   const auto it = clients_.find(client);
   const Client known = it == clients_.end() ? Client() : it->second;
@@ -148,11 +158,13 @@ void JobController::On(const event::ClientGone& e) {
   const auto it = clients_.find(e.client);
   if (it == clients_.end()) return;
   Client& client = it->second;
+  CountReport(client, -1);
   client.present = false;
   client.idle = false;
   evaluators_.erase(e.client);
   if (!client.busy() && !client.planned) GiveUpPlace(e.client, client);
   FinishEvaluationIfDone();
+  EndTaskIfReported();
 }
 
 // ---- the first model -------------------------------------------------------------------

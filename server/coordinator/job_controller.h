@@ -98,6 +98,8 @@ class JobController {
   bool WasAccepted(WorkOrderId id) const {
     return id > 0 && id < std::ssize(accepted_) && accepted_[static_cast<size_t>(id)];
   }
+  // What the client last said its data belong to; 0: nothing.
+  int64_t ReportedTask(const ClientId& client) const;
   // When this client, if it were idle, could next be given work: before that, asking is in vain.
   absl::Time NotBefore(const ClientId& client, absl::Time now) const;
 
@@ -197,7 +199,9 @@ class JobController {
   std::optional<WorkOrder> TakeWork(WorkOrderId id);
   void Recall(bool evaluations_too);
 
+  void CountReport(const Client& client, int64_t by);
   void EndTaskIfDue();
+  void EndTaskIfReported();
   void EndTask();
   bool ExplorationIsDue() const;
   void ChangePhase();
@@ -243,7 +247,8 @@ class JobController {
   absl::Time training_since_ = absl::InfiniteFuture();
 
   absl::node_hash_map<ClientId, Client> clients_;
-  std::set<ClientId> evaluators_;  // those present that only evaluate
+  std::set<ClientId> evaluators_;        // those present that only evaluate
+  std::map<int64_t, int64_t> reported_;  // by task, how many of the others report it
   Admission admission_;
   bool was_open_ = true;                            // at the latest event
   absl::flat_hash_map<WorkOrderId, Client*> work_;  // who has it

@@ -13,6 +13,23 @@ void JobController::EndTaskIfDue() {
   if (progress_.version - task_base_ >= *spec_.continual->versions_per_task) EndTask();
 }
 
+void JobController::CountReport(const Client& client, int64_t by) {
+  if (client.present && !client.evaluate_only) reported_[client.task] += by;
+}
+
+void JobController::EndTaskIfReported() {
+  if (!spec_.continual || !spec_.continual->reported_share || phase_ != Phase::kTrain) return;
+  if (progress_.version < 0) return;
+  int64_t present = 0, later = 0;
+  for (const auto& [task, clients] : reported_) {
+    present += clients;
+    if (task > progress_.task) later += clients;
+  }
+  if (later == 0) return;
+  const double share = static_cast<double>(later) / static_cast<double>(present);
+  if (share >= *spec_.continual->reported_share) EndTask();
+}
+
 void JobController::EndTask() {
   if (task_ends_ || draining_) return;
   const int64_t tasks = spec_.continual->tasks;
@@ -34,16 +51,18 @@ void JobController::ChangePhase() {
   const auto settled = [this] {
     return steps_.empty() && !publication_ && !draining_ && progress_.state == JobState::kRunning;
   };
-  if (phase_ == Phase::kTrain && !draining_ && (task_ends_ || ExplorationIsDue())) {
-    phase_ = Phase::kEnding;
+  for (;;) {
+    if (phase_ == Phase::kTrain && !draining_ && (task_ends_ || ExplorationIsDue())) {
+      phase_ = Phase::kEnding;
+    }
+    if (phase_ == Phase::kEnding && settled()) FallQuiet();
+    if (phase_ == Phase::kCollect) FinishCollectionIfDone();
+    if (phase_ != Phase::kQuiet || !settled()) return;
+    if (!task_ends_) return BeginCollection(CollectKind::kExplore);
+    EvaluateVersion(progress_.version, progress_.task + 1);
+    if (sketches_) return BeginCollection(CollectKind::kSketch);
+    BeginNextTask();
   }
-  if (phase_ == Phase::kEnding && settled()) FallQuiet();
-  if (phase_ == Phase::kCollect) FinishCollectionIfDone();
-  if (phase_ != Phase::kQuiet || !settled()) return;
-  if (!task_ends_) return BeginCollection(CollectKind::kExplore);
-  EvaluateVersion(progress_.version, progress_.task + 1);
-  if (sketches_) return BeginCollection(CollectKind::kSketch);
-  BeginNextTask();
 }
 
 // No more training for now: who rests is checked out, who works is called back. What the
@@ -77,6 +96,8 @@ void JobController::BeginNextTask() {
 
 void JobController::BeginTraining() {
   phase_ = Phase::kTrain;
+  EndTaskIfReported();
+  if (task_ends_ || draining_) return;
   for (const ClientId& id : SortedClients()) {
     if (Client& client = clients_[id]; client.idle) Announce(id, client);
   }

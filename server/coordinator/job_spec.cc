@@ -52,11 +52,18 @@ void ContinualSpec::Describe(config::Fields<ContinualSpec>& fields) {
   fields.Add("tasks", &ContinualSpec::tasks, "tasks, one after another").Min(1);
   fields
       .Add("versions_per_task", &ContinualSpec::versions_per_task,
-           "versions of training that end a task; absent: `tributary job next-task` alone does")
+           "versions of training that end a task; absent: no number of them does. `tributary job "
+           "next-task` always does")
       .Min(1);
   fields.Add("orthogonal", &ContinualSpec::orthogonal,
              "no update moves what earlier tasks taught (FOT): short for orthogonal_projection as "
              "the last of aggregation.transforms; absent: plain training on the sequence");
+  fields
+      .Add("reported_share", &ContinualSpec::reported_share,
+           "a task ends once this share of the clients present, those that only evaluate aside, "
+           "report that their data belong to a later one; absent: reports end none")
+      .GreaterThan(0)
+      .Max(1);
 }
 
 void CollectionSpec::Describe(config::Fields<CollectionSpec>& fields) {

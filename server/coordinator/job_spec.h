@@ -36,8 +36,10 @@ struct EvaluateSpec {
 // A job that learns one task after another and is to forget none.
 struct ContinualSpec {
   int64_t tasks = 2;
-  // Versions of training after which a task ends. Absent: by the operator's command alone.
+  // What ends a task, whichever comes first, beside the operator's command: versions of training;
+  // the share of the clients present that report a later one.
   std::optional<int64_t> versions_per_task;
+  std::optional<double> reported_share;
   // Short for the last of aggregation.transforms; always absent in a parsed spec.
   std::optional<OrthogonalProjectionOptions> orthogonal;
 

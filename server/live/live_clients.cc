@@ -62,7 +62,7 @@ absl::StatusOr<ClientView> LiveHost::GetClient(const ClientId& id) const {
 
 // ---- check-ins -------------------------------------------------------------------------
 
-LiveHost::PollId LiveHost::CheckIn(const ClientId& id, absl::Duration max_wait,
+LiveHost::PollId LiveHost::CheckIn(const ClientId& id, absl::Duration max_wait, int64_t task,
                                    Callback<CheckInAnswer> done) {
   const PollId poll = next_poll_++;
   const auto enrolled = Enrolled(id);
@@ -82,6 +82,7 @@ LiveHost::PollId LiveHost::CheckIn(const ClientId& id, absl::Duration max_wait,
     if (!job.orders.at(order).confirmed || verifying_.contains({job_id, order})) continue;
     Fail(job, order, LossCause::kAbandoned, "the client checked in without having finished it");
   }
+  client.task = task;
   deps_.loop->Cancel(std::exchange(client.grace_timer, 0));
   client.poll = Poll{.id = poll, .timer = 0, .done = std::move(done)};
   Give(client);
@@ -179,8 +180,9 @@ void LiveHost::Announce(Client& client) {
   for (LiveJob* job : running) {
     if (!client.orders.empty()) return;
     bool& announced = job->presence[client.record.id];
-    if (std::exchange(announced, true)) continue;
-    Feed(*job, event::ClientAvailable{client.record.id, client.record.evaluate_only});
+    const bool news = job->controller->ReportedTask(client.record.id) != client.task;
+    if (std::exchange(announced, true) && !news) continue;
+    Feed(*job, event::ClientAvailable{client.record.id, client.record.evaluate_only, client.task});
   }
 }
 

@@ -19,12 +19,13 @@ class CheckInReactor final : public grpc::ServerUnaryReactor {
                  v1::CheckInResponse* response)
       : deps_(deps), client_(request->client_id()), response_(response) {
     const absl::Duration max_wait = wire::Get(request->max_wait());
-    deps_->loop->Post([this, max_wait] {
-      poll_ = deps_->host->CheckIn(client_, max_wait, [this](absl::StatusOr<CheckInAnswer> answer) {
-        answered_ = true;
-        if (answer.ok()) wire::Put(*answer, response_);
-        Finish(ToGrpc(answer.status()));
-      });
+    deps_->loop->Post([this, max_wait, task = request->task()] {
+      poll_ = deps_->host->CheckIn(client_, max_wait, task,
+                                   [this](absl::StatusOr<CheckInAnswer> answer) {
+                                     answered_ = true;
+                                     if (answer.ok()) wire::Put(*answer, response_);
+                                     Finish(ToGrpc(answer.status()));
+                                   });
     });
   }
 
@@ -82,9 +83,12 @@ grpc::ServerUnaryReactor* CoordinatorService::Enroll(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* CoordinatorService::CheckIn(grpc::CallbackServerContext* context,
                                                       const v1::CheckInRequest* request,
                                                       v1::CheckInResponse* response) {
-  if (const absl::Status allowed = Allowed(*context, request->client_id()); !allowed.ok()) {
-    return OnLoop(context, deps_->loop, allowed, [](auto) {});
+  absl::Status allowed = Allowed(*context, request->client_id());
+  if (allowed.ok() && request->task() < 0) {
+    allowed = absl::InvalidArgumentError(
+        absl::StrCat("task: found ", request->task(), ", allowed: an integer from 0"));
   }
+  if (!allowed.ok()) return OnLoop(context, deps_->loop, allowed, [](auto) {});
   return new CheckInReactor(deps_, request, response);
 }
 

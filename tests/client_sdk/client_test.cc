@@ -80,6 +80,20 @@ TEST(ClientTest, ModelsAreHeldFromOneRunToTheNext) {
   EXPECT_EQ(seen.fetched_bytes, 16);
 }
 
+TEST(ClientTest, ATaskIsNotNegative) {
+  SimulatedClock clock;
+  auto server = std::make_unique<sdk::FakeServer>();
+  sdk::FakeServer& seen = *server;
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto client,
+                            Client::Create(Options(), NewTrainer(), std::move(server), &clock));
+  seen.models[3] = test::RandomParams(FlatLayout(4), 1);
+  EXPECT_THAT(client->SetTask(7), IsOk());
+  EXPECT_THAT(client->SetTask(-1), StatusIs(absl::StatusCode::kInvalidArgument));
+  seen.check_ins.push_back(sdk::MakeOrder(sdk::WorkKind::kTrain, 1, 3));
+  EXPECT_THAT(client->RunOnce(), IsOk());
+  EXPECT_THAT(seen.tasks, ::testing::Each(7));
+}
+
 TEST(ClientTest, StopEndsACallThatTheServerHolds) {
   for (const bool once : {false, true}) {
     RealClock clock;
@@ -87,7 +101,8 @@ TEST(ClientTest, StopEndsACallThatTheServerHolds) {
     std::latch held(1);
     ON_CALL(*connection, Enroll).WillByDefault(Return(sdk::ServerLimits{}));
     EXPECT_CALL(*connection, CheckIn)
-        .WillOnce([&](absl::Duration, std::stop_token stop) -> absl::StatusOr<sdk::CheckInAnswer> {
+        .WillOnce([&](absl::Duration, int64_t,
+                      std::stop_token stop) -> absl::StatusOr<sdk::CheckInAnswer> {
           held.count_down();
           std::latch stopped(1);
           const std::stop_callback on_stop(stop, [&] { stopped.count_down(); });

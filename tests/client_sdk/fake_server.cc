@@ -41,8 +41,10 @@ absl::StatusOr<ServerLimits> FakeServer::Enroll(std::stop_token stop) {
   return limits;
 }
 
-absl::StatusOr<CheckInAnswer> FakeServer::CheckIn(absl::Duration max_wait, std::stop_token stop) {
+absl::StatusOr<CheckInAnswer> FakeServer::CheckIn(absl::Duration max_wait, int64_t task,
+                                                  std::stop_token stop) {
   max_waits.push_back(max_wait);
+  tasks.push_back(task);
   if (stop.stop_requested()) return absl::CancelledError("stop");
   if (auto next = PopFront(check_ins)) return *next;
   return no_work;

@@ -57,6 +57,7 @@ class FakeServer : public Connection {
   std::vector<EvaluationReport> reports;
   std::vector<AbandonNotice> abandoned;
   std::vector<absl::Duration> max_waits;  // of the check-ins
+  std::vector<int64_t> tasks;             // likewise
   int enrol_calls = 0;
   int64_t fetch_calls = 0;
   int64_t fetched_bytes = 0;
@@ -67,7 +68,8 @@ class FakeServer : public Connection {
   std::vector<ProgressReport> progress() const;
 
   absl::StatusOr<ServerLimits> Enroll(std::stop_token stop) override;
-  absl::StatusOr<CheckInAnswer> CheckIn(absl::Duration max_wait, std::stop_token stop) override;
+  absl::StatusOr<CheckInAnswer> CheckIn(absl::Duration max_wait, int64_t task,
+                                        std::stop_token stop) override;
   absl::Status FetchModel(const FetchRequest& request, ModelSink& sink,
                           std::stop_token stop) override;
   absl::StatusOr<UploadAnswer> UploadUpdate(const UpdateHeader& header, const ChunkSource& chunks,

@@ -59,7 +59,7 @@ class BadClient {
   // Checks in until there is work to train.
   void GetWork() {
     for (int i = 0; i < 100; ++i) {
-      auto answer = connection_->CheckIn(absl::Seconds(10), {});
+      auto answer = connection_->CheckIn(absl::Seconds(10), 0, {});
       ASSERT_THAT(answer, test::IsOk());
       if (auto* work = std::get_if<sdk::WorkOrder>(&*answer)) {
         ASSERT_EQ(work->kind, sdk::WorkKind::kTrain);

@@ -173,8 +173,9 @@ class MortalConnection final : public sdk::Connection {
   absl::StatusOr<sdk::ServerLimits> Enroll(std::stop_token stop) override {
     return inner_->Enroll(stop);
   }
-  absl::StatusOr<sdk::CheckInAnswer> CheckIn(absl::Duration wait, std::stop_token stop) override {
-    return inner_->CheckIn(wait, stop);
+  absl::StatusOr<sdk::CheckInAnswer> CheckIn(absl::Duration wait, int64_t task,
+                                             std::stop_token stop) override {
+    return inner_->CheckIn(wait, task, stop);
   }
   absl::Status FetchModel(const sdk::FetchRequest& request, sdk::ModelSink& sink,
                           std::stop_token stop) override {

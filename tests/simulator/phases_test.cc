@@ -125,6 +125,58 @@ TEST(PhasesTest, SplitClassesHaveHeadsOfTheirOwn) {
   EXPECT_GT(accuracy[1][1], 0.8);
 }
 
+// Three tasks that end by what clients report: by `moves`, when their data are of the next one.
+Settings Reported(const std::string& moves) {
+  return With(Tasks("[orthogonal_projection]"),
+              {"job.continual={tasks: 3, reported_share: 0.75}", "simulation.data_moves=" + moves});
+}
+
+// A round takes 10 s.
+TEST(PhasesTest, ClientsWhoseDataMoveOnEndTasks) {
+  const TempDir dir;
+  const Outcome by_time = RunWorld(dir, Reported("{every_seconds: 45}"));
+  const JobProgress& progress = by_time.summary.progress;
+  EXPECT_EQ(progress.reason, "learnt 3 tasks");
+  EXPECT_EQ(progress.version, 3 * 4 + 2) << "four rounds in 45 s, and two tasks' ends";
+  EXPECT_EQ(by_time.summary.virtual_seconds, 140.0)
+      << "at 135 s half of them tell it, and the others when their work is done";
+  ASSERT_THAT(progress.task_accuracy, SizeIs(3));
+  EXPECT_THAT(progress.task_accuracy[2], SizeIs(3));
+
+  const Outcome by_work = RunWorld(dir, Reported("{every_training_orders: 3}"));
+  EXPECT_EQ(by_work.summary.progress.reason, "learnt 3 tasks");
+  EXPECT_GE(by_work.summary.progress.updates, 3 * 6 * 3) << "6 of 8 clients, 3 orders each a task";
+  ASSERT_THAT(by_work.summary.progress.task_accuracy, SizeIs(3));
+  EXPECT_THAT(by_work.summary.progress.task_accuracy[1], SizeIs(2));
+}
+
+TEST(PhasesTest, ReportedTasksReplayAndDoNotDependOnThreads) {
+  const TempDir dir;
+  const Settings set = With(Reported("{every_training_orders: 2}"), {"job.keep_updates=true"});
+  const Outcome run = RunWorld(dir, set, 1, /*logged=*/true);
+  EXPECT_EQ(RunWorld(dir, set, 3).digest, run.digest);
+  TRIB_ASSERT_OK_AND_ASSIGN(const ReplayResult replayed, Replay(dir.path()));
+  ASSERT_TRUE(replayed.model_digest.has_value());
+  EXPECT_EQ(replayed.model_digest->ToHex(), run.digest);
+}
+
+TEST(PhasesTest, DataThatMoveNeedAJobThatListens) {
+  const TempDir dir;
+  using ::testing::AllOf;
+  using ::testing::HasSubstr;
+  EXPECT_THAT(SmallWorld(dir, {"simulation.data_moves={every_seconds: 5}"}).status(),
+              test::StatusIs(absl::StatusCode::kInvalidArgument,
+                             AllOf(HasSubstr("simulation.data_moves"),
+                                   HasSubstr("job.continual.reported_share"))));
+  for (const std::string moves : {"{}", "{every_seconds: 5, every_training_orders: 2}"}) {
+    EXPECT_THAT(SmallWorld(dir, {"job.continual={tasks: 2, reported_share: 1}",
+                                 "simulation.data_moves=" + moves})
+                    .status(),
+                test::StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("one of the two")))
+        << moves;
+  }
+}
+
 TEST(PhasesTest, MoreTasksThanTheDataHoldAreRefusedWithTheirPlace) {
   const TempDir dir;
   auto file = SmallWorld(dir, {"job.continual={tasks: 3, versions_per_task: 4}",

@@ -206,8 +206,9 @@ TEST_F(GrpcConnectionTest, AWorkOrderArrivesWhole) {
     return grpc::Status::OK;
   };
   TRIB_ASSERT_OK_AND_ASSIGN(const CheckInAnswer answer,
-                            connection_->CheckIn(absl::Milliseconds(1250), {}));
+                            connection_->CheckIn(absl::Milliseconds(1250), 3, {}));
   EXPECT_EQ(service_.check_in.client_id(), "c1");
+  EXPECT_EQ(service_.check_in.task(), 3);
   EXPECT_EQ(service_.check_in.max_wait().seconds(), 1);
   EXPECT_EQ(service_.check_in.max_wait().nanos(), 250'000'000);
   const WorkOrder& order = std::get<WorkOrder>(answer);
@@ -391,10 +392,10 @@ TEST_F(GrpcConnectionTest, AStopEndsACallThatIsHeld) {
     held.wait();
     stop_.request_stop();
   });
-  EXPECT_THAT(connection_->CheckIn(absl::Hours(1), stop_.get_token()),
+  EXPECT_THAT(connection_->CheckIn(absl::Hours(1), 0, stop_.get_token()),
               StatusIs(absl::StatusCode::kCancelled));
   stopper.join();
-  EXPECT_THAT(connection_->CheckIn(absl::Hours(1), stop_.get_token()),
+  EXPECT_THAT(connection_->CheckIn(absl::Hours(1), 0, stop_.get_token()),
               StatusIs(absl::StatusCode::kCancelled))
       << "asked before the call";
   server_->Shutdown();  // waits for the handlers, which use `held`

@@ -245,6 +245,19 @@ TEST_F(SessionTest, FetchesTheVersionBeforeTheBaseWhereTheOrderWantsIt) {
   EXPECT_EQ(server_.fetched_bytes, 4 * model_bytes) << "3 and 4; 5; and 3 again or not";
 }
 
+TEST_F(SessionTest, EachCheckInTellsTheTask) {
+  Session session(options_, &trainer_, &server_, &clock_, stop_.get_token());
+  on_event_ = [&](const ClientEvent& event) {
+    if (event.kind == Kind::kWaiting && server_.tasks.size() == 2) session.SetTask(4);
+  };
+  EXPECT_THAT(session.Run(), IsOk());
+  ASSERT_GT(server_.tasks.size(), 3U);
+  EXPECT_EQ(server_.tasks[0], 0);
+  EXPECT_EQ(server_.tasks[1], 0);
+  EXPECT_EQ(server_.tasks[2], 4);
+  EXPECT_EQ(server_.tasks.back(), 4);
+}
+
 TEST_F(SessionTest, EvaluatesAndReports) {
   Give(WorkKind::kEvaluate, 5);
   server_.report_answers = {absl::UnavailableError("broken"), EvaluationAnswer{.counted = true}};

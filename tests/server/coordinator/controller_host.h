@@ -59,8 +59,9 @@ class ControllerHost {
     }
     now = seconds;
   }
-  void CheckIn(double seconds, const std::string& client, bool evaluate_only = false) {
-    Feed(seconds, event::ClientAvailable{ClientId(client), evaluate_only});
+  void CheckIn(double seconds, const std::string& client, bool evaluate_only = false,
+               int64_t task = 0) {
+    Feed(seconds, event::ClientAvailable{ClientId(client), evaluate_only, task});
   }
   void Finish(double seconds, WorkOrderId id, int64_t examples = 10, int64_t steps = 5) {
     const WorkOrder* order = controller->FindWork(id);

@@ -508,7 +508,7 @@ TEST(Events, EveryEventSurvivesJson) {
                         .loss = 1.0 / 3.0,
                         .accuracy = 0.7};
   const std::vector<decltype(JobEvent::what)> all = {
-      event::ClientAvailable{ClientId("c"), true},
+      event::ClientAvailable{ClientId("c"), true, 3},
       event::ClientGone{ClientId("c")},
       event::ModelMade{1},
       event::UpdateArrived{info, 123456789012},

@@ -70,6 +70,13 @@ TEST(JobSpecTest, AJobEndsByItsStopOrByTheEndOfItsTasks) {
               StatusIs(Code::kInvalidArgument, StartsWith("job: a job needs an end")));
   json["continual"] = {{"tasks", 3}, {"versions_per_task", 5}};
   EXPECT_THAT(FromJson(json), IsOk());
+  json["continual"] = {{"tasks", 3}, {"reported_share", 0.5}};
+  EXPECT_THAT(FromJson(json), IsOk());
+  for (const double share : {0.0, -0.5, 1.01}) {
+    json["continual"]["reported_share"] = share;
+    EXPECT_THAT(FromJson(json), StatusIs(Code::kInvalidArgument,
+                                         StartsWith("job.continual.reported_share: out of range")));
+  }
   json["continual"] = {{"tasks", 0}};
   EXPECT_THAT(FromJson(json), StatusIs(Code::kInvalidArgument, StartsWith("job.continual.tasks")));
 }

@@ -186,6 +186,89 @@ TEST(PhasesTest, WithoutACountOfVersionsTheOperatorEndsTasks) {
   EXPECT_EQ(host.progress().reason, "learnt 2 tasks");
 }
 
+JobSpec Reported(double share, nlohmann::json more = nlohmann::json::object()) {
+  more["stop"] = {{"versions", 1000}};
+  more["continual"] = {{"tasks", 3}, {"reported_share", share}};
+  return Spec(std::move(more));
+}
+
+TEST(PhasesTest, ATaskEndsWhenEnoughOfThosePresentReportALaterOne) {
+  ControllerHost host(Reported(0.6));
+  host.Begin({"a", "b", "c", "d", "e"});
+  host.CheckIn(0, "judge", /*evaluate_only=*/true, /*task=*/9);
+  EXPECT_EQ(host.progress().task, 0) << "it has no data to train on";
+  const std::vector<WorkOrder> out = host.Out(WorkKind::kTrain);
+  ASSERT_THAT(out, SizeIs(2));
+  // Those that rest tell of it while they do; those at work when they are back.
+  for (const char* client : {"a", "b", "c", "d", "e"}) {
+    if (client != out[0].client.value() && client != out[1].client.value()) {
+      host.CheckIn(1, client, false, 1);
+    }
+  }
+  EXPECT_EQ(host.progress().task, 1) << "3 of 5, exactly the share";
+  EXPECT_THAT(host.recalled, SizeIs(2));
+}
+
+TEST(PhasesTest, WhoLeavesOrTakesItBackDoesNotCount) {
+  ControllerHost host(Reported(0.5));
+  host.Begin({"a", "b", "c", "d", "e"});
+  host.CheckIn(1, "d", false, 1);
+  host.CheckIn(1, "e", false, 1);
+  EXPECT_EQ(host.progress().task, 0) << "2 of 5";
+  host.CheckIn(2, "e", false, 0);
+  host.Feed(2, event::ClientGone{ClientId("c")});
+  EXPECT_EQ(host.progress().task, 0) << "1 of 4";
+  host.CheckIn(3, "e", false, 1);
+  EXPECT_EQ(host.progress().task, 1) << "2 of 4";
+  host.Feed(4, event::ClientGone{ClientId("d")});
+  host.CheckIn(4, "e", false, 1);
+  EXPECT_EQ(host.progress().task, 1) << "1 is not later than 1";
+}
+
+TEST(PhasesTest, WhoReportsAheadEndsTaskAfterTaskAndPastTheLastTheJob) {
+  ControllerHost host(Reported(1.0, {{"aggregation", Projects()}}));
+  host.Begin({"a", "b"});
+  FinishAll(host, 1, WorkKind::kTrain);
+  host.Published(1);
+  host.CheckIn(2, "a", false, 2);
+  EXPECT_EQ(host.progress().phase, JobPhase::kTrain) << "one of two";
+  host.CheckIn(2, "b", false, 3);
+  EXPECT_EQ(host.progress().phase, JobPhase::kSketch);
+  FinishAll(host, 3, WorkKind::kSketch);
+  host.Published(3);
+  EXPECT_EQ(host.progress().task, 1);
+  EXPECT_EQ(host.progress().phase, JobPhase::kSketch) << "nobody has data of task 1 any more";
+  EXPECT_THAT(host.Out(WorkKind::kTrain), IsEmpty());
+  host.CheckIn(4, "a", false, 2);
+  host.CheckIn(4, "b", false, 3);
+  FinishAll(host, 5, WorkKind::kSketch);
+  host.Published(5);
+  EXPECT_EQ(host.progress().task, 2);
+  host.CheckIn(6, "b", false, 3);
+  host.CheckIn(6, "a", false, 2);
+  EXPECT_EQ(host.progress().state, JobState::kRunning) << "a has still data of the last task";
+  for (const WorkOrder& order : host.Out(WorkKind::kTrain)) {
+    host.Feed(7, event::WorkFailed{order.id, LossCause::kAbandoned, ""});
+  }
+  host.CheckIn(7, "a", false, 3);
+  EXPECT_EQ(host.progress().state, JobState::kDone);
+  EXPECT_EQ(host.progress().reason, "learnt 3 tasks");
+}
+
+TEST(PhasesTest, WithoutAShareReportsEndNothing) {
+  ControllerHost host(Spec({{"stop", {{"versions", 1000}}}, {"continual", {{"tasks", 2}}}}));
+  host.Begin({"a", "b"});
+  for (const char* client : {"a", "b"}) {
+    for (const WorkOrder& order : host.Out(WorkKind::kTrain)) {
+      host.Feed(1, event::WorkFailed{order.id, LossCause::kAbandoned, ""});
+    }
+    host.CheckIn(1, client, false, 1);
+  }
+  EXPECT_EQ(host.progress().task, 0);
+  EXPECT_EQ(host.controller->ReportedTask(ClientId("a")), 1);
+  EXPECT_EQ(host.controller->ReportedTask(ClientId("stranger")), 0);
+}
+
 TEST(PhasesTest, ATaskEndsWithSketchesExceptTheLast) {
   ControllerHost host(Spec({{"stop", {{"versions", 1000}}},
                             {"aggregation", Projects()},
@@ -377,12 +460,15 @@ TEST(PhasesTest, AnEvaluationOfAllTasksThatWaitsIsNotReplacedByOneOfTheNextTask)
 // Whatever the scheduler has under way when a task ends.
 class EverySchedulerPhasesTest : public ::testing::TestWithParam<std::string> {};
 
-TEST_P(EverySchedulerPhasesTest, GoesOnInTheNextTask) {
-  ControllerHost host(Spec({{"scheduler", GetParam()},
-                            {"stop", {{"versions", 1000}}},
+// Clients report the task of their data by time.
+std::set<int64_t> TasksTrained(const std::string& scheduler, nlohmann::json continual,
+                               double seconds_per_task) {
+  continual["tasks"] = 3;
+  ControllerHost host(Spec({{"scheduler", scheduler},
+                            {"stop", {{"versions", 100000}}},
                             {"aggregation", Projects()},
                             {"evaluate", {{"every_versions", 1000}}},
-                            {"continual", {{"tasks", 3}, {"versions_per_task", 4}}}}));
+                            {"continual", continual}}));
   std::vector<std::string> clients;
   for (int i = 0; i < 25; ++i) clients.push_back("client-" + std::to_string(i));
   host.Begin(clients);
@@ -403,11 +489,17 @@ TEST_P(EverySchedulerPhasesTest, GoesOnInTheNextTask) {
       host.Finish(now, order.id);
       break;
     }
-    for (const std::string& client : clients) host.CheckIn(now, client);
+    const auto task = static_cast<int64_t>(now / seconds_per_task);
+    for (const std::string& client : clients) host.CheckIn(now, client, false, task);
   }
   EXPECT_EQ(host.progress().state, JobState::kDone) << host.progress().reason;
-  EXPECT_THAT(tasks, ElementsAre(0, 1, 2));
   EXPECT_EQ(host.progress().reason, "learnt 3 tasks");
+  return tasks;
+}
+
+TEST_P(EverySchedulerPhasesTest, GoesOnInTheNextTask) {
+  EXPECT_THAT(TasksTrained(GetParam(), {{"versions_per_task", 4}}, 1e9), ElementsAre(0, 1, 2));
+  EXPECT_THAT(TasksTrained(GetParam(), {{"reported_share", 0.8}}, 400), ElementsAre(0, 1, 2));
 }
 
 std::vector<std::string> Schedulers() {

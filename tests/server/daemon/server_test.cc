@@ -80,11 +80,13 @@ class ServerTest : public ::testing::Test {
     return CanonicalJson(spec);
   }
 
-  grpc::Status CheckIn(const std::string& client, int64_t wait_seconds, v1::CheckInResponse* out) {
+  grpc::Status CheckIn(const std::string& client, int64_t wait_seconds, v1::CheckInResponse* out,
+                       int64_t task = 0) {
     grpc::ClientContext context;
     v1::CheckInRequest request;
     request.set_client_id(client);
     request.mutable_max_wait()->set_seconds(wait_seconds);
+    request.set_task(task);
     return coordinator_->CheckIn(&context, request, out);
   }
   v1::WorkOrder GetWork(const std::string& client) {
@@ -286,6 +288,9 @@ TEST_F(ServerTest, BadCallsCostTheirCallerAnError) {
   EXPECT_EQ(Upload(header, payload, 0, 4000, &response).error_code(), grpc::StatusCode::NOT_FOUND);
   v1::CheckInResponse answer;
   EXPECT_EQ(CheckIn("stranger", 0, &answer).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  const grpc::Status backwards = CheckIn("c1", 0, &answer, /*task=*/-1);
+  EXPECT_EQ(backwards.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(backwards.error_message(), "task: found -1, allowed: an integer from 0");
 
   grpc::ClientContext no_header;
   const auto stream = coordinator_->UploadUpdate(&no_header, &response);

@@ -104,7 +104,7 @@ absl::Status FakeClient::Enroll() {
 
 void FakeClient::CheckIn(absl::Duration max_wait) {
   answer.reset();
-  fixture_->host().CheckIn(id_, max_wait,
+  fixture_->host().CheckIn(id_, max_wait, task,
                            [this](absl::StatusOr<CheckInAnswer> a) { answer = std::move(a); });
   fixture_->Run();
 }

@@ -118,6 +118,7 @@ class FakeClient {
   absl::Status Enroll();
   // Leaves the poll open; see `answer`.
   void CheckIn(absl::Duration max_wait = absl::ZeroDuration());
+  int64_t task = 0;  // that it reports
   std::optional<absl::StatusOr<CheckInAnswer>> answer;
   // Checks in until there is work; none after a few attempts.
   std::optional<WorkItem> GetWork();

@@ -1,7 +1,11 @@
 #include "server/live/live_host.h"
 
+#include <algorithm>
 #include <limits>
+#include <string>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tests/server/live/live_fixture.h"
 
@@ -49,6 +53,37 @@ TEST_F(LiveHostTest, RoundsAreCombinedExactly) {
   EXPECT_THAT(Model(job, 3), ParamsNear({6, 6, 6, 2}, 0));
   EXPECT_EQ(fixture_.host().GetClient(a.id())->record.updates, 3);
   EXPECT_EQ(fixture_.store().GetJob(job)->state, "done");
+}
+
+TEST_F(LiveHostTest, AnIdleClientIsHeardOfAgainWhenItsDataAreOfALaterTask) {
+  FakeClient a = Client("a"), b = Client("b"), c = Client("c");
+  const JobId job = fixture_.Submit("demo", 2, 100, {0, 0, 0, 0},
+                                    {{"continual", {{"tasks", 2}, {"reported_share", 0.3}}}});
+  a.CheckIn();
+  ASSERT_TRUE(b.GetWork() && a.GetWork());
+  const auto heard = [&] {
+    const std::vector<std::string> journal = *fixture_.store().ReadJournal(job);
+    return std::count_if(journal.begin(), journal.end(), [](const std::string& line) {
+      return absl::StrContains(line, "client_available") && absl::StrContains(line, "\"c\"");
+    });
+  };
+  c.CheckIn();
+  c.CheckIn();
+  EXPECT_EQ(heard(), 1) << "nothing new";
+  c.task = 1;
+  c.CheckIn();
+  EXPECT_EQ(heard(), 2);
+  EXPECT_EQ(fixture_.Job(job).progress.task, 1) << "1 of 3";
+  EXPECT_EQ(fixture_.Lost(job, "abandoned"), 0) << "what is called back is not lost";
+
+  fixture_.Crash();
+  fixture_.Start();
+  EXPECT_EQ(fixture_.Job(job).progress.task, 1);
+  c.CheckIn();
+  EXPECT_EQ(heard(), 2) << "the job knows it from its journal";
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobExport made, fixture_.Export(job));
+  EXPECT_THAT(made.events, HasSoundDigests());
+  EXPECT_THAT(made.events, ::testing::HasSubstr("\"task\":1"));
 }
 
 TEST_F(LiveHostTest, AVersionWaitsForALockedStoreAndNobodyWaitsForIt) {
@@ -170,7 +205,7 @@ TEST_F(LiveHostTest, ALongPollEndsWithARetryWindow) {
 TEST_F(LiveHostTest, OnlyTheNewestPollOfAClientIsHeld) {
   FakeClient a = Client("a");
   std::optional<absl::StatusOr<CheckInAnswer>> first;
-  fixture_.host().CheckIn(a.id(), absl::Seconds(20),
+  fixture_.host().CheckIn(a.id(), absl::Seconds(20), /*task=*/0,
                           [&](absl::StatusOr<CheckInAnswer> answer) { first = answer; });
   a.CheckIn(absl::Seconds(20));
   ASSERT_TRUE(first);

@@ -155,9 +155,9 @@ std::optional<absl::StatusOr<UploadAnswer>> FakeClient::Upload(const UploadHeade
                               });
   fixture_->Run();
   if (stream == nullptr) return result;
-  constexpr uint64_t kChunk = 5;
-  for (uint64_t at = 0; at < std::min<uint64_t>(payload.size(), stop_at) && !result; at += kChunk) {
-    const std::string chunk(payload.substr(at, kChunk));
+  for (uint64_t at = 0; at < std::min<uint64_t>(payload.size(), stop_at) && !result;
+       at += chunk_bytes) {
+    const std::string chunk(payload.substr(at, chunk_bytes));
     stream->Append(at, chunk, Xxh3(chunk), [shared](const absl::Status& status) {
       if (!status.ok()) *shared = status;
     });
@@ -168,6 +168,15 @@ std::optional<absl::StatusOr<UploadAnswer>> FakeClient::Upload(const UploadHeade
       stream, [shared](absl::StatusOr<UploadAnswer> a) { *shared = std::move(a); });
   fixture_->Run();
   return result;
+}
+
+std::optional<absl::StatusOr<UploadAnswer>> FakeClient::UploadValues(const WorkItem& item,
+                                                                     const ParamVector& values) {
+  const std::string payload = EncodeUpdate(**CreateCodec({}), values, {.layout = values.layout()});
+  UploadHeader header = Header(item, payload);
+  header.layout_digest = values.layout()->digest().ToBytes();
+  if (header.layout != nullptr) header.layout = values.layout();
+  return Upload(header, payload);
 }
 
 std::optional<absl::StatusOr<UploadAnswer>> FakeClient::UploadDelta(const WorkItem& item,

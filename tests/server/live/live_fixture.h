@@ -127,6 +127,9 @@ class FakeClient {
   std::optional<absl::StatusOr<UploadAnswer>> Upload(const UploadHeader& header,
                                                      absl::string_view payload,
                                                      uint64_t stop_at = ~uint64_t{0});
+  // An update, a contribution or a first model, of whatever layout.
+  std::optional<absl::StatusOr<UploadAnswer>> UploadValues(const WorkItem& item,
+                                                           const ParamVector& values);
   // A delta that is `value` everywhere.
   std::optional<absl::StatusOr<UploadAnswer>> UploadDelta(const WorkItem& item, float value);
   std::optional<absl::StatusOr<ReportAnswer>> Report(const WorkItem& item, double loss,
@@ -134,6 +137,7 @@ class FakeClient {
   absl::StatusOr<bool> Progress(const WorkItem& item);
 
   LayoutPtr layout = FlatLayout(3, 1);
+  uint64_t chunk_bytes = 5;  // of an upload
 
  private:
   LiveFixture* const fixture_;

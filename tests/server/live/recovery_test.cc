@@ -1,5 +1,6 @@
 // kill -9 at any moment: the host is dropped after n tasks, for every n, and opened again on
 // what is on disk. Nothing that was acknowledged may be lost or counted twice.
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -17,8 +18,11 @@ namespace {
 // answer.
 class Agent {
  public:
-  Agent(LiveFixture* fixture, std::string id, float delta)
-      : client_(fixture, std::move(id)), delta_(delta) {}
+  // What it uploads, the same whenever it is asked for the same.
+  using Values = std::function<ParamVector(const WorkItem&)>;
+
+  Agent(LiveFixture* fixture, std::string id, Values values)
+      : client_(fixture, std::move(id)), values_(std::move(values)) {}
 
   void Step() {
     if (!enrolled_) {
@@ -27,14 +31,12 @@ class Agent {
       client_.CheckIn();
       if (!client_.answer || !client_.answer->ok()) return;
       if (const auto* work = std::get_if<WorkItem>(&**client_.answer)) item_ = *work;
-    } else if (item_->order.kind == WorkKind::kInitialise) {
-      const std::string payload(16, '\0');
-      Settle(client_.Upload(client_.Header(*item_, payload), payload));
     } else {
-      Settle(client_.UploadDelta(*item_, delta_));
+      Settle(client_.UploadValues(*item_, values_(*item_)));
     }
   }
   int64_t refused() const { return refused_; }
+  FakeClient& client() { return client_; }
 
  private:
   void Settle(const std::optional<absl::StatusOr<UploadAnswer>>& answer) {
@@ -45,11 +47,19 @@ class Agent {
   }
 
   FakeClient client_;
-  const float delta_;
+  const Values values_;
   bool enrolled_ = false;
   std::optional<WorkItem> item_;
   int64_t refused_ = 0;
 };
+
+// A first model of zeros; deltas that are `value` everywhere.
+Agent::Values Always(float value) {
+  return [value](const WorkItem& item) {
+    const bool first = item.order.kind == WorkKind::kInitialise;
+    return MakeParams(FlatLayout(3, 1), std::vector<float>(4, first ? 0 : value));
+  };
+}
 
 // The record of a job with two clients that agrees with itself, and with what was kept.
 void ExpectWholeRecord(LiveFixture& fixture, const JobId& job, Version versions) {
@@ -81,7 +91,7 @@ int64_t RunJob(int64_t crash_after, Version versions, bool initial_from_file,
                bool keep_updates = false, const nlohmann::json& downlink = {}) {
   LiveFixture fixture;
   fixture.Start(crash_after);
-  Agent a(&fixture, "a", 1), b(&fixture, "b", 3);
+  Agent a(&fixture, "a", Always(1)), b(&fixture, "b", Always(3));
   const std::vector<float> initial =
       initial_from_file ? std::vector<float>{0, 0, 0, 0} : std::vector<float>{};
   JobId job;
@@ -155,6 +165,106 @@ TEST(RecoveryTest, WhatADownlinkHasLeftOutIsNotLostEither) {
     SCOPED_TRACE(n);
     RunJob(n, 2, true, /*keep_updates=*/false, downlink);
     if (::testing::Test::HasFailure()) return;
+  }
+}
+
+LayoutPtr TwoLayers() {
+  return MakeLayout({{.name = "fc1.weight", .shape = {3, 4}},
+                     {.name = "fc1.bias", .shape = {3}},
+                     {.name = "fc2.weight", .shape = {2, 3}},
+                     {.name = "fc2.bias", .shape = {2}}});
+}
+
+// As if this client had data of its own: random, but of one direction for the inputs of a task.
+Agent::Values Learner(uint64_t client) {
+  return [client](const WorkItem& item) {
+    const auto about = static_cast<uint64_t>(item.order.version + 100 * (item.order.task + 1));
+    const WorkKind kind = item.order.kind;
+    if (kind == WorkKind::kInitialise) return RandomParams(TwoLayers(), 1);
+    if (kind == WorkKind::kTrain) return RandomParams(TwoLayers(), 1000 * client + about, 0.1F);
+    ParamVector contribution = RandomParams(item.collect.layout, 1000 * client + about);
+    for (float& value : contribution.values()) value *= kind == WorkKind::kSketch ? 0 : value;
+    if (kind == WorkKind::kSketch) {
+      for (const ParamLayout::Tensor& tensor : contribution.layout()->tensors()) {
+        // Of the Gram matrix, by rows from the diagonal on: the first entry, or the last.
+        contribution.View(tensor.name)[item.order.task == 0 ? 0 : tensor.size - 1] = 1;
+      }
+    }
+    return contribution;
+  };
+}
+
+struct Learnt {
+  std::vector<Digest> versions;  // by version
+  int64_t tasks_run = 0;
+};
+
+// A job that explores a mask and learns three tasks, its rate following the deltas. It crashes
+// after `crash_after` tasks; of version `locked_at` the first attempt fails.
+Learnt LearnTasks(int64_t crash_after, Version locked_at = -1) {
+  LiveFixture fixture;
+  fixture.Start(crash_after);
+  Agent a(&fixture, "a", Learner(1)), b(&fixture, "b", Learner(2));
+  // What happens between chunks is the same for any upload.
+  a.client().chunk_bytes = b.client().chunk_bytes = 1000;
+  JobId job;
+  bool done = false;
+  for (int step = 0; step < 300 && !done; ++step) {
+    if (!fixture.Run()) {
+      fixture.Crash();
+      fixture.Start();
+    }
+    if (job.empty()) {
+      job = fixture.Submit(
+          "tasks", 2, 1000, {},
+          {{"aggregation", {{"transforms", {"prune_mask", "orthogonal_projection"}}}},
+           {"hypergradient", {{"variant", "global"}}},
+           {"continual", {{"tasks", 3}, {"versions_per_task", 2}}},
+           {"collection", {{"minimum", 2}}},
+           {"keep_versions", 100}});
+      continue;
+    }
+    if (locked_at == fixture.Job(job).progress.version + 1) {
+      fixture.store().locked = 1;
+      locked_at = -1;
+    }
+    a.Step();
+    b.Step();
+    fixture.Advance(absl::Seconds(1));
+    done = fixture.Job(job).progress.state == JobState::kDone && fixture.Run();
+  }
+  EXPECT_TRUE(done) << "the job did not end";
+  Learnt learnt{.versions = {}, .tasks_run = fixture.tasks_run()};
+  if (!done) return learnt;
+  EXPECT_EQ(fixture.Job(job).progress.reason, "learnt 3 tasks");
+  EXPECT_TRUE(fixture.Job(job).progress.lost.empty());
+  EXPECT_EQ(a.refused() + b.refused(), 0);
+  EXPECT_THAT(fixture.SpoolFiles(), ::testing::IsEmpty());
+  EXPECT_EQ(fixture.store().locked, 0);
+  const std::vector<VersionRecord> versions = *fixture.store().ListVersions(job);
+  for (const VersionRecord& version : versions) learnt.versions.push_back(version.model_digest);
+  return learnt;
+}
+
+TEST(RecoveryTest, WhatIsLearntIsTheSameWhereverItIsKilled) {
+  const Learnt whole = LearnTasks(std::numeric_limits<int64_t>::max());
+  // The first model, the mask, two of each task, and two bases between them.
+  ASSERT_EQ(whole.versions.size(), 1u + 1 + 3 * 2 + 2);
+  ASSERT_EQ(whole.versions[3], whole.versions[4]) << "a basis changes no value";
+  ASSERT_GT(whole.tasks_run, 200);
+  for (int64_t n = 0; n <= whole.tasks_run; ++n) {
+    SCOPED_TRACE(n);
+    EXPECT_EQ(LearnTasks(n).versions, whole.versions);
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
+// The transform has learnt, and then what it learnt is not stored: the attempt must leave nothing.
+TEST(RecoveryTest, WhatIsLearntIsLearntOnceThoughTheStoreRefusesIt) {
+  const Learnt whole = LearnTasks(std::numeric_limits<int64_t>::max());
+  for (Version version = 0; version < std::ssize(whole.versions); ++version) {
+    SCOPED_TRACE(version);
+    EXPECT_EQ(LearnTasks(std::numeric_limits<int64_t>::max(), version).versions, whole.versions);
   }
 }
 

@@ -19,9 +19,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "common/params/layer_chain.h"
 #include "aggregators/transform/update_transform.h"
 #include "common/config/schema.h"
+#include "common/params/layer_chain.h"
 #include "common/train_spec/train_spec.h"
 
 namespace tributary {

@@ -72,7 +72,7 @@ absl::StatusOr<nlohmann::json> Measure(const Flags& flags) {
   const auto check_in_often = [&](sdk::GrpcConnection& c) {
     absl::Status all;
     for (int i = 0; i < flags.check_ins; ++i) {
-      all.Update(c.CheckIn(absl::ZeroDuration(), {}).status());
+      all.Update(c.CheckIn(absl::ZeroDuration(), 0, {}).status());
     }
     return all;
   };
@@ -82,7 +82,7 @@ absl::StatusOr<nlohmann::json> Measure(const Flags& flags) {
   std::stop_source stop;
   std::thread waiting([&] {
     OnAll(connections, [&](sdk::GrpcConnection& c) {
-      return c.CheckIn(absl::Minutes(1), stop.get_token()).status();
+      return c.CheckIn(absl::Minutes(1), 0, stop.get_token()).status();
     }).IgnoreError();  // they are cancelled
   });
   clock.SleepFor(absl::Seconds(3), {});

@@ -118,7 +118,7 @@ class InstantClient {
     absl::Status status = limits.status();
     if (limits.ok()) max_chunk_bytes_ = limits->max_chunk_bytes;
     while (status.ok() && !stop.stop_requested()) {
-      const auto answer = connection_->CheckIn(absl::Seconds(30), stop);
+      const auto answer = connection_->CheckIn(absl::Seconds(30), 0, stop);
       status = answer.status();
       if (!status.ok()) break;
       if (const auto* work = std::get_if<sdk::WorkOrder>(&*answer)) status = Do(*work, stop);

@@ -2,6 +2,8 @@
 
 #include <deque>
 #include <filesystem>
+#include <optional>
+#include <vector>
 
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
@@ -172,7 +174,16 @@ std::optional<absl::StatusOr<UploadAnswer>> FakeClient::Upload(const UploadHeade
 
 std::optional<absl::StatusOr<UploadAnswer>> FakeClient::UploadValues(const WorkItem& item,
                                                                      const ParamVector& values) {
-  const std::string payload = EncodeUpdate(**CreateCodec({}), values, {.layout = values.layout()});
+  CodecContext context{.layout = values.layout()};
+  std::vector<config::Choice> codec;
+  std::optional<Mask> mask;
+  const auto sent = fixture_->host().MaskOf(item.job);
+  if (sent != nullptr && item.order.kind == WorkKind::kTrain) {
+    mask = UnpackMask(values.layout()->trainable_size(), sent->bytes).value();
+    context.mask = &*mask;
+    codec.push_back({.name = "masked"});
+  }
+  const std::string payload = EncodeUpdate(**CreateCodec(codec), values, context);
   UploadHeader header = Header(item, payload);
   header.layout_digest = values.layout()->digest().ToBytes();
   if (header.layout != nullptr) header.layout = values.layout();

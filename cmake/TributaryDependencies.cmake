@@ -18,6 +18,13 @@ pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 find_package(Eigen3 CONFIG REQUIRED)
 find_package(BLAS REQUIRED)
 
+# LAPACK's C interface has no CMake package on Debian 12. It finds the LAPACK that goes with the BLAS.
+find_path(TRIBUTARY_LAPACKE_INCLUDE lapacke.h REQUIRED)
+find_library(TRIBUTARY_LAPACKE_LIBRARY lapacke REQUIRED)
+add_library(tributary_lapacke INTERFACE)
+target_include_directories(tributary_lapacke SYSTEM INTERFACE ${TRIBUTARY_LAPACKE_INCLUDE})
+target_link_libraries(tributary_lapacke INTERFACE ${TRIBUTARY_LAPACKE_LIBRARY})
+
 # The OpenMP runtime of GCC, on which Debian's OpenBLAS runs: to tell it to use one thread. Compilers
 # find it in their own folders.
 add_library(tributary_openmp_runtime INTERFACE)

@@ -22,11 +22,11 @@ absl::Status CheckFactor(absl::string_view module, absl::string_view factor,
     return Refused(module,
                    absl::StrCat(factor, " has ", values.size(), " values instead of ", expected));
   }
-  const auto bad =
-      std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
+  const auto bad = std::find_if(values.begin(), values.end(),
+                                [](float v) { return !(std::fabs(v) <= kMaxFactorValue); });
   if (bad == values.end()) return absl::OkStatus();
   return Refused(module, absl::StrCat(factor, "[", bad - values.begin(), "] is ", *bad,
-                                      "; allowed are finite numbers"));
+                                      "; allowed are numbers up to ", kMaxFactorValue));
 }
 
 // Completes `accepted` with the factor that was not sent.
@@ -64,9 +64,9 @@ absl::StatusOr<AcceptedModule> AcceptModule(const AdapterModule& module, const M
     return Refused(module.name, absl::StrCat("rank is ", module.rank, "; allowed are ",
                                              spec.min_rank, " to ", spec.max_rank));
   }
-  if (!std::isfinite(module.scale) || module.scale <= 0) {
-    return Refused(module.name,
-                   absl::StrCat("scale is ", module.scale, "; allowed are finite numbers above 0"));
+  if (!(module.scale >= 1 / kMaxScale && module.scale <= kMaxScale)) {
+    return Refused(module.name, absl::StrCat("scale is ", module.scale, "; allowed are ",
+                                             1 / kMaxScale, " to ", kMaxScale));
   }
   const bool has_a = factors != AdapterFactors::kB, has_b = factors != AdapterFactors::kA;
   TRIB_RETURN_IF_ERROR(
@@ -104,9 +104,10 @@ absl::Status AdapterSpec::Validate() const {
     return absl::InvalidArgumentError(absl::StrCat("adapters: ranks are ", min_rank, " to ",
                                                    max_rank, "; allowed are ranges from 1"));
   }
-  if (!(max_product_norm > 0)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "adapters: max_product_norm is ", max_product_norm, "; allowed are numbers above 0"));
+  if (!(max_product_norm > 0 && max_product_norm <= kMaxProductNorm)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("adapters: max_product_norm is ", max_product_norm,
+                     "; allowed are numbers above 0 and up to ", kMaxProductNorm));
   }
   return absl::OkStatus();
 }

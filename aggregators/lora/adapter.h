@@ -8,7 +8,6 @@
 #define TRIBUTARY_AGGREGATORS_LORA_ADAPTER_H_
 
 #include <cstdint>
-#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -42,13 +41,20 @@ struct MatrixShape {
   int64_t columns = 0;  // n, inputs
 };
 
+// Of a factor's values, of a scale (and one over it) and of a product: far above what training
+// gives, and low enough that no sum of them leaves float32.
+inline constexpr float kMaxFactorValue = 1e18F;
+inline constexpr double kMaxScale = 1e6;
+inline constexpr double kMaxProductNorm = 1e18;
+
 struct AdapterSpec {
   std::map<std::string, MatrixShape> modules;
   int64_t min_rank = 1;
   int64_t max_rank = 64;
-  double max_product_norm = std::numeric_limits<double>::infinity();  // ‖s·B·A‖_F of a module
+  double max_product_norm = 1e6;  // ‖s·B·A‖_F of a module
 
-  // InvalidArgument: no module, a name or a dimension that is empty, bounds that contradict.
+  // InvalidArgument: no module, a name or a dimension that is empty, bounds that contradict or
+  // are above kMaxProductNorm.
   absl::Status Validate() const;
 };
 

@@ -48,10 +48,13 @@ std::vector<Refusal> Refusals() {
       {"A has 6 values instead of 4", [](auto& u) { std::swap(u.modules[0].a, u.modules[0].b); }},
       {"B has 7 values instead of 6", [](auto& u) { u.modules[0].b.push_back(0); }},
       {"B has 0 values instead of 6", [](auto& u) { u.modules[0].b.clear(); }},
-      {"A[2] is nan; allowed are finite numbers",
+      {"A[2] is nan; allowed are numbers up to 1e+18",
        [](auto& u) { u.modules[0].a[2] = static_cast<float>(kNaN); }},
       {"B[5] is -inf", [](auto& u) { u.modules[0].b[5] = static_cast<float>(-kInfinity); }},
-      {"scale is 0; allowed are finite numbers above 0", [](auto& u) { u.modules[0].scale = 0; }},
+      {"scale is 0; allowed are 1e-06 to 1e+06", [](auto& u) { u.modules[0].scale = 0; }},
+      {"A[0] is 1e+19", [](auto& u) { u.modules[0].a[0] = 1e19F; }},
+      {"scale is -1", [](auto& u) { u.modules[0].scale = -1; }},
+      {"scale is 1e+07", [](auto& u) { u.modules[0].scale = 1e7; }},
       {"scale is nan", [](auto& u) { u.modules[0].scale = kNaN; }},
       {"scale is inf", [](auto& u) { u.modules[0].scale = kInfinity; }},
       {"weight is 0; allowed are finite numbers above 0", [](auto& u) { u.weight = 0; }},
@@ -145,6 +148,14 @@ TEST(AdapterTest, TheFrozenFactorComesFromTheStart) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("has no A")));
 }
 
+// The largest values that are allowed, where B is 0: 0·∞ would be no number.
+TEST(AdapterTest, WhatIsAllowedStaysFinite) {
+  const LowRank x = {.rows = 2, .columns = 2, .rank = 1, .b = {0, 0}, .a = {1e18F, -1e18F}};
+  const LowRank sum =
+      test::Combine("lora_stacking", DepsFor(2, 2), {UpdateOf(1, 1, x, 1e6)}).value().delta.at("w");
+  EXPECT_EQ(ProductOf(sum), (Rows{{0, 0}, {0, 0}}));
+}
+
 TEST(AdapterTest, ASpecIsChecked) {
   const AdapterSpec good = DepsFor(3, 2).spec;
   EXPECT_THAT(good.Validate(), IsOk());
@@ -160,6 +171,9 @@ TEST(AdapterTest, ASpecIsChecked) {
   spec.max_product_norm = kNaN;
   EXPECT_THAT(spec.Validate(),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("max_product_norm is nan")));
+  spec.max_product_norm = kInfinity;
+  EXPECT_THAT(spec.Validate(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("up to 1e+18")));
 }
 
 }  // namespace

@@ -1,24 +1,25 @@
 // The rules that average the factors themselves, so that clients keep one adapter from version to
 // version. B_k stands for s_k·B_k throughout; see lora_aggregator.h.
 //
-//   lora_average       B = Σ p_k·B_k,  A = Σ p_k·A_k. FedIT: Zhang et al. 2023, arXiv 2305.05644,
-//                      section 3. Not exact: with pairs of clients (i, j)
-//                        B·A − Σ p_k·B_k·A_k = −½·Σ_ij p_i·p_j·(B_i − B_j)·(A_i − A_j)
-//                      One rank for all.
-//   lora_zero_padding  the same for mixed ranks. What only client k has, counts p_k² instead of
-//   p_k. hetlora            the same with p_k = ‖B_k·A_k‖_F / Σ_j ‖B_j·A_j‖_F, by module. Cho et
-//   al. 2024,
-//                      EMNLP, arXiv 2401.06432, "sparsity-weighted aggregation", section 4. The
-//                      examples do not count. SelfPrunedRank is its clients' half.
-//   ffa                A = A_0 for ever, random and shared; B = Σ p_k·B_k. Exact. FFA-LoRA: Sun et
-//                      al. 2024, ICLR, arXiv 2403.12313, section 4. A client of rank r has the
-//                      first r rows of A_0, which keeps mixed ranks exact.
-//   rolora             B as in ffa from even versions (the paper's odd rounds, from 1), A = Σ
-//   p_k·A_k
-//                      with B frozen from odd ones. Exact. Chen et al. 2024, arXiv 2409.02346,
-//                      section 3.
-//   fedsa              A = Σ p_k·A_k; each client trains a B of its own, which stays with it.
-//                      FedSA-LoRA: Guo et al. 2025, ICLR, arXiv 2410.01463, section 4.
+// lora_average: B = Σ p_k·B_k, A = Σ p_k·A_k; one rank for all. FedIT: Zhang et al. 2023, arXiv
+// 2305.05644. Not exact: over all pairs of clients
+//
+//   B·A − Σ p_k·B_k·A_k = −½·Σ_ij p_i·p_j·(B_i − B_j)·(A_i − A_j)
+//
+// lora_zero_padding: the same for mixed ranks. What only client k has, counts p_k² instead of p_k.
+//
+// hetlora: the same with p_k = ‖B_k·A_k‖_F / Σ_j ‖B_j·A_j‖_F, by module; the examples do not count.
+// Cho et al. 2024, EMNLP, arXiv 2401.06432, "sparsity-weighted aggregation". SelfPrunedRank is its
+// clients' half.
+//
+// ffa: A = A_0 for ever, random and shared; B = Σ p_k·B_k. Exact. A client of rank r has the first
+// r rows of A_0, which keeps mixed ranks exact. FFA-LoRA: Sun et al. 2024, ICLR, arXiv 2403.12313.
+//
+// rolora: B as in ffa from even versions (the paper's odd rounds, from 1), A = Σ p_k·A_k with B
+// frozen from odd ones. Exact. Chen et al. 2024, arXiv 2409.02346.
+//
+// fedsa: A = Σ p_k·A_k; each client trains a B of its own, which stays with it. FedSA-LoRA: Guo et
+// al. 2025, ICLR, arXiv 2410.01463.
 #ifndef TRIBUTARY_AGGREGATORS_LORA_FACTOR_MEAN_H_
 #define TRIBUTARY_AGGREGATORS_LORA_FACTOR_MEAN_H_
 

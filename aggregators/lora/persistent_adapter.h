@@ -24,7 +24,7 @@ LowRank InitPair(const LowRank& start, int64_t rank, double scale, Rng& rng);
 // they may differ in rank.
 LowRank AdapterDelta(const LowRank& trained, const LowRank& initial, double scale);
 
-// HetLoRA's self-pruning (arXiv 2401.06432, section 4): the tail are the columns of B and the rows
+// HetLoRA's self-pruning (arXiv 2401.06432): the tail are the columns of B and the rows
 // of A from ⌈γ·r⌉ on, its size ‖B_tail‖_F·‖A_tail‖_F. A client whose tail got smaller in training
 // goes on with rank ⌈γ·r⌉, never below 1. `initial` and `trained` are of one shape and rank; 0 < γ
 // <= 1.

@@ -1,15 +1,15 @@
-// The rules that keep one adapter from version to version and are right about the sum of the
-// products, D = Σ p_k·s_k·B_k·A_k; see lora_aggregator.h.
+// The rules that keep one adapter from version to version and go by the sum of the products,
+// D = Σ p_k·s_k·B_k·A_k; see lora_aggregator.h.
 //
 //   flexlora  the adapter becomes the best of rank max_rank for D: with D = U·diag(σ)·Vᵀ, B = U·√σ
 //             and A = √σ·Vᵀ, of which a client of rank r takes the first r. Bai et al. 2024,
-//             NeurIPS, arXiv 2402.11505, section 3. The weights stay frozen; mixed ranks. The paper
-//             forms D; the result here is the same, without.
+//             NeurIPS, arXiv 2402.11505. The weights stay frozen; mixed ranks. The paper
+//             forms D; here that is done only where it is no larger than its factors.
 //   fedex     the adapter becomes the mean (B̄, Ā) of lora_average, and the weights take what that
 //             lacks, D − B̄·Ā = [B_1, …, B_K, −B̄]·[p_1·s_1·A_1; …; Ā]. Exact. One rank for all.
-//             FedEx-LoRA: Singhal et al. 2025, ACL, arXiv 2410.09432, section 4.
+//             FedEx-LoRA: Singhal et al. 2025, ACL, arXiv 2410.09432.
 //   lora_fair the adapter becomes (B̄ + ΔB, Ā) with ΔB = E·Āᵀ·(Ā·Āᵀ + λI)⁺ and E = D − B̄·Ā: of all
-//             pairs with this Ā the nearest to D, for λ = 0. Less than lora_average is off, not
+//             pairs with this Ā the nearest to D, for λ = 0. Nearer than lora_average, not
 //             exact. One rank for all. After LoRA-FAIR, Bian et al. 2025, ICCV, arXiv 2411.14961,
 //             which maximises a similarity instead; this is the ridge regression.
 #ifndef TRIBUTARY_AGGREGATORS_LORA_PRODUCT_RULES_H_

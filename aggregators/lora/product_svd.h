@@ -3,8 +3,8 @@
 //   B = Q_B·R_B,  Aᵀ = Q_A·R_A,  C = R_B·R_Aᵀ = U·diag(σ)·Vᵀ   =>   B·A = (Q_B·U)·diag(σ)·(Q_A·V)ᵀ
 //
 // Exact: the singular values of C are those of B·A. (QR of thin factors: Golub & Van Loan, "Matrix
-// computations", section 8.6; for stacked adapters: FLoRIST, arXiv 2506.09199.) Householder QR and
-// not Gram matrices, which lose the values below √ε·σ_1. O((m + n)·r²) time, O((m + n)·r) memory.
+// computations"; for stacked adapters: FLoRIST, arXiv 2506.09199.) Householder QR and not Gram
+// matrices, which lose the values below √ε·σ_1. O((m + n)·r²) time, O((m + n)·r) memory.
 // With r >= min(m, n) the product is no larger than its factors and is formed. All in double.
 #ifndef TRIBUTARY_AGGREGATORS_LORA_PRODUCT_SVD_H_
 #define TRIBUTARY_AGGREGATORS_LORA_PRODUCT_SVD_H_

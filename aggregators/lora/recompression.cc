@@ -15,6 +15,7 @@ absl::StatusOr<Recompression> Recompress(const LowRankModel& sum, const RankPoli
     TRIB_ASSIGN_OR_RETURN(ProductSvd svd, SvdOfProduct(module));
     decomposed.push_back(std::move(svd));
   }
+  spectra.reserve(decomposed.size());
   for (const ProductSvd& svd : decomposed) {
     spectra.push_back({.rows = svd.rows, .columns = svd.columns, .values = svd.values});
   }

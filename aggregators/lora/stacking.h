@@ -3,11 +3,11 @@
 //   B = [B_1, B_2, …, B_K]    A = [p_1·s_1·A_1; …; p_K·s_K·A_K]    B·A = Σ p_k·s_k·B_k·A_k
 //
 // FLoRA: Wang et al. 2024, "Federated fine-tuning large language models with heterogeneous low-rank
-// adaptations", NeurIPS, arXiv 2409.05976, section 3. Weight and scale stand in A, once: each
-// value of A is rounded once and B is as sent. Ranks and scales may differ by client. The order is
-// that of Accumulate. With given coefficients p_k = w_k.
+// adaptations", NeurIPS, arXiv 2409.05976. Weight and scale stand in A, once: each value of
+// A is rounded once and B is as sent. Ranks and scales may differ by client. The order is that of
+// Accumulate. With given coefficients p_k = w_k.
 //
-// How the sum travels (LoraStackingOptions) is the business of delivery.h.
+// How the sum travels (LoraStacking::Options) is the business of delivery.h.
 #ifndef TRIBUTARY_AGGREGATORS_LORA_STACKING_H_
 #define TRIBUTARY_AGGREGATORS_LORA_STACKING_H_
 

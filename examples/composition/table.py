@@ -24,9 +24,9 @@ ROUNDS = 20  # versions a task of the synchronous rows
 
 RATE = "job.train.optimizer.sgd.learning_rate"
 CODEC = "job.codec"
-TRANSFORMS = "job.aggregation.transforms"
+PRUNING, ORTHOGONAL = "job.pruning", "job.continual.orthogonal"
 HYPERGRADIENT = "job.hypergradient"
-NONE = {CODEC: [], "job.downlink": None, TRANSFORMS: [], HYPERGRADIENT: None}
+NONE = {CODEC: [], "job.downlink": None, PRUNING: None, ORTHOGONAL: None, HYPERGRADIENT: None}
 SYNC = {"job.scheduler": {"sync_round": {"clients_per_round": 20, "deadline_seconds": 31536000}}} | NONE
 
 PLAIN, PROJECTION, ALL = "FedAvg", "orthogonal_projection", "all of them: composed.yaml"
@@ -36,13 +36,12 @@ ROWS = {
     "FedAvg, learning rate 0.3": SYNC | {RATE: 0.3},
     "compass": NONE,
     "topk 2 % + int4": SYNC | {CODEC: [{"topk": {"fraction": 0.02}}, "int4"]},
-    "prune_mask, density 0.7": SYNC | {CODEC: ["masked"], TRANSFORMS: [
-        {"prune_mask": {"density": 0.7, "exploration": {"epochs": 1}}}]},
-    PROJECTION: SYNC | {TRANSFORMS: [PROJECTION]},
+    "prune_mask, density 0.7": SYNC | {PRUNING: {"density": 0.7, "exploration": {"epochs": 1}}},
+    PROJECTION: SYNC | {ORTHOGONAL: {}},
     "hypergradient": SYNC | {HYPERGRADIENT: {"variant": "server_local"}},
     "hypergradient, bound 3": SYNC | {HYPERGRADIENT: {"variant": "server_local", "bound": 3}},
     ALL: {},
-    "all, topk 3 % + int8": {CODEC: ["masked", {"topk": {"fraction": 0.03}}, "int8"]},
+    "all, topk 3 % + int8": {CODEC: [{"topk": {"fraction": 0.03}}, "int8"]},
     "all but hypergradient": {HYPERGRADIENT: None},
 }
 # Without a second task the projection does nothing; variants are not repeated with three.
@@ -69,7 +68,7 @@ class Study:
 
     def one_task(self, name, row, seed, stop):
         return self.simulate(name, row, seed, {
-            "simulation.data.tasks": None, "job.continual": {"tasks": 1}, "job.evaluate.every_versions": 1,
+            "simulation.data.scenario": None, "job.continual": {"tasks": 1}, "job.evaluate.every_versions": 1,
             "job.stop": stop})
 
     def whole(self, seed):

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
 
 namespace tributary {
 namespace {
@@ -41,18 +42,27 @@ int64_t Dataset::example_size() const {
                          std::multiplies<>());
 }
 
-absl::Status Dataset::Validate() const {
-  if (size() > std::numeric_limits<int32_t>::max()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a dataset of ", size(), " examples; allowed: up to 2147483647"));
+absl::Status Dataset::ValidateInputs() const {
+  if ((pixels.empty() ? 0 : 1) + (features.empty() ? 0 : 1) + (tokens.empty() ? 0 : 1) !=
+      (size() > 0 ? 1 : 0)) {
+    return absl::InvalidArgumentError("a dataset has either pixels or features, or tokens");
   }
-  const bool positive = std::all_of(example_shape.begin(), example_shape.end(),
-                                    [](int64_t dimension) { return dimension >= 1; });
-  if (example_shape.empty() || !positive) {
-    return absl::InvalidArgumentError("example_shape must have one or more positive dimensions");
-  }
-  if (pixels.empty() == features.empty() && size() > 0) {
-    return absl::InvalidArgumentError("a dataset has either pixels or features");
+  if (has_tokens()) {
+    if (!labels.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          labels.size(), " labels beside tokens; the label of a token is the one after it"));
+    }
+    if (static_cast<int64_t>(tokens.size()) % (example_size() + 1) != 0) {
+      return absl::InvalidArgumentError(absl::StrCat(tokens.size(), " tokens; expected a multiple ",
+                                                     "of the ", example_size() + 1, " an example"));
+    }
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      if (tokens[i] >= 0 && tokens[i] < num_classes) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("example ", static_cast<int64_t>(i) / (example_size() + 1), ": token ",
+                       tokens[i], " is out of range [0, ", num_classes, ")"));
+    }
+    return absl::OkStatus();
   }
   const auto values = static_cast<int64_t>(std::max(pixels.size(), features.size()));
   if (values % example_size() != 0 || values / example_size() != size()) {
@@ -60,6 +70,20 @@ absl::Status Dataset::Validate() const {
                                                    " labels; expected ", example_size(),
                                                    " values an example"));
   }
+  return absl::OkStatus();
+}
+
+absl::Status Dataset::Validate() const {
+  const bool positive = std::all_of(example_shape.begin(), example_shape.end(),
+                                    [](int64_t dimension) { return dimension >= 1; });
+  if (example_shape.empty() || !positive) {
+    return absl::InvalidArgumentError("example_shape must have one or more positive dimensions");
+  }
+  if (size() > std::numeric_limits<int32_t>::max()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a dataset of ", size(), " examples; allowed: up to 2147483647"));
+  }
+  TRIB_RETURN_IF_ERROR(ValidateInputs());
   if (!(stddev > 0)) {
     return absl::InvalidArgumentError(absl::StrCat("stddev must be positive, found ", stddev));
   }
@@ -69,7 +93,7 @@ absl::Status Dataset::Validate() const {
                                                      " is out of range [0, ", num_classes, ")"));
     }
   }
-  if (!client_ids.empty() && client_ids.size() != labels.size()) {
+  if (!client_ids.empty() && std::ssize(client_ids) != size()) {
     return absl::InvalidArgumentError(
         absl::StrCat(client_ids.size(), " client ids for ", size(), " examples"));
   }
@@ -93,12 +117,23 @@ void Dataset::Gather(absl::Span<const int32_t> indices, float* inputs, int64_t* 
   for (const int32_t index : indices) *targets++ = labels[static_cast<size_t>(index)];
 }
 
+void Dataset::GatherTokens(absl::Span<const int32_t> indices, int64_t* inputs,
+                           int64_t* targets) const {
+  const int64_t width = example_size();
+  for (const int32_t index : indices) {
+    const auto window = tokens.begin() + index * (width + 1);
+    inputs = std::copy(window, window + width, inputs);
+    targets = std::copy(window + 1, window + width + 1, targets);
+  }
+}
+
 Dataset Dataset::Subset(absl::Span<const int32_t> indices) const {
   Dataset subset;
   subset.example_shape = example_shape;
   subset.num_classes = num_classes;
   subset.pixels = SubsetRows(pixels, example_size(), indices);
   subset.features = SubsetRows(features, example_size(), indices);
+  subset.tokens = SubsetRows(tokens, example_size() + 1, indices);
   subset.mean = mean;
   subset.stddev = stddev;
   subset.labels = SubsetRows(labels, 1, indices);

@@ -36,6 +36,11 @@ absl::StatusOr<Partition> PartitionDataset(const Dataset& data, const config::Ch
   }
   TRIB_ASSIGN_OR_RETURN(const std::unique_ptr<Partitioner> partitioner,
                         PartitionerRegistry().Create(partition));
+  if (partitioner->by_label() && data.has_tokens()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("partition ", partition.name,
+                     " deals out by label, and text has none; allowed: iid, natural, quantity"));
+  }
   TRIB_ASSIGN_OR_RETURN(Partition parts,
                         partitioner->Deal(data, clients, Rng(seed).Split("partition")));
   for (size_t k = 0; k < parts.size(); ++k) {

@@ -23,6 +23,9 @@ class Partitioner {
  public:
   virtual ~Partitioner() = default;
 
+  // Whether Deal looks at labels, which tokens do not have.
+  virtual bool by_label() const { return false; }
+
   // Disjoint parts that cover the dataset (`natural` may leave owners out), none empty, the
   // same for the same arguments; not sorted. `clients` >= 1 and <= data.size(). InvalidArgument,
   // with what would help, when that cannot be.

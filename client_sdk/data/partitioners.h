@@ -31,6 +31,7 @@ class DirichletPartitioner : public Partitioner {
   };
   explicit DirichletPartitioner(const Options& options) : options_(options) {}
   static absl::StatusOr<std::unique_ptr<DirichletPartitioner>> Create(const Options& options);
+  bool by_label() const override { return true; }
   absl::StatusOr<Partition> Deal(const Dataset& data, int64_t clients, Rng rng) const override;
 
  private:
@@ -53,6 +54,7 @@ class DualDirichletPartitioner : public Partitioner {
   };
   explicit DualDirichletPartitioner(const Options& options) : options_(options) {}
   static absl::StatusOr<std::unique_ptr<DualDirichletPartitioner>> Create(const Options& options);
+  bool by_label() const override { return true; }
   absl::StatusOr<Partition> Deal(const Dataset& data, int64_t clients, Rng rng) const override;
 
  private:
@@ -69,6 +71,7 @@ class ShardsPartitioner : public Partitioner {
   };
   explicit ShardsPartitioner(const Options& options) : options_(options) {}
   static absl::StatusOr<std::unique_ptr<ShardsPartitioner>> Create(const Options& options);
+  bool by_label() const override { return true; }
   absl::StatusOr<Partition> Deal(const Dataset& data, int64_t clients, Rng rng) const override;
 
  private:
@@ -85,6 +88,7 @@ class ClassesPartitioner : public Partitioner {
   };
   explicit ClassesPartitioner(const Options& options) : options_(options) {}
   static absl::StatusOr<std::unique_ptr<ClassesPartitioner>> Create(const Options& options);
+  bool by_label() const override { return true; }
   absl::StatusOr<Partition> Deal(const Dataset& data, int64_t clients, Rng rng) const override;
 
  private:
@@ -105,6 +109,7 @@ class CompassClassesPartitioner : public Partitioner {
   };
   explicit CompassClassesPartitioner(const Options& options) : options_(options) {}
   static absl::StatusOr<std::unique_ptr<CompassClassesPartitioner>> Create(const Options& options);
+  bool by_label() const override { return true; }
   absl::StatusOr<Partition> Deal(const Dataset& data, int64_t clients, Rng rng) const override;
 
  private:

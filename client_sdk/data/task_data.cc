@@ -40,6 +40,16 @@ LoadedData Rearranged(const LoadedData& data, const Origins& origins) {
   return {Rearranged(*data.train, origins), Rearranged(*data.test, origins)};
 }
 
+absl::string_view KindOf(const Dataset& data) {
+  return data.has_tokens() ? "text" : "labelled examples";
+}
+
+absl::Status NeedsLabels(const LoadedData& data, absl::string_view scenario) {
+  if (!data.train->has_tokens()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      scenario, " needs labelled examples; the data are text; allowed here: datasets"));
+}
+
 // The values of every example in an order of the task's own; the first task's is the data's.
 class PermutedScenario final : public Scenario {
  public:
@@ -55,6 +65,7 @@ class PermutedScenario final : public Scenario {
   }
 
   absl::StatusOr<LoadedData> Task(const LoadedData& data, int64_t task) const override {
+    TRIB_RETURN_IF_ERROR(NeedsLabels(data, "permuted"));
     if (task == 0) return data;
     Origins origins(static_cast<size_t>(data.train->example_size()));
     std::iota(origins.begin(), origins.end(), 0);
@@ -137,6 +148,7 @@ class SplitClassesScenario final : public Scenario {
   }
 
   absl::StatusOr<LoadedData> Task(const LoadedData& data, int64_t task) const override {
+    TRIB_RETURN_IF_ERROR(NeedsLabels(data, "split_classes"));
     const int64_t tasks = data.train->num_classes / options_.classes_per_task;
     if (task >= tasks) {
       return absl::InvalidArgumentError(absl::StrCat(
@@ -198,6 +210,12 @@ class DatasetsScenario final : public Scenario {
           "datasets: ", others_.size() + 1, " data sets; there is no task ", task, " (from 0)"));
     }
     TRIB_ASSIGN_OR_RETURN(LoadedData other, LoadDataset(others_[static_cast<size_t>(task) - 1]));
+    if (other.train->has_tokens() != data.train->has_tokens()) {
+      return absl::InvalidArgumentError(absl::StrCat("datasets: the data of task ", task, " are ",
+                                                     KindOf(*other.train),
+                                                     ", the first task's are ", KindOf(*data.train),
+                                                     "; one model takes both only if they agree"));
+    }
     if (other.train->example_shape != data.train->example_shape ||
         other.train->num_classes != data.train->num_classes) {
       return absl::InvalidArgumentError(absl::StrCat(

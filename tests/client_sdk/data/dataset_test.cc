@@ -39,6 +39,17 @@ Dataset TinyFeatures() {
   return data;
 }
 
+// Two windows of three tokens and the one after them, of a vocabulary of five.
+Dataset TinyText() {
+  Dataset data;
+  data.example_shape = {3};
+  data.num_classes = 5;
+  data.tokens = {0, 1, 2, 3, 3, 4, 0, 1};
+  data.client_ids = {0, 1};
+  data.num_clients = 2;
+  return data;
+}
+
 TEST(DatasetTest, GathersNormalisedPixelsInTheOrderAsked) {
   Dataset data = TinyImages();
   data.mean = 0.5F;
@@ -76,15 +87,53 @@ TEST(DatasetTest, SubsetKeepsTheExamplesAndTheirOwners) {
   EXPECT_EQ(subset.mean, 0.5F);
 }
 
+TEST(DatasetTest, GathersWindowsOfTokensAndWhatFollowsEach) {
+  const Dataset data = TinyText();
+  EXPECT_EQ(data.size(), 2);
+  std::vector<int64_t> inputs(6);
+  std::vector<int64_t> targets(6);
+  data.GatherTokens({1, 0}, inputs.data(), targets.data());
+  EXPECT_THAT(inputs, ElementsAre(3, 4, 0, 0, 1, 2));
+  EXPECT_THAT(targets, ElementsAre(4, 0, 1, 1, 2, 3));
+}
+
+TEST(DatasetTest, ASubsetOfTextHasItsWindowsAndOwners) {
+  const Dataset subset = TinyText().Subset({1});
+  EXPECT_EQ(subset.size(), 1);
+  EXPECT_THAT(subset.tokens, ElementsAre(3, 4, 0, 1));
+  EXPECT_THAT(subset.client_ids, ElementsAre(1));
+  EXPECT_THAT(subset.Validate(), IsOk());
+}
+
 TEST(DatasetTest, ViewOfAllHasEveryIndex) {
   const DataView view = DataView::All(std::make_shared<const Dataset>(TinyImages()));
   EXPECT_THAT(view.indices, ElementsAre(0, 1, 2));
   EXPECT_EQ(view.size(), 3);
 }
 
-TEST(DatasetTest, ValidateAcceptsBothForms) {
+TEST(DatasetTest, ValidateAcceptsEveryForm) {
   EXPECT_THAT(TinyImages().Validate(), IsOk());
   EXPECT_THAT(TinyFeatures().Validate(), IsOk());
+  EXPECT_THAT(TinyText().Validate(), IsOk());
+}
+
+TEST(DatasetTest, ValidateRefusesTextThatDoesNotFit) {
+  Dataset data = TinyText();
+  data.tokens[5] = 5;
+  EXPECT_THAT(data.Validate(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                        HasSubstr("example 1: token 5 is out of range [0, 5)")));
+  data = TinyText();
+  data.tokens.pop_back();
+  EXPECT_THAT(data.Validate(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                        HasSubstr("7 tokens; expected a multiple of the 4")));
+  data = TinyText();
+  data.labels = {0, 1};
+  EXPECT_THAT(data.Validate(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("2 labels beside tokens")));
+  data = TinyText();
+  data.client_ids.pop_back();
+  EXPECT_THAT(data.Validate(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                        HasSubstr("1 client ids for 2 examples")));
 }
 
 struct Spoiled {

@@ -431,5 +431,25 @@ TEST(NaturalTest, NeedsOwners) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("`client`")));
 }
 
+TEST(PartitionTest, TextIsDealtOutByOwnersAndNumbersButNotByLabel) {
+  Dataset text;
+  text.example_shape = {2};
+  text.num_classes = 256;
+  text.tokens.assign(3 * 40, 7);
+  text.num_clients = 2;
+  for (int32_t i = 0; i < 40; ++i) text.client_ids.push_back(i % 2);
+  for (const std::string name : {"iid", "natural", "quantity"}) {
+    TRIB_ASSERT_OK_AND_ASSIGN(const Partition parts, PartitionDataset(text, Choose(name), 2, 1));
+    EXPECT_EQ(parts[0].size() + parts[1].size(), 40U) << name;
+  }
+  for (const std::string name :
+       {"dirichlet", "dual_dirichlet", "shards", "classes", "compass_classes"}) {
+    EXPECT_THAT(PartitionDataset(text, Choose(name), 2, 1),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         HasSubstr("deals out by label, and text has none")))
+        << name;
+  }
+}
+
 }  // namespace
 }  // namespace tributary

@@ -113,5 +113,19 @@ TEST(TaskDataTest, WithoutAScenarioEveryTaskIsAllOfTheData) {
   EXPECT_EQ(first.train, fifth.train);
 }
 
+TEST(ScenarioTest, TextHasNoClassesAndNoValuesToRearrange) {
+  Dataset text;
+  text.example_shape = {2};
+  text.num_classes = 256;
+  text.tokens = {1, 2, 3};
+  const auto shared = std::make_shared<const Dataset>(std::move(text));
+  for (const std::string name : {"permuted", "split_classes"}) {
+    TRIB_ASSERT_OK_AND_ASSIGN(const auto scenario, Make(name, nlohmann::json::object()));
+    EXPECT_THAT(scenario->Task({shared, shared}, 0),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         HasSubstr(name + " needs labelled examples; the data are text")));
+  }
+}
+
 }  // namespace
 }  // namespace tributary

@@ -137,8 +137,8 @@ StepOutcome ForwardBackward(const TorchModel& model, const std::vector<at::Tenso
   const at::Tensor logits = batch.OfHead(model.Forward(params, batch.inputs()));
   const at::Tensor loss = at::cross_entropy_loss(logits, batch.targets());
   loss.backward();
-  return {static_cast<double>(loss.item<float>()),
-          static_cast<double>(batch.CountCorrect(logits)) / static_cast<double>(batch.size())};
+  return {static_cast<double>(loss.item<float>()), static_cast<double>(batch.CountCorrect(logits)) /
+                                                       static_cast<double>(batch.predictions())};
 }
 
 }  // namespace

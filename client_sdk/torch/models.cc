@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client_sdk/torch/language_models.h"
 #include "common/rng.h"
 #include "common/status_macros.h"
 
@@ -37,8 +38,9 @@ class Mlp : public TorchModel {
 
   at::Tensor Forward(Params p, const at::Tensor& inputs, InputObserver* observer) const override {
     at::Tensor x = inputs.flatten(1);
-    for (size_t i = 0; i + 2 < p.size(); i += 2) x = Linear(p, i, x, observer).relu_();
-    return Linear(p, p.size() - 2, x, observer);
+    for (size_t i = 0; i + 2 < p.size(); i += 2)
+      x = Linear(p, i, /*has_bias=*/true, x, observer).relu_();
+    return Linear(p, p.size() - 2, /*has_bias=*/true, x, observer);
   }
 };
 
@@ -63,8 +65,8 @@ class Cnn : public TorchModel {
       x = Conv(p, i, /*has_bias=*/true, x, /*stride=*/2, /*padding=*/2, observer).relu_();
     }
     x = at::avg_pool2d(x, {pool_height_, pool_width_});
-    x = Linear(p, 4, x.flatten(1), observer).relu_();
-    return Linear(p, 6, x, observer);
+    x = Linear(p, 4, /*has_bias=*/true, x.flatten(1), observer).relu_();
+    return Linear(p, 6, /*has_bias=*/true, x, observer);
   }
 
  private:
@@ -116,7 +118,7 @@ class ResNet : public TorchModel {
       y = norm(conv(y, 1, 1));
       x = (y + (stage > 0 ? conv(x, stride, 0) : x)).relu_();
     }
-    return Linear(p, next, x.mean({2, 3}), observer);
+    return Linear(p, next, /*has_bias=*/true, x.mean({2, 3}), observer);
   }
 
  private:
@@ -154,10 +156,10 @@ void TorchModel::AddGroupNorm(const std::string& name, int64_t channels) {
   params_.push_back({name + ".bias", {channels}});
 }
 
-at::Tensor TorchModel::Linear(Params params, size_t first, const at::Tensor& x,
+at::Tensor TorchModel::Linear(Params params, size_t first, bool has_bias, const at::Tensor& x,
                               InputObserver* observer) const {
   if (observer != nullptr) observer->Linear(params_[first].name, x);
-  return at::linear(x, params[first], params[first + 1]);
+  return has_bias ? at::linear(x, params[first], params[first + 1]) : at::linear(x, params[first]);
 }
 
 at::Tensor TorchModel::Conv(Params params, size_t first, bool has_bias, const at::Tensor& x,
@@ -177,6 +179,11 @@ int64_t TorchModel::ForwardMultiplyAdds(const ParamLayout& layout) const {
 
 absl::StatusOr<std::unique_ptr<TorchModel>> MakeModel(const BuiltinModel& spec,
                                                       const DataShape& shape) {
+  if (spec.is_language_model()) return MakeLanguageModel(spec, shape);
+  if (shape.tokens) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "model ", spec.name, " does not read text; allowed for these data: gpt, llama"));
+  }
   std::unique_ptr<TorchModel> model;
   if (spec.name == "logistic") {
     model = std::make_unique<Mlp>(shape, std::vector<int64_t>{});
@@ -195,6 +202,28 @@ absl::StatusOr<std::unique_ptr<TorchModel>> MakeModel(const BuiltinModel& spec,
   return model;
 }
 
+absl::StatusOr<LayoutPtr> LayoutOf(const TorchModel& model) {
+  std::vector<ParamLayout::Tensor> tensors;
+  for (const ModelParam& param : model.params()) tensors.push_back({param.name, param.shape});
+  return ParamLayout::Create(std::move(tensors));
+}
+
+absl::Status CheckLayout(const ParamLayout& expected, const ParamVector& model) {
+  if (model.empty()) return absl::InvalidArgumentError("the model has no layout");
+  const ParamLayout& found = *model.layout();
+  if (&found == &expected || found.digest() == expected.digest()) return absl::OkStatus();
+  for (const ParamLayout::Tensor& tensor : expected.tensors()) {
+    const ParamLayout::Tensor* other = found.Find(tensor.name);
+    if (other != nullptr && other->shape == tensor.shape && other->kind == tensor.kind) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the model's tensor '", tensor.name, "' ",
+        other == nullptr ? "is missing" : "has another shape or kind than this job's model"));
+  }
+  return absl::InvalidArgumentError(absl::StrCat("the model has ", found.tensors().size(),
+                                                 " tensors; this job's has ",
+                                                 expected.tensors().size()));
+}
+
 std::vector<at::Tensor> ParamViews(const ParamLayout& layout, const float* values,
                                    bool with_gradients) {
   std::vector<at::Tensor> views;
@@ -210,7 +239,9 @@ ParamVector InitialParams(const TorchModel& model, LayoutPtr layout, uint64_t se
   for (const ModelParam& param : model.params()) {
     Rng rng = Rng(seed).Split(param.name);
     for (float& value : params.View(param.name)) {
-      value = static_cast<float>(param.centre + rng.Uniform(-param.bound, param.bound));
+      value = static_cast<float>(param.deviation > 0
+                                     ? rng.Normal(0, param.deviation)
+                                     : param.centre + rng.Uniform(-param.bound, param.bound));
     }
   }
   return params;

@@ -5,8 +5,10 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "client_sdk/torch/layer_inputs.h"
@@ -17,13 +19,15 @@
 
 namespace tributary {
 
-// A trainable tensor and how it begins: uniform in centre ± bound.
+// A trainable tensor and how it begins: uniform in centre ± bound; or, with a deviation, normal
+// about 0.
 struct ModelParam {
   std::string name;
   std::vector<int64_t> shape;
   double bound = 0;
   double centre = 0;
   int64_t uses = 0;  // multiplications with each of its values, in one forward pass of an example
+  double deviation = 0;
 };
 
 // Immutable, thread-safe.
@@ -39,13 +43,15 @@ class TorchModel {
   // Padding counts.
   int64_t ForwardMultiplyAdds(const ParamLayout& layout) const;
 
-  // logits [n, num_classes] of inputs [n, example_shape…]. The parameters may be of a model with
+  // logits [n, num_classes] of inputs [n, example_shape…]; of tokens [n, length], the logits
+  // [n · length, vocabulary] of the token after each one. The parameters may be of a model with
   // fewer units than params() says (submodel.h). `observer`: told of each layer's inputs; null:
   // nobody.
   virtual at::Tensor Forward(absl::Span<const at::Tensor> params, const at::Tensor& inputs,
                              InputObserver* observer = nullptr) const = 0;
 
  protected:
+  void AddParam(ModelParam param) { params_.push_back(std::move(param)); }
   // Each appends its parameters: weights and biases begin in ±1/√fan_in, which is PyTorch's
   // default (He et al. 2015 with a = √5); a norm begins as the identity.
   void AddLinear(const std::string& name, int64_t in, int64_t out);
@@ -56,8 +62,8 @@ class TorchModel {
 
   // A linear layer, or a convolution, with the parameters from `first` on; with a bias if
   // `has_bias`.
-  at::Tensor Linear(absl::Span<const at::Tensor> params, size_t first, const at::Tensor& x,
-                    InputObserver* observer) const;
+  at::Tensor Linear(absl::Span<const at::Tensor> params, size_t first, bool has_bias,
+                    const at::Tensor& x, InputObserver* observer) const;
   at::Tensor Conv(absl::Span<const at::Tensor> params, size_t first, bool has_bias,
                   const at::Tensor& x, int64_t stride, int64_t padding,
                   InputObserver* observer) const;
@@ -66,9 +72,17 @@ class TorchModel {
   std::vector<ModelParam> params_;
 };
 
-// InvalidArgument: a cnn or a resnet for data that are no images {channels, height, width}.
+// InvalidArgument: a cnn or a resnet for data that are no images {channels, height, width}, a
+// language model for data that are no text, or another for text, a context or vocabulary smaller
+// than the data's.
 absl::StatusOr<std::unique_ptr<TorchModel>> MakeModel(const BuiltinModel& spec,
                                                       const DataShape& shape);
+
+// Of the model's parameters, all trainable, in their order.
+absl::StatusOr<LayoutPtr> LayoutOf(const TorchModel& model);
+
+// InvalidArgument: `model` is not of the layout; names the first tensor that differs.
+absl::Status CheckLayout(const ParamLayout& expected, const ParamVector& model);
 
 // Tensors that are views into the flat `values`: no copy goes in or out. With gradients they are
 // leaves of autograd; without, they are only read.

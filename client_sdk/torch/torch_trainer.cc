@@ -26,7 +26,7 @@ absl::Status CheckView(const DataView& view, absl::string_view name) {
 
 std::string ToString(const DataShape& shape) {
   return absl::StrCat("(", absl::StrJoin(shape.example_shape, ", "), ") in ", shape.num_classes,
-                      " classes");
+                      shape.tokens ? " tokens" : " classes");
 }
 
 }  // namespace
@@ -100,6 +100,8 @@ const std::vector<ModelDescription>& BuiltinModels() {
       {"mlp", "fully connected layers with ReLU; `hidden` are their widths"},
       {"cnn", "two strided convolutions and two linear layers; about 50k parameters"},
       {"resnet", "three residual blocks with group norm; about 78k parameters"},
+      {"gpt", "a transformer of the GPT-2 family, for text"},
+      {"llama", "a transformer of the Llama family, for text"},
   };
   return *models;
 }

@@ -1,5 +1,5 @@
 // TorchTrainer: a Trainer over LibTorch for the built-in models (logistic, mlp, cnn,
-// resnet), and TorchWorker, its engine, which trains for any client's data.
+// resnet, gpt, llama), and TorchWorker, its engine, which trains for any client's data.
 //
 //   auto trainer = TorchTrainer::Create({.train = view, .eval = DataView::All(data.test)});
 //   auto client = Client::Create(options, std::move(*trainer));
@@ -27,10 +27,15 @@ namespace tributary {
 
 // What a model's ends depend on.
 struct DataShape {
-  std::vector<int64_t> example_shape;  // {channels, height, width}, or {features}
-  int64_t num_classes = 0;
+  std::vector<int64_t> example_shape;  // {channels, height, width}, {features} or {tokens}
+  int64_t num_classes = 0;             // of tokens: the size of the vocabulary
+  bool tokens = false;                 // every input has a label of its own: the token after it
 
-  static DataShape Of(const Dataset& data) { return {data.example_shape, data.num_classes}; }
+  static DataShape Of(const Dataset& data) {
+    return {data.example_shape, data.num_classes, data.has_tokens()};
+  }
+  // Labels of one example.
+  int64_t predictions() const { return tokens ? example_shape.front() : 1; }
   bool operator==(const DataShape&) const = default;
 };
 
@@ -48,7 +53,8 @@ class TorchWorker {
   TorchWorker(TorchWorker&&) noexcept;
   TorchWorker& operator=(TorchWorker&&) noexcept;
 
-  // Weights and biases uniform in ±1/√fan_in (PyTorch's default), from Rng(seed).
+  // Weights and biases uniform in ±1/√fan_in (PyTorch's default), those of language models as
+  // GPT-2's (language_models.h), from Rng(seed).
   absl::StatusOr<ParamVector> InitialModel(const JobInfo& job, const DataShape& shape,
                                            uint64_t seed);
 
@@ -58,7 +64,8 @@ class TorchWorker {
   // Floating-point operations of training on one example once: three times the forward pass
   // (backward computes a gradient for the inputs and one for the weights of each layer), at two
   // operations for each multiplication with a weight of a linear layer or a convolution.
-  // Everything else (biases, norms, activations, pooling, the loss, the optimizer) is left out.
+  // Everything else (biases, norms, activations, pooling, products of keys, queries and values,
+  // the loss, the optimizer) is left out.
   absl::StatusOr<int64_t> TrainFlopsPerExample(const JobInfo& job, const DataShape& shape);
 
   // Trains `model` in place on `data`: an epoch shuffles the view by task.rng and cuts it
@@ -79,7 +86,8 @@ class TorchWorker {
   absl::StatusOr<int64_t> SketchInputs(const CollectTask& task, const DataView& data,
                                        const ParamVector& model, ParamVector& sketch);
 
-  // Mean cross entropy and accuracy over `data`.
+  // Mean cross entropy and accuracy over `data`: over all its tokens, if it is text, and then with
+  // their metric `perplexity`, e to the loss.
   absl::StatusOr<EvalResult> Evaluate(const EvalTask& task, const DataView& data,
                                       const ParamVector& model);
 

@@ -1,8 +1,6 @@
 #include <algorithm>
 #include <cmath>
-#include <exception>
 #include <memory>
-#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -14,6 +12,7 @@
 #include "client_sdk/torch/local_training.h"
 #include "client_sdk/torch/models.h"
 #include "client_sdk/torch/submodel.h"
+#include "client_sdk/torch/torch_calls.h"
 #include "client_sdk/torch/torch_include.h"
 #include "client_sdk/torch/torch_trainer.h"
 #include "common/status_macros.h"
@@ -22,27 +21,7 @@
 namespace tributary {
 namespace {
 
-constexpr int64_t kEvalBatch = 512;
-
-// Runs `work`, which returns a Status or StatusOr, and turns what LibTorch throws into one.
-template <typename Work>
-auto Guarded(Work work) -> decltype(work()) {
-  try {
-    return work();
-  } catch (const c10::Error& error) {
-    return absl::InternalError(absl::StrCat("LibTorch: ", error.what_without_backtrace()));
-  } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError("out of memory");
-  } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat("LibTorch: ", error.what()));
-  }
-}
-
-// The setting belongs to the calling thread, and a thread may come and go.
-void UseOneIntraOpThread() {
-  thread_local const bool done = (at::set_num_threads(1), true);
-  static_cast<void>(done);
-}
+constexpr int64_t kEvalPredictions = 512;  // in a batch
 
 absl::StatusOr<BuiltinModel> ParseModel(const std::string& model_json) {
   TRIB_ASSIGN_OR_RETURN(const config::Node node, config::NodeFromJsonText(model_json));
@@ -57,31 +36,14 @@ absl::StatusOr<TrainSpec> ParseTrain(const std::string& train_json) {
   return config::Parse<TrainSpec>(node, "train");
 }
 
-absl::StatusOr<LayoutPtr> LayoutOf(const TorchModel& model) {
-  std::vector<ParamLayout::Tensor> tensors;
-  for (const ModelParam& param : model.params()) tensors.push_back({param.name, param.shape});
-  return ParamLayout::Create(std::move(tensors));
-}
-
-absl::Status CheckLayout(const ParamLayout& expected, const ParamVector& model) {
-  if (model.empty()) return absl::InvalidArgumentError("the model has no layout");
-  const ParamLayout& found = *model.layout();
-  if (&found == &expected || found.digest() == expected.digest()) return absl::OkStatus();
-  for (const ParamLayout::Tensor& tensor : expected.tensors()) {
-    const ParamLayout::Tensor* other = found.Find(tensor.name);
-    if (other != nullptr && other->shape == tensor.shape && other->kind == tensor.kind) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the model's tensor '", tensor.name, "' ",
-        other == nullptr ? "is missing" : "has another shape or kind than this job's model"));
-  }
-  return absl::InvalidArgumentError(absl::StrCat("the model has ", found.tensors().size(),
-                                                 " tensors; this job's has ",
-                                                 expected.tensors().size()));
-}
-
 absl::Status CheckExamples(const DataView& data) {
   if (data.dataset != nullptr && data.size() > 0) return absl::OkStatus();
   return absl::InvalidArgumentError("the client has no examples");
+}
+
+size_t EvalBatch(const DataShape& shape, const DataView& data) {
+  const int64_t examples = std::max<int64_t>(1, kEvalPredictions / shape.predictions());
+  return static_cast<size_t>(std::min(examples, data.size()));
 }
 
 struct BuiltModel {
@@ -195,7 +157,7 @@ absl::Status TorchWorker::Impl::Observe(const CollectTask& task, const DataView&
                                         InputObserver& observer) {
   const at::NoGradGuard no_gradients;
   const std::vector<at::Tensor> params = ParamViews(*built.layout, model.values().data(), false);
-  const auto batch_size = static_cast<size_t>(std::min(kEvalBatch, data.size()));
+  const size_t batch_size = EvalBatch(built.shape, data);
   BatchBuffer& batch = Buffer(eval_batch_, static_cast<int64_t>(batch_size), built.shape);
   for (size_t start = 0; start < data.indices.size(); start += batch_size) {
     if (task.stop.stop_requested()) {
@@ -213,7 +175,7 @@ absl::StatusOr<EvalResult> TorchWorker::Impl::Evaluate(const EvalTask& task, con
                                                        const ParamVector& model) {
   const at::NoGradGuard no_gradients;
   const std::vector<at::Tensor> params = ParamViews(*built.layout, model.values().data(), false);
-  const auto batch_size = static_cast<size_t>(std::min(kEvalBatch, data.size()));
+  const size_t batch_size = EvalBatch(built.shape, data);
   BatchBuffer& batch = Buffer(eval_batch_, static_cast<int64_t>(batch_size), built.shape);
   double loss = 0;
   int64_t correct = 0;
@@ -230,8 +192,11 @@ absl::StatusOr<EvalResult> TorchWorker::Impl::Evaluate(const EvalTask& task, con
   if (!std::isfinite(loss)) {
     return absl::OutOfRangeError(absl::StrCat("the evaluation loss is ", loss));
   }
-  const auto examples = static_cast<double>(data.size());
-  return EvalResult{data.size(), loss / examples, static_cast<double>(correct) / examples, {}};
+  const auto predictions = static_cast<double>(data.size() * built.shape.predictions());
+  EvalResult result{
+      data.size(), loss / predictions, static_cast<double>(correct) / predictions, {}};
+  if (built.shape.tokens) result.metrics["perplexity"] = std::exp(result.loss);
+  return result;
 }
 
 TorchWorker::TorchWorker() : impl_(std::make_unique<Impl>()) {}

@@ -1,25 +1,120 @@
 #include "common/train_spec/train_spec.h"
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "common/status_macros.h"
 
 namespace tributary {
+
+namespace {
+
+struct KeyUse {
+  const char* key;
+  bool present;
+  std::vector<absl::string_view> models;  // that take the key
+};
+
+std::vector<KeyUse> KeyUses(const BuiltinModel& spec) {
+  return {
+      {"hidden", spec.hidden.has_value(), {"mlp"}},
+      {"layers", spec.layers.has_value(), {"gpt", "llama"}},
+      {"heads", spec.heads.has_value(), {"gpt", "llama"}},
+      {"width", spec.width.has_value(), {"gpt", "llama"}},
+      {"mlp_width", spec.mlp_width.has_value(), {"gpt", "llama"}},
+      {"context", spec.context.has_value(), {"gpt", "llama"}},
+      {"vocabulary", spec.vocabulary.has_value(), {"gpt", "llama"}},
+      {"norm_epsilon", spec.norm_epsilon.has_value(), {"gpt", "llama"}},
+      {"kv_heads", spec.kv_heads.has_value(), {"llama"}},
+      {"tied", spec.tied.has_value(), {"llama"}},
+      {"qkv_bias", spec.qkv_bias.has_value(), {"llama"}},
+      {"rope_base", spec.rope_base.has_value(), {"llama"}},
+  };
+}
+
+absl::Status Divides(absl::string_view divisor, int64_t by, absl::string_view name, int64_t value) {
+  if (value % by == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(name, " is ", value, ", ", divisor, " is ", by,
+                                                 "; allowed: a multiple of ", divisor));
+}
+
+}  // namespace
 
 void BuiltinModel::Describe(config::Fields<BuiltinModel>& fields) {
   fields.Add("name", &BuiltinModel::name, "the model's family")
       .Required()
-      .OneOf({"logistic", "mlp", "cnn", "resnet"});
+      .OneOf({"logistic", "mlp", "cnn", "resnet", "gpt", "llama"});
   fields
       .Add("hidden", &BuiltinModel::hidden, "mlp only: widths of the hidden layers; absent: [200]")
       .Min(1)
       .MinItems(1);
+  using B = BuiltinModel;
+  fields.Add("layers", &B::layers, "gpt, llama: transformer blocks; absent: 4").Min(1).Max(1000);
+  fields.Add("heads", &B::heads, "gpt, llama: attention heads; absent: 4").Min(1).Max(10000);
+  fields.Add("width", &B::width, "gpt, llama: width of the embeddings; absent: 128")
+      .Min(1)
+      .Max(1000000);
+  fields
+      .Add("mlp_width", &B::mlp_width,
+           "gpt, llama: hidden units of a block; absent: gpt 4 x width, llama 8/3 x width rounded "
+           "up to a multiple of 32")
+      .Min(1)
+      .Max(1000000);
+  fields.Add("context", &B::context, "gpt, llama: longest text in tokens; absent: the data's")
+      .Min(1)
+      .Max(10000000);
+  fields.Add("vocabulary", &B::vocabulary, "gpt, llama: number of tokens; absent: the data's")
+      .Min(1)
+      .Max(10000000);
+  fields.Add("norm_epsilon", &B::norm_epsilon, "gpt, llama: added to a variance; absent: 1e-5")
+      .GreaterThan(0);
+  fields
+      .Add("kv_heads", &B::kv_heads,
+           "llama: heads of keys and values, shared by groups of heads; absent: as many as heads")
+      .Min(1)
+      .Max(10000);
+  fields.Add("tied", &B::tied,
+             "llama: the embeddings are the output layer's weights too; absent: no");
+  fields.Add("qkv_bias", &B::qkv_bias, "llama: queries, keys and values have biases; absent: no");
+  fields.Add("rope_base", &B::rope_base, "llama: base of the rotary positions; absent: 10000")
+      .GreaterThan(0);
 }
 
 absl::Status BuiltinModel::Validate() const {
-  if (hidden && name != "mlp") {
+  for (const KeyUse& use : KeyUses(*this)) {
+    if (!use.present || absl::c_linear_search(use.models, name)) continue;
+    return absl::InvalidArgumentError(absl::StrCat(use.key, " is an option of ",
+                                                   absl::StrJoin(use.models, " and "),
+                                                   ", found it with ", name));
+  }
+  if (!is_language_model()) return absl::OkStatus();
+  const LanguageModelShape shape = LanguageModel();
+  TRIB_RETURN_IF_ERROR(Divides("heads", shape.heads, "width", shape.width));
+  TRIB_RETURN_IF_ERROR(Divides("kv_heads", shape.kv_heads, "heads", shape.heads));
+  if (name == "llama" && shape.width / shape.heads % 2 != 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat("hidden is an option of mlp, found it with ", name));
+        absl::StrCat("width / heads is ", shape.width / shape.heads,
+                     "; allowed: an even number, as rotary positions turn pairs"));
   }
   return absl::OkStatus();
+}
+
+LanguageModelShape BuiltinModel::LanguageModel() const {
+  LanguageModelShape shape;
+  shape.layers = layers.value_or(shape.layers);
+  shape.heads = heads.value_or(shape.heads);
+  shape.kv_heads = kv_heads.value_or(shape.heads);
+  shape.width = width.value_or(shape.width);
+  const bool gpt = name == "gpt";
+  constexpr int64_t kMultiple = 32;
+  const int64_t gated = (8 * shape.width + 3 * kMultiple - 1) / (3 * kMultiple) * kMultiple;
+  shape.mlp_width = mlp_width.value_or(gpt ? 4 * shape.width : gated);
+  shape.tied = gpt || tied.value_or(false);
+  shape.qkv_bias = gpt || qkv_bias.value_or(false);
+  shape.rope_base = rope_base.value_or(shape.rope_base);
+  shape.norm_epsilon = norm_epsilon.value_or(shape.norm_epsilon);
+  return shape;
 }
 
 std::vector<int64_t> BuiltinModel::HiddenWidths() const {

@@ -13,16 +13,50 @@
 
 namespace tributary {
 
+// What gpt and llama are made of.
+struct LanguageModelShape {
+  int64_t layers = 4;
+  int64_t heads = 4;
+  int64_t kv_heads = 4;   // heads of keys and values; each serves heads / kv_heads of queries
+  int64_t width = 128;    // of the stream that the layers add to
+  int64_t mlp_width = 0;  // hidden units of a layer's multilayer perceptron
+  bool tied = false;      // the embeddings are the output layer's weights too
+  bool qkv_bias = false;  // queries, keys and values have biases
+  double rope_base = 10000;
+  double norm_epsilon = 1e-5;
+};
+
 // model.builtin: {name: mlp, hidden: [200]}. Input shape and number of classes are the
 // data's, and are told by the client that makes the first model.
+//
+// One flat set of keys; which of them a model takes, Validate says.
 struct BuiltinModel {
-  std::string name;                            // logistic | mlp | cnn | resnet
+  std::string name;                            // logistic | mlp | cnn | resnet | gpt | llama
   std::optional<std::vector<int64_t>> hidden;  // mlp: widths of the hidden layers
+
+  // gpt, llama:
+  std::optional<int64_t> layers;
+  std::optional<int64_t> heads;
+  std::optional<int64_t> width;
+  std::optional<int64_t> mlp_width;
+  std::optional<int64_t> context;     // the longest text in tokens; absent: the data's
+  std::optional<int64_t> vocabulary;  // absent: the data's
+  std::optional<double> norm_epsilon;
+  // llama:
+  std::optional<int64_t> kv_heads;
+  std::optional<bool> tied;
+  std::optional<bool> qkv_bias;
+  std::optional<double> rope_base;
 
   std::vector<int64_t> HiddenWidths() const;  // hidden, or its default {200}
 
+  bool is_language_model() const { return name == "gpt" || name == "llama"; }
+  // Of gpt or llama, with its defaults.
+  LanguageModelShape LanguageModel() const;
+
   static void Describe(config::Fields<BuiltinModel>& fields);
-  absl::Status Validate() const;  // `hidden` only with mlp
+  // A key that the model does not take, widths that heads do not divide.
+  absl::Status Validate() const;
 };
 
 struct ModelSpec {

@@ -447,7 +447,7 @@ TEST(TorchWorkerTest, BadTasks) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("local_steps is 0")));
   EXPECT_THAT(train(Job("\"mlp\""), view),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("'fc1.weight'")));
-  EXPECT_THAT(train(Job("\"gpt\""), view),
+  EXPECT_THAT(train(Job("\"gtp\""), view),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("model.builtin.name")));
   EXPECT_THAT(train(Job("\"logistic\"", "{\"lion\":{}}"), view),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("train.optimizer")));

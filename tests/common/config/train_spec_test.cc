@@ -87,9 +87,40 @@ TEST(ModelSpecTest, HiddenBelongsToMlp) {
               StatusIs(Code::kInvalidArgument, HasSubstr("too few items")));
 }
 
+TEST(BuiltinModelTest, LanguageModelsHaveDefaultsAndRefuseWhatDoesNotFit) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto gpt, FromJson<BuiltinModel>(R"({"name": "gpt"})"));
+  EXPECT_EQ(gpt.LanguageModel().mlp_width, 512);
+  EXPECT_TRUE(gpt.LanguageModel().tied);
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const auto llama, FromJson<BuiltinModel>(R"({"name": "llama", "width": 64, "heads": 8})"));
+  EXPECT_EQ(llama.LanguageModel().kv_heads, 8);
+  EXPECT_EQ(llama.LanguageModel().mlp_width, 192);  // 170.67, rounded up to a multiple of 32
+  EXPECT_FALSE(llama.LanguageModel().tied);
+  const struct {
+    const char* json;
+    const char* message;
+  } kBad[] = {
+      {R"({"name": "mlp", "layers": 2})",
+       "layers is an option of gpt and llama, found it with mlp"},
+      {R"({"name": "gpt", "rope_base": 2})", "rope_base is an option of llama, found it with gpt"},
+      {R"({"name": "gpt", "tied": true})", "tied is an option of llama, found it with gpt"},
+      {R"({"name": "gpt", "hidden": [2]})", "hidden is an option of mlp, found it with gpt"},
+      {R"({"name": "gpt", "heads": 3})", "width is 128, heads is 3; allowed: a multiple of heads"},
+      {R"({"name": "llama", "kv_heads": 3})",
+       "heads is 4, kv_heads is 3; allowed: a multiple of kv_heads"},
+      {R"({"name": "llama", "width": 12, "heads": 4})", "width / heads is 3; allowed: an even"},
+      {R"({"name": "gpt", "layers": 0})", "x.layers: out of range"},
+  };
+  for (const auto& bad : kBad) {
+    EXPECT_THAT(FromJson<BuiltinModel>(bad.json),
+                StatusIs(Code::kInvalidArgument, HasSubstr(bad.message)))
+        << bad.json;
+  }
+}
+
 // What is printed for the wire reads back as the same, for every model.
 TEST(ModelSpecTest, RoundTrips) {
-  for (const char* name : {"logistic", "mlp", "cnn", "resnet"}) {
+  for (const char* name : {"logistic", "mlp", "cnn", "resnet", "gpt", "llama"}) {
     const nlohmann::json json = {{"builtin", {{"name", name}}}};
     TRIB_ASSERT_OK_AND_ASSIGN(const ModelSpec spec,
                               config::Parse<ModelSpec>(config::NodeFromJson(json)));

@@ -17,10 +17,10 @@ struct KeyUse {
 
 std::vector<KeyUse> KeyUses(const DatasetSpec& spec) {
   return {
-      {"path", spec.path.has_value(), {"fashion_mnist", "mnist", "csv", "npy"}},
+      {"path", spec.path.has_value(), {"fashion_mnist", "mnist", "csv", "npy", "text"}},
       {"normalize", spec.normalize.has_value(), {"fashion_mnist", "mnist", "csv", "npy"}},
-      {"test_path", spec.test_path.has_value(), {"csv", "npy"}},
-      {"test_fraction", spec.test_fraction.has_value(), {"csv", "npy"}},
+      {"test_path", spec.test_path.has_value(), {"csv", "npy", "text"}},
+      {"test_fraction", spec.test_fraction.has_value(), {"csv", "npy", "text"}},
       {"classes", spec.classes.has_value(), {"csv", "npy", "synthetic"}},
       {"label", spec.label.has_value(), {"csv"}},
       {"client", spec.client.has_value(), {"csv"}},
@@ -28,6 +28,9 @@ std::vector<KeyUse> KeyUses(const DatasetSpec& spec) {
       {"missing", spec.missing.has_value(), {"csv"}},
       {"labels_path", spec.labels_path.has_value(), {"npy"}},
       {"test_labels_path", spec.test_labels_path.has_value(), {"npy"}},
+      {"tokens", spec.tokens.has_value(), {"text"}},
+      {"context", spec.context.has_value(), {"text"}},
+      {"owner", spec.owner.has_value(), {"text"}},
       {"dimensions", spec.dimensions.has_value(), {"synthetic"}},
       {"separation", spec.separation.has_value(), {"synthetic"}},
       {"noise", spec.noise.has_value(), {"synthetic"}},
@@ -58,7 +61,7 @@ void DatasetSpec::Describe(config::Fields<DatasetSpec>& fields) {
   using S = DatasetSpec;
   fields.Add("dataset", &S::dataset, "which reader")
       .Required()
-      .OneOf({"fashion_mnist", "mnist", "csv", "npy", "synthetic"});
+      .OneOf({"fashion_mnist", "mnist", "csv", "npy", "text", "synthetic"});
   fields.Add("partition", &S::partition, "how the training examples are dealt out to clients")
       .Alternatives(PartitionerRegistry().Alternatives());
   fields.Add("train_examples", &S::train_examples, "keep so many training examples").Min(1);
@@ -69,9 +72,11 @@ void DatasetSpec::Describe(config::Fields<DatasetSpec>& fields) {
       .Add("scenario", &S::scenario,
            "what each task's data are, in a job with `continual` tasks; absent: always these")
       .Alternatives(ScenarioRegistry().Alternatives());
-  fields.Add("path", &S::path, "fashion_mnist, mnist: a folder; csv, npy: a file");
-  fields.Add("test_path", &S::test_path, "csv, npy: the test set's file");
-  fields.Add("test_fraction", &S::test_fraction, "csv, npy: or a random part of `path`")
+  fields.Add("path", &S::path, "fashion_mnist, mnist: a folder; csv, npy: a file; text: either");
+  fields.Add("test_path", &S::test_path, "csv, npy, text: the test set's file, or folder");
+  fields
+      .Add("test_fraction", &S::test_fraction,
+           "csv, npy: or a random part of `path`; text: or the last part of each owner's text")
       .GreaterThan(0)
       .LessThan(1);
   fields.Add("classes", &S::classes, "csv, npy: labels are integers from 0 below it; synthetic")
@@ -84,6 +89,16 @@ void DatasetSpec::Describe(config::Fields<DatasetSpec>& fields) {
       .OneOf({"error", "zero", "drop"});
   fields.Add("labels_path", &S::labels_path, "npy: the labels' file");
   fields.Add("test_labels_path", &S::test_labels_path, "npy: the test labels' file");
+  fields
+      .Add("tokens", &S::tokens,
+           "text: what a token is; characters are those of the training text; absent: bytes")
+      .OneOf({"bytes", "characters"});
+  fields.Add("context", &S::context, "text: tokens of an example; absent: 128").Min(1).Max(1000000);
+  fields
+      .Add("owner", &S::owner,
+           "text: whose a text is, for the natural partition: its file's, or, in a play, the "
+           "speaker's; absent: file")
+      .OneOf({"file", "speaker"});
   fields.Add("dimensions", &S::dimensions, "synthetic: inputs of an example").Min(1).Max(100000);
   fields.Add("separation", &S::separation, "synthetic: distance of a class centre from 0").Min(0);
   fields.Add("noise", &S::noise, "synthetic: standard deviation around the centre").Min(0);
@@ -111,7 +126,10 @@ absl::Status DatasetSpec::Validate() const {
     TRIB_RETURN_IF_ERROR(Needs(*this, "both of 'test_path' and 'test_labels_path', or neither",
                                test_path.has_value() == test_labels_path.has_value()));
   }
-  if (dataset == "csv" || dataset == "npy") {
+  if (dataset == "text") {
+    TRIB_RETURN_IF_ERROR(Needs(*this, "'path'", path.has_value()));
+  }
+  if (dataset == "csv" || dataset == "npy" || dataset == "text") {
     TRIB_RETURN_IF_ERROR(Needs(*this, "exactly one of 'test_path' and 'test_fraction'",
                                test_path.has_value() != test_fraction.has_value()));
   }

@@ -25,7 +25,7 @@ struct NormalizeOptions {
 
 // One flat set of keys; which of them a dataset takes, Validate says.
 struct DatasetSpec {
-  std::string dataset;                            // fashion_mnist | mnist | csv | npy | synthetic
+  std::string dataset;  // fashion_mnist | mnist | csv | npy | text | synthetic
   config::Choice partition = DefaultPartition();  // client_sdk/data/partition.h; iid
   std::optional<int64_t> train_examples;          // keep so many; absent: all
   std::optional<int64_t> test_examples;
@@ -34,11 +34,13 @@ struct DatasetSpec {
   std::optional<config::Choice>
       scenario;  // client_sdk/data/task_data.h; absent: every task is all of it
 
-  // fashion_mnist, mnist: a folder of idx files. csv: a file. npy: the features' file.
+  // fashion_mnist, mnist: a folder of idx files. csv: a file. npy: the features' file. text: a file
+  // or a folder.
   std::optional<std::string> path;
-  std::optional<std::string> test_path;  // csv, npy
-  std::optional<double> test_fraction;   // csv, npy: instead, a random part of `path`
-  std::optional<int64_t> classes;        // csv, npy: labels are integers in [0, classes); synthetic
+  std::optional<std::string> test_path;  // csv, npy, text
+  // csv, npy: instead, a random part of `path`; text: the last part of each owner's text
+  std::optional<double> test_fraction;
+  std::optional<int64_t> classes;  // csv, npy: labels are integers in [0, classes); synthetic
 
   std::optional<std::string> label;    // csv: the label's column
   std::optional<std::string> client;   // csv: the column of the natural owner
@@ -47,6 +49,10 @@ struct DatasetSpec {
 
   std::optional<std::string> labels_path;       // npy
   std::optional<std::string> test_labels_path;  // npy
+
+  std::optional<std::string> tokens;  // text: bytes | characters
+  std::optional<int64_t> context;     // text: tokens that an example predicts from
+  std::optional<std::string> owner;   // text: file | speaker
 
   std::optional<int64_t> dimensions;       // synthetic: features of an example
   std::optional<double> separation;        // synthetic: distance scale of the class centres

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <numeric>
@@ -10,6 +11,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "client_sdk/data/readers.h"
+#include "client_sdk/data/text_reader.h"
+#include "client_sdk/data/tokenizer.h"
 #include "common/rng.h"
 #include "common/status_macros.h"
 
@@ -84,6 +87,47 @@ absl::StatusOr<Split> LoadNpy(const DatasetSpec& spec, const Rng& rng) {
   return Split{std::move(train), std::move(test)};
 }
 
+absl::StatusOr<std::unique_ptr<Tokenizer>> TokenizerFor(const DatasetSpec& spec,
+                                                        absl::Span<const OwnedText> texts) {
+  if (spec.tokens != "characters") return MakeByteTokenizer();
+  std::vector<absl::string_view> views;
+  for (const OwnedText& text : texts) views.push_back(text.text);
+  return MakeCharacterTokenizer(views);
+}
+
+// The last `fraction` of each owner's windows becomes the test set; both sides have one at least.
+absl::StatusOr<Split> SplitAtTheEnds(const Dataset& all, double fraction) {
+  std::vector<int64_t> left(static_cast<size_t>(all.num_clients));  // of each owner, to train on
+  for (const int32_t owner : all.client_ids) ++left[static_cast<size_t>(owner)];
+  for (int64_t& count : left) {
+    count -= std::llround(fraction * static_cast<double>(count));
+  }
+  std::vector<int32_t> train, test;
+  for (size_t i = 0; i < all.client_ids.size(); ++i) {
+    const bool trains = left[static_cast<size_t>(all.client_ids[i])]-- > 0;
+    (trains ? train : test).push_back(static_cast<int32_t>(i));
+  }
+  if (train.empty() || test.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "test_fraction is ", fraction, "; of ", all.size(), " examples that leaves none to ",
+        train.empty() ? "train on" : "test on", "; a shorter `context` makes more"));
+  }
+  return Split{all.Subset(train), all.Subset(test)};
+}
+
+absl::StatusOr<Split> LoadText(const DatasetSpec& spec) {
+  constexpr int64_t kContext = 128;
+  const int64_t context = spec.context.value_or(kContext);
+  const TextOwner owner = spec.owner == "speaker" ? TextOwner::kSpeaker : TextOwner::kFile;
+  TRIB_ASSIGN_OR_RETURN(const std::vector<OwnedText> texts, ReadTexts(*spec.path, owner));
+  TRIB_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, TokenizerFor(spec, texts));
+  TRIB_ASSIGN_OR_RETURN(Dataset train, PackWindows(texts, *tokenizer, context));
+  if (!spec.test_path) return SplitAtTheEnds(train, *spec.test_fraction);
+  TRIB_ASSIGN_OR_RETURN(const std::vector<OwnedText> tests, ReadTexts(*spec.test_path, owner));
+  TRIB_ASSIGN_OR_RETURN(Dataset test, PackWindows(tests, *tokenizer, context));
+  return Split{std::move(train), std::move(test)};
+}
+
 absl::StatusOr<LoadedData> LoadSynthetic(const DatasetSpec& spec) {
   SyntheticOptions options;
   options.classes = spec.classes.value_or(options.classes);
@@ -131,9 +175,10 @@ absl::StatusOr<LoadedData> LoadDataset(const DatasetSpec& spec) {
   TRIB_RETURN_IF_ERROR(spec.Validate());
   if (spec.dataset == "synthetic") return LoadSynthetic(spec);
   const Rng rng = Rng(static_cast<uint64_t>(spec.seed)).Split("data");
-  absl::StatusOr<Split> split = spec.dataset == "csv"   ? LoadCsv(spec, rng)
-                                : spec.dataset == "npy" ? LoadNpy(spec, rng)
-                                                        : LoadIdx(spec);
+  absl::StatusOr<Split> split = spec.dataset == "csv"    ? LoadCsv(spec, rng)
+                                : spec.dataset == "npy"  ? LoadNpy(spec, rng)
+                                : spec.dataset == "text" ? LoadText(spec)
+                                                         : LoadIdx(spec);
   if (absl::IsNotFound(split.status())) {
     return WithContext(split.status(), absl::StrCat("dataset '", spec.dataset,
                                                     "' is not there (`path` says where it is)"));

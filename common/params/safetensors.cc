@@ -11,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -200,6 +201,66 @@ class File {
   const int fd_;
 };
 
+absl::StatusOr<std::unique_ptr<File>> OpenFile(const std::string& path) {
+  if (std::error_code error; !std::filesystem::exists(path, error) && !error) {
+    return absl::NotFoundError(absl::StrCat("there is no file ", path));
+  }
+  auto file = std::make_unique<File>(path, O_RDONLY | O_CLOEXEC);
+  TRIB_RETURN_IF_ERROR(file->Check());
+  return file;
+}
+
+absl::StatusOr<Source> SourceOf(const File& file) {
+  TRIB_ASSIGN_OR_RETURN(const uint64_t size, file.Size());
+  Source source{.size = size};
+  source.read = [&file](uint64_t offset, char* to, size_t count) {
+    return file.ReadAt(offset, to, count);
+  };
+  return source;
+}
+
+class OpenedSafetensorsFile final : public SafetensorsFile {
+ public:
+  OpenedSafetensorsFile(std::unique_ptr<File> file, Source source, Opened opened)
+      : file_(std::move(file)),
+        source_(std::move(source)),
+        data_offset_(opened.data_offset),
+        tensors_(std::move(opened.header.tensors)) {
+    for (const TensorEntry& tensor : tensors_) by_name_.emplace(tensor.name, &tensor);
+  }
+
+  const std::vector<int64_t>* ShapeOf(absl::string_view name) const override {
+    const TensorEntry* const tensor = Find(name);
+    return tensor == nullptr ? nullptr : &tensor->shape;
+  }
+
+  absl::Status Read(absl::string_view name, absl::Span<float> to) const override {
+    const TensorEntry* const tensor = Find(name);
+    if (tensor == nullptr) {
+      return absl::NotFoundError(absl::StrCat("safetensors: there is no tensor '", name, "'"));
+    }
+    size_t size = 1;  // the product fits: the file has as many values
+    for (const int64_t dimension : tensor->shape) size *= static_cast<size_t>(dimension);
+    if (size != to.size()) {
+      return absl::InvalidArgumentError(absl::StrCat("safetensors: tensor '", name, "' has ", size,
+                                                     " values; expected ", to.size()));
+    }
+    return ReadTensor(source_, data_offset_ + tensor->begin, tensor->dtype, to);
+  }
+
+ private:
+  const TensorEntry* Find(absl::string_view name) const {
+    const auto found = by_name_.find(std::string(name));
+    return found == by_name_.end() ? nullptr : found->second;
+  }
+
+  const std::unique_ptr<File> file_;
+  const Source source_;
+  const uint64_t data_offset_;
+  const std::vector<TensorEntry> tensors_;
+  std::map<std::string, const TensorEntry*> by_name_;
+};
+
 absl::Status WriteAndSync(const ParamVector& params, const std::string& header,
                           const std::string& path) {
   const File file(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC);
@@ -233,19 +294,20 @@ absl::StatusOr<ParamVector> ParseSafetensors(absl::string_view bytes,
 
 absl::StatusOr<ParamVector> ReadSafetensors(const std::string& path,
                                             std::map<std::string, std::string>* metadata) {
-  if (std::error_code error; !std::filesystem::exists(path, error) && !error) {
-    return absl::NotFoundError(absl::StrCat("there is no file ", path));
-  }
-  const File file(path, O_RDONLY | O_CLOEXEC);
-  TRIB_RETURN_IF_ERROR(file.Check());
-  TRIB_ASSIGN_OR_RETURN(const uint64_t size, file.Size());
-  Source source{.size = size};
-  source.read = [&file](uint64_t offset, char* to, size_t count) {
-    return file.ReadAt(offset, to, count);
-  };
+  TRIB_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, OpenFile(path));
+  TRIB_ASSIGN_OR_RETURN(const Source source, SourceOf(*file));
   absl::StatusOr<ParamVector> params = ReadFrom(source, metadata);
   if (!params.ok()) return WithContext(params.status(), path);
   return params;
+}
+
+absl::StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std::string& path) {
+  TRIB_ASSIGN_OR_RETURN(std::unique_ptr<File> file, OpenFile(path));
+  TRIB_ASSIGN_OR_RETURN(Source source, SourceOf(*file));
+  absl::StatusOr<Opened> opened = ReadHeader(source);
+  if (!opened.ok()) return WithContext(opened.status(), path);
+  return std::make_unique<OpenedSafetensorsFile>(std::move(file), std::move(source),
+                                                 *std::move(opened));
 }
 
 std::string SerializeSafetensorsHeader(const ParamLayout& layout,

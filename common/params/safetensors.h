@@ -6,12 +6,16 @@
 #ifndef TRIBUTARY_COMMON_PARAMS_SAFETENSORS_H_
 #define TRIBUTARY_COMMON_PARAMS_SAFETENSORS_H_
 
+#include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "common/params/param_vector.h"
 
 namespace tributary {
@@ -27,6 +31,21 @@ absl::StatusOr<ParamVector> ParseSafetensors(
 // it cannot be read.
 absl::StatusOr<ParamVector> ReadSafetensors(const std::string& path,
                                             std::map<std::string, std::string>* metadata = nullptr);
+
+// A file whose tensors are read one by one, straight to where they go. Immutable, thread-safe.
+class SafetensorsFile {
+ public:
+  // Errors as ReadSafetensors.
+  static absl::StatusOr<std::unique_ptr<SafetensorsFile>> Open(const std::string& path);
+  virtual ~SafetensorsFile() = default;
+
+  // Null if there is no tensor of that name.
+  virtual const std::vector<int64_t>* ShapeOf(absl::string_view name) const = 0;
+
+  // The tensor's values, of any dtype that is read, as float32. NotFound: no such tensor;
+  // InvalidArgument: it has not `to.size()` values; FailedPrecondition: it cannot be read.
+  virtual absl::Status Read(absl::string_view name, absl::Span<float> to) const = 0;
+};
 
 // What stands before the tensors' bytes, which follow in the layout's order: the length and
 // the JSON, padded with spaces to a multiple of 8 bytes.

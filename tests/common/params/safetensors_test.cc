@@ -218,6 +218,28 @@ TEST(SafetensorsTest, FileErrorsHaveTheirCodesAndPaths) {
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("no/such/folder")));
 }
 
+TEST(SafetensorsFileTest, ReadsOneTensorByItsName) {
+  const TempDir dir;
+  const ParamVector params = test::RandomParams(TinyLayout(), 1);
+  ASSERT_THAT(WriteSafetensors(params, dir.File("m.safetensors")), IsOk());
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto file, SafetensorsFile::Open(dir.File("m.safetensors")));
+  ASSERT_NE(file->ShapeOf("fc.weight"), nullptr);
+  EXPECT_THAT(*file->ShapeOf("fc.weight"), ::testing::ElementsAre(2, 3));
+  EXPECT_EQ(file->ShapeOf("fc"), nullptr);
+  std::vector<float> values(6);
+  EXPECT_THAT(file->Read("fc.weight", absl::MakeSpan(values)), IsOk());
+  EXPECT_THAT(values, ::testing::ElementsAreArray(params.View("fc.weight")));
+  EXPECT_THAT(file->Read("fc.bias", absl::MakeSpan(values)),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("'fc.bias' has 2 values; expected 6")));
+  EXPECT_THAT(file->Read("fc", absl::MakeSpan(values)),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("no tensor 'fc'")));
+  EXPECT_THAT(SafetensorsFile::Open(dir.File("none")),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr(dir.File("none"))));
+  EXPECT_THAT(SafetensorsFile::Open(dir.Write("bad", "nothing of the kind")),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(dir.File("bad"))));
+}
+
 TEST(SafetensorsTest, WritingReplacesTheFileAndLeavesNoOther) {
   const TempDir dir;
   const std::string path = dir.Write("m.safetensors", "old");

@@ -30,6 +30,8 @@ constexpr char kExamples[] = R"(Examples:
   tributary-client --server fl.example:7433 --id clinic-3 \
       --data '{dataset: csv, path: patients.csv, label: outcome, test_fraction: 0.2}' \
       --ca ca.pem --cert clinic-3.pem --key clinic-3.key
+  # what a language model says; tributary-client generate --help
+  tributary-client generate --model tiny-gpt2 --prompt 'Once upon a time'
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 options or data refused, 4 server unreachable,
 5 not authenticated or not allowed, 130 interrupted.)";

@@ -7,7 +7,9 @@
 #include <variant>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "client_sdk/app/flags.h"
+#include "client_sdk/app/generate.h"
 #include "client_sdk/app/progress_view.h"
 #include "client_sdk/app/signals.h"
 #include "client_sdk/app/throttle.h"
@@ -60,6 +62,9 @@ absl::StatusOr<std::unique_ptr<TorchTrainer>> MakeTrainer(const ClientFlags& fla
 }
 
 int Main(int argc, char** argv) {
+  if (argc > 1 && absl::string_view(argv[1]) == "generate") {
+    return Generate(argc - 1, argv + 1, std::cout, std::cerr);
+  }
   std::unique_ptr<Client> client;  // outlives the watcher, which stops it
   SignalWatcher signals;
   std::variant<ClientFlags, int> parsed = ParseFlags(argc, argv);

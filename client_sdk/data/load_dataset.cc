@@ -12,7 +12,6 @@
 #include "absl/strings/str_cat.h"
 #include "client_sdk/data/readers.h"
 #include "client_sdk/data/text_reader.h"
-#include "client_sdk/data/tokenizer.h"
 #include "common/rng.h"
 #include "common/status_macros.h"
 
@@ -87,6 +86,10 @@ absl::StatusOr<Split> LoadNpy(const DatasetSpec& spec, const Rng& rng) {
   return Split{std::move(train), std::move(test)};
 }
 
+TextOwner OwnerOf(const DatasetSpec& spec) {
+  return spec.owner == "speaker" ? TextOwner::kSpeaker : TextOwner::kFile;
+}
+
 absl::StatusOr<std::unique_ptr<Tokenizer>> TokenizerFor(const DatasetSpec& spec,
                                                         absl::Span<const OwnedText> texts) {
   if (spec.tokens != "characters") return MakeByteTokenizer();
@@ -118,7 +121,7 @@ absl::StatusOr<Split> SplitAtTheEnds(const Dataset& all, double fraction) {
 absl::StatusOr<Split> LoadText(const DatasetSpec& spec) {
   constexpr int64_t kContext = 128;
   const int64_t context = spec.context.value_or(kContext);
-  const TextOwner owner = spec.owner == "speaker" ? TextOwner::kSpeaker : TextOwner::kFile;
+  const TextOwner owner = OwnerOf(spec);
   TRIB_ASSIGN_OR_RETURN(const std::vector<OwnedText> texts, ReadTexts(*spec.path, owner));
   TRIB_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, TokenizerFor(spec, texts));
   TRIB_ASSIGN_OR_RETURN(Dataset train, PackWindows(texts, *tokenizer, context));
@@ -170,6 +173,16 @@ absl::StatusOr<LoadedData> Finish(Split split, const DatasetSpec& spec, const Rn
 }
 
 }  // namespace
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> TokenizerOf(const DatasetSpec& spec) {
+  TRIB_RETURN_IF_ERROR(spec.Validate());
+  if (spec.dataset != "text") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("dataset is '", spec.dataset, "', which has no tokens; allowed: text"));
+  }
+  TRIB_ASSIGN_OR_RETURN(const std::vector<OwnedText> texts, ReadTexts(*spec.path, OwnerOf(spec)));
+  return TokenizerFor(spec, texts);
+}
 
 absl::StatusOr<LoadedData> LoadDataset(const DatasetSpec& spec) {
   TRIB_RETURN_IF_ERROR(spec.Validate());

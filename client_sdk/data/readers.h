@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "client_sdk/data/dataset.h"
 #include "client_sdk/data/dataset_spec.h"
+#include "client_sdk/data/tokenizer.h"
 
 namespace tributary {
 
@@ -30,6 +31,9 @@ struct LoadedData {
 // (the first so many after a shuffle by spec.seed). The same spec gives the same data, bit
 // for bit.
 absl::StatusOr<LoadedData> LoadDataset(const DatasetSpec& spec);
+
+// The tokens of `spec`'s text, as LoadDataset makes them. InvalidArgument: its dataset is another.
+absl::StatusOr<std::unique_ptr<Tokenizer>> TokenizerOf(const DatasetSpec& spec);
 
 // A pair of idx files (LeCun's MNIST format), plain or gzip, as images {1, rows, columns}.
 absl::StatusOr<Dataset> ReadIdx(const std::string& images_path, const std::string& labels_path,

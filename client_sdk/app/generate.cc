@@ -1,0 +1,123 @@
+#include "client_sdk/app/generate.h"
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "client_sdk/data/dataset_spec.h"
+#include "client_sdk/data/readers.h"
+#include "client_sdk/torch/hugging_face.h"
+#include "client_sdk/torch/token_predictor.h"
+#include "common/config/yaml.h"
+#include "common/params/safetensors.h"
+#include "common/status_macros.h"
+
+namespace tributary {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+constexpr int kRefused = 3;
+
+constexpr char kExamples[] = R"(Examples:
+  # a folder as Hugging Face keeps them, of a model that reads bytes
+  tributary-client generate --model tiny-gpt2 --prompt 'Once upon a time'
+  # the model that a job left, trained on the characters of a text
+  tributary-client generate --model out/model.safetensors \
+      --builtin '{name: gpt, context: 64, vocabulary: 65}' \
+      --data '{dataset: text, path: plays.txt, tokens: characters, test_fraction: 0.1}' \
+      --prompt 'To be, or' --tokens 200 --temperature 0.8)";
+
+struct GenerateFlags {
+  std::string model;
+  std::string builtin;  // of a file; empty: `model` is a folder
+  std::string data;     // empty: tokens are bytes
+  std::string prompt;
+  ContinueOptions options{.tokens = 100};
+};
+
+absl::StatusOr<PretrainedModel> ReadModel(const GenerateFlags& flags) {
+  std::error_code error;
+  const bool folder = std::filesystem::is_directory(flags.model, error);
+  if (folder != flags.builtin.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--builtin says what a .safetensors file's model is, and a folder says it "
+                     "itself; --model is ",
+                     folder ? "a folder" : "no folder", ", --builtin is ",
+                     flags.builtin.empty() ? "missing" : "given"));
+  }
+  if (folder) return ReadHuggingFaceFolder(flags.model);
+  TRIB_ASSIGN_OR_RETURN(const config::Node node, config::ParseYaml(flags.builtin, "builtin"));
+  PretrainedModel model;
+  TRIB_ASSIGN_OR_RETURN(model.spec, config::Parse<BuiltinModel>(node, "builtin"));
+  TRIB_ASSIGN_OR_RETURN(model.values, ReadSafetensors(flags.model));
+  return model;
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> ReadTokenizer(const GenerateFlags& flags) {
+  if (flags.data.empty()) return MakeByteTokenizer();
+  TRIB_ASSIGN_OR_RETURN(const DatasetSpec spec, ParseDataFlag(flags.data));
+  return TokenizerOf(spec);
+}
+
+absl::StatusOr<std::string> Continuation(const GenerateFlags& flags) {
+  TRIB_ASSIGN_OR_RETURN(PretrainedModel model, ReadModel(flags));
+  TRIB_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, ReadTokenizer(flags));
+  TRIB_ASSIGN_OR_RETURN(const auto predictor,
+                        TokenPredictor::Create(model.spec, std::move(model.values)));
+  if (*model.spec.vocabulary != tokenizer->vocabulary()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the model has ", *model.spec.vocabulary, " tokens, ",
+                     flags.data.empty() ? "bytes are " : "those of --data are ",
+                     tokenizer->vocabulary(), "; it was trained on others"));
+  }
+  TRIB_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, tokenizer->Encode(flags.prompt));
+  TRIB_ASSIGN_OR_RETURN(const std::vector<int32_t> more,
+                        predictor->Continue(prompt, flags.options));
+  return tokenizer->Decode(more);
+}
+
+}  // namespace
+
+int Generate(int argc, char** argv, std::ostream& out, std::ostream& err) {
+  GenerateFlags flags;
+  CLI::App app("Shows what a language model says after a prompt.", "tributary-client generate");
+  app.footer(kExamples);
+  app.add_option("--model", flags.model, "a Hugging Face folder, or a .safetensors file")
+      ->required();
+  app.add_option("--builtin", flags.builtin,
+                 "of a file: the job's model.builtin, with its context and vocabulary");
+  app.add_option("--data", flags.data,
+                 "the text that the model was trained on, {dataset: text, key: value, ...}; "
+                 "absent: tokens are bytes");
+  app.add_option("--prompt", flags.prompt, "the text to go on from")->required();
+  app.add_option("--tokens", flags.options.tokens, "how many")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--temperature", flags.options.temperature,
+                 "draw each token, the more freely the higher; 0: the likeliest")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--seed", flags.options.seed, "of the draws")->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error, out, err) == 0 ? 0 : kUsage;
+  }
+  const absl::StatusOr<std::string> text = Continuation(flags);
+  if (!text.ok()) {
+    err << "tributary-client generate: " << text.status().message() << "\n";
+    return absl::IsInternal(text.status()) ? kFailed : kRefused;
+  }
+  out << flags.prompt << *text << "\n";
+  return 0;
+}
+
+}  // namespace tributary

@@ -8,9 +8,10 @@
 //
 // Attention of a head: softmax(q·kᵀ/√d + M)·v, M = −∞ for tokens to come (Vaswani et al. 2017,
 // equation 1). In llama a group of heads shares one head of keys and values (Ainslie et al. 2023).
-//   LN, gelu   layer norm; gelu(x) = x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³)))  (Radford et al.
-//   2019) RMS(x)     w∘x/√(mean(x²) + ε)                                       (Zhang & Sennrich
-//   2019) G, U, W₂   gate_proj, up_proj, down_proj: SwiGLU                     (Shazeer 2020)
+//
+//   LN, gelu   layer norm; x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³)))  (Radford et al. 2019)
+//   RMS(x)     w∘x/√(mean(x²) + ε)                                   (Zhang & Sennrich 2019)
+//   G, U, W₂   gate_proj, up_proj, down_proj: SwiGLU                 (Shazeer 2020)
 //   rotary     at position t the pair (x_i, x_{i+d/2}) of q and k is turned by the angle
 //              t·base^(−2i/d), in the half-split order of Hugging Face   (Su et al. 2021)
 //

@@ -7,9 +7,10 @@ usage: examples/hypergradient/grid.py [--sim PATH] [--model logistic|cnn] [--rat
 Every run is MODEL.yaml (100 clients, 10 a round, Dirichlet 0.5) with another method and another
 learning rate of the clients. A cell is the accuracy after N versions, the mean over the last five
 evaluations and the seeds, for a single version swings by points. Below it, the methods against
-FedAvg, seed by seed: points at a rate of 0.1 and at FedAvg's best, and versions to 70 % at 0.001,
-each run for 400 versions at most. Runs whose summary is already in DIR are not repeated.
---write-docs puts the tables into docs/algorithms/hypergradient.md and the heat map beside it.
+FedAvg, seed by seed: points at a rate of 0.1 and at FedAvg's best, and, if 0.001 is among the
+rates, versions to 70 % at that, each run for 400 versions at most. Runs whose summary is already in DIR are not repeated.
+--write-docs puts the tables into docs/algorithms/hypergradient.md and, of several rates, the heat
+map beside it.
 """
 
 import pathlib
@@ -91,7 +92,7 @@ class Grid:
             [(method, rate, seed) for method in self.methods for rate in self.rates for seed in self.seeds])
         self.reach = tables.results(
             options, lambda method, seed: versions_to_target(run(options, method, SMALL, seed, until)),
-            [(method, seed) for method in self.methods for seed in self.seeds])
+            [(method, seed) for method in self.methods for seed in self.seeds if SMALL in self.rates])
 
     def mean(self, method, rate):
         return statistics.mean(self.cells[method, rate, seed] for seed in self.seeds)
@@ -104,16 +105,21 @@ class Grid:
     def against_plain(self):
         tuned = max(self.rates, key=lambda rate: self.mean(PLAIN, rate))
         shown = sorted({0.1, tuned} & set(self.rates))
-        head = [f"points more at {rate:g}" + (" (tuned)" if rate == tuned else "") for rate in shown]
+        head = ["method"]
+        head += [f"points more at {rate:g}" + (" (tuned)" if rate == tuned else "") for rate in shown]
         rows = []
         for method in self.methods:
             rows.append([method])
             rows[-1] += [spread([self.cells[method, rate, seed] - self.cells[PLAIN, rate, seed]
                                  for seed in self.seeds], "{:+.2f}") for rate in shown]
+            if not self.reach:
+                continue
             reached = [self.reach[method, seed] for seed in self.seeds]
             rows[-1] += [", ".join("never" if v == LONGEST else str(v) for v in reached),
                          spread([v / self.reach[PLAIN, seed] for v, seed in zip(reached, self.seeds)], "{:.2f}")]
-        return tables.markdown(["method", *head, f"versions to 70 % at {SMALL:g}", "of FedAvg's"], rows)
+        if self.reach:
+            head += [f"versions to 70 % at {SMALL:g}", "of FedAvg's"]
+        return tables.markdown(head, rows)
 
     def heat_map(self):
         """An SVG: points more than FedAvg, from red (-10 and less) by white to blue (+10 and more)."""
@@ -148,7 +154,8 @@ def main():
     if not options.write_docs:
         return
     tables.write_docs("algorithms/hypergradient.md", options.model, text)
-    (tables.DOCS / f"algorithms/hypergradient_{options.model}.svg").write_text(grid.heat_map())
+    if len(grid.rates) > 1:
+        (tables.DOCS / f"algorithms/hypergradient_{options.model}.svg").write_text(grid.heat_map())
 
 
 if __name__ == "__main__":

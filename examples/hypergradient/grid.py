@@ -106,7 +106,7 @@ class Grid:
         tuned = max(self.rates, key=lambda rate: self.mean(PLAIN, rate))
         shown = sorted({0.1, tuned} & set(self.rates))
         head = ["method"]
-        head += [f"points more at {rate:g}" + (" (tuned)" if rate == tuned else "") for rate in shown]
+        head += [f"points more at {rate:g}" + (" (tuned)" if rate == tuned and len(self.rates) > 1 else "") for rate in shown]
         rows = []
         for method in self.methods:
             rows.append([method])

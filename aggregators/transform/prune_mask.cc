@@ -239,7 +239,7 @@ std::vector<bool> PruneMask::KeepUnits(absl::Span<const double> guidance) const 
   const std::vector<bool> weights = KeepWeights(guidance);
   std::vector<bool> keep(weights.size(), true);
   for (size_t l = 0; l + 1 < chain_.size(); ++l) {
-    const ChainLayer &layer = chain_[l], &next = chain_[l + 1];
+    const ChainLayer& layer = chain_[l];
     // Share of a unit's weights that stay, their mean guidance, and the smaller index first.
     std::vector<std::tuple<double, double, int64_t>> units;
     for (int64_t u = 0; u < layer.units; ++u) {
@@ -261,15 +261,7 @@ std::vector<bool> PruneMask::KeepUnits(absl::Span<const double> guidance) const 
     const int64_t stay =
         std::max<int64_t>(fewest, options_.width ? CountOf(*options_.width, layer.units) : above);
     for (int64_t i = stay; i < layer.units; ++i) {
-      const int64_t unit = std::get<2>(units[static_cast<size_t>(i)]);
-      const auto drop = [&](int64_t begin, int64_t count) {
-        std::fill_n(keep.begin() + begin, count, false);
-      };
-      drop(layer.weight->offset + unit * layer.fan_in, layer.fan_in);
-      if (layer.bias != nullptr) drop(layer.bias->offset + unit, 1);
-      for (int64_t row = 0; row < next.units; ++row) {
-        drop(next.weight->offset + row * next.fan_in + unit * next.block, next.block);
-      }
+      RemoveUnit(chain_, l, std::get<2>(units[static_cast<size_t>(i)]), keep);
     }
   }
   return keep;

@@ -1,5 +1,6 @@
 #include "common/params/layer_chain.h"
 
+#include <algorithm>
 #include <string>
 
 #include "absl/strings/match.h"
@@ -7,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "common/check.h"
 
 namespace tributary {
 namespace {
@@ -69,6 +71,20 @@ absl::StatusOr<std::vector<ChainLayer>> DeriveLayerChain(const ParamLayout& layo
         "there are no hidden units to remove: the model has one layer");
   }
   return chain;
+}
+
+void RemoveUnit(absl::Span<const ChainLayer> chain, size_t layer, int64_t unit,
+                std::vector<bool>& keep) {
+  TRIB_CHECK(layer + 1 < chain.size());
+  const ChainLayer &of = chain[layer], &next = chain[layer + 1];
+  const auto drop = [&](int64_t begin, int64_t count) {
+    std::fill_n(keep.begin() + begin, count, false);
+  };
+  drop(of.weight->offset + unit * of.fan_in, of.fan_in);
+  if (of.bias != nullptr) drop(of.bias->offset + unit, 1);
+  for (int64_t row = 0; row < next.units; ++row) {
+    drop(next.weight->offset + row * next.fan_in + unit * next.block, next.block);
+  }
 }
 
 }  // namespace tributary

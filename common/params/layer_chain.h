@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "common/params/param_layout.h"
 
 namespace tributary {
@@ -28,6 +29,11 @@ struct ChainLayer {
 // A shortcut without parameters between layers of one width cannot be seen; such models are not
 // for this.
 absl::StatusOr<std::vector<ChainLayer>> DeriveLayerChain(const ParamLayout& layout);
+
+// Takes a unit of a layer before the last out of `keep`, which has an entry for every trainable
+// coordinate: its weights, its bias, and what it feeds of the next layer.
+void RemoveUnit(absl::Span<const ChainLayer> chain, size_t layer, int64_t unit,
+                std::vector<bool>& keep);
 
 }  // namespace tributary
 

@@ -37,18 +37,10 @@ DataView RandomImages(int64_t examples) {
 std::shared_ptr<const Mask> KeepWidth(const ParamLayout& layout, double width) {
   const auto chain = DeriveLayerChain(layout).value();
   std::vector<bool> keep(static_cast<size_t>(layout.trainable_size()), true);
-  const auto drop = [&](int64_t begin, int64_t count) {
-    std::fill_n(keep.begin() + begin, count, false);
-  };
   for (size_t l = 0; l + 1 < chain.size(); ++l) {
-    const ChainLayer &layer = chain[l], &next = chain[l + 1];
-    const auto stay = static_cast<int64_t>(std::ceil(width * static_cast<double>(layer.units)));
-    const int64_t gone = layer.units - stay;
-    drop(layer.weight->offset + stay * layer.fan_in, gone * layer.fan_in);
-    if (layer.bias != nullptr) drop(layer.bias->offset + stay, gone);
-    for (int64_t row = 0; row < next.units; ++row) {
-      drop(next.weight->offset + row * next.fan_in + stay * next.block, gone * next.block);
-    }
+    const int64_t units = chain[l].units;
+    const auto stay = static_cast<int64_t>(std::ceil(width * static_cast<double>(units)));
+    for (int64_t unit = stay; unit < units; ++unit) RemoveUnit(chain, l, unit, keep);
   }
   return std::make_shared<const Mask>(keep);
 }

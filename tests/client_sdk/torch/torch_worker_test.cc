@@ -511,7 +511,7 @@ TEST(TorchWorkerTest, WhatTheMaskPrunesIsZeroAfterEveryStep) {
 // ---- submodels ------------------------------------------------------------------------------
 
 struct Removal {
-  int64_t layer;
+  size_t layer;
   int64_t unit;
 };
 
@@ -519,18 +519,7 @@ std::shared_ptr<const Mask> MaskWithout(const ParamLayout& layout,
                                         const std::vector<Removal>& removals) {
   const auto chain = DeriveLayerChain(layout).value();
   std::vector<bool> keep(static_cast<size_t>(layout.trainable_size()), true);
-  const auto drop = [&](int64_t begin, int64_t count) {
-    std::fill_n(keep.begin() + begin, count, false);
-  };
-  for (const auto& [at, unit] : removals) {
-    const ChainLayer &layer = chain[static_cast<size_t>(at)],
-                     &next = chain[static_cast<size_t>(at) + 1];
-    drop(layer.weight->offset + unit * layer.fan_in, layer.fan_in);
-    drop(layer.bias->offset + unit, 1);
-    for (int64_t row = 0; row < next.units; ++row) {
-      drop(next.weight->offset + row * next.fan_in + unit * next.block, next.block);
-    }
-  }
+  for (const auto& [layer, unit] : removals) RemoveUnit(chain, layer, unit, keep);
   return std::make_shared<const Mask>(keep);
 }
 

@@ -35,6 +35,18 @@ TEST(DeriveLayerChainTest, ReadsAMultilayerPerceptron) {
   EXPECT_EQ(chain[1].block, 1);
 }
 
+TEST(RemoveUnitTest, TakesItsRowItsBiasAndWhatItFeeds) {
+  // Two filters of 1×2 pixels, flattened to two pixels each, feed two logits.
+  const LayoutPtr layout = MakeLayout({{.name = "conv.weight", .shape = {2, 1, 1, 2}},
+                                       {.name = "conv.bias", .shape = {2}},
+                                       {.name = "fc.weight", .shape = {2, 4}}});
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto chain, DeriveLayerChain(*layout));
+  std::vector<bool> keep(14, true);
+  RemoveUnit(chain, 0, 1, keep);
+  EXPECT_EQ(keep, (std::vector<bool>{true, true, false, false, true, false,  //
+                                     true, true, false, false, true, true, false, false}));
+}
+
 TEST(DeriveLayerChainTest, ReadsAConvolutionalNetworkWithAndWithoutBiases) {
   const LayoutPtr layout = MakeLayout({{.name = "conv1.weight", .shape = {16, 1, 5, 5}},
                                        {.name = "conv1.bias", .shape = {16}},

@@ -23,6 +23,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/ids.h"
+#include "common/lora/lora_plan.h"
 #include "common/params/collection.h"
 #include "common/params/mask.h"
 #include "common/params/param_vector.h"
@@ -69,6 +70,14 @@ struct TrainResult {
   double learning_rate = 0;   // of the last step
   double loss = 0;            // mean over the steps
   double accuracy = 0;        // mean over the steps, [0, 1]; 0 if it has no meaning
+};
+
+// What stays as it is while an adapter is trained.
+struct FrozenModel {
+  std::shared_ptr<const LoraPlan> plan;
+  std::shared_ptr<const ParamVector> model;  // of the plan's model(): the weights W
+  int64_t rank = 0;                          // of the adapter
+  AdapterFactors trains = AdapterFactors::kBoth;
 };
 
 struct EvalTask {
@@ -125,6 +134,15 @@ class Trainer {
   virtual absl::StatusOr<TrainResult> Train(const TrainTask& task, ParamVector& model) = 0;
 
   virtual absl::StatusOr<EvalResult> Evaluate(const EvalTask& task, const ParamVector& model) = 0;
+
+  // Trains `adapter` in place, of the plan's AdapterLayout(rank): the layers of the plan's modules
+  // work with W + s·B·A, where s is the plan's Scale(rank) (common/lora/lora_plan.h). The factor
+  // that is not trained stays as it is, to the bit.
+  virtual absl::StatusOr<TrainResult> TrainAdapter(const TrainTask& /*task*/,
+                                                   const FrozenModel& /*frozen*/,
+                                                   ParamVector& /*adapter*/) {
+    return absl::UnimplementedError("this trainer trains whole models: it has no TrainAdapter");
+  }
 
   // Trains `model` in place, as Train does, to show how far each parameter moves. The options say
   // for how long (common/train_spec); by default as long as the train section says.

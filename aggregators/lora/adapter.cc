@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "aggregators/lora/low_rank_products.h"
 #include "common/check.h"
 #include "common/status_macros.h"
 

@@ -14,8 +14,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "aggregators/lora/low_rank.h"
 #include "common/ids.h"
+#include "common/lora/lora_spec.h"
+#include "common/lora/low_rank.h"
 
 namespace tributary {
 
@@ -32,9 +33,6 @@ struct AdapterUpdate {
   double weight = 1;  // what it counts: usually its examples times its staleness factor
   std::vector<AdapterModule> modules;
 };
-
-// Which factors clients train and send.
-enum class AdapterFactors { kBoth, kA, kB };
 
 struct MatrixShape {
   int64_t rows = 0;     // m, outputs

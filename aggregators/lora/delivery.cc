@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "aggregators/lora/low_rank_products.h"
 #include "aggregators/lora/recompression.h"
 #include "common/status_macros.h"
 

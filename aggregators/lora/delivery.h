@@ -16,10 +16,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "aggregators/lora/low_rank.h"
-#include "aggregators/lora/module_delta.h"
 #include "aggregators/lora/rank_policy.h"
 #include "common/config/schema.h"
+#include "common/lora/low_rank.h"
+#include "common/lora/module_delta.h"
 
 namespace tributary {
 

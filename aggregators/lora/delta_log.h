@@ -13,8 +13,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "aggregators/lora/module_delta.h"
 #include "common/ids.h"
+#include "common/lora/module_delta.h"
 
 namespace tributary {
 

@@ -9,7 +9,7 @@
 //
 //   lora_stacking merges its sum into the weights. Clients start a fresh adapter each time, and
 //   all the others but it keep one: client k starts from (B[:, :r_k] / s_k, A[:r_k, :]), see
-//   persistent_adapter.h, so that what it trained is the pair (s_k·B_k, A_k) of scale 1.
+//   common/lora/adapter_start.h, so that what it trained is the pair (s_k·B_k, A_k) of scale 1.
 #ifndef TRIBUTARY_AGGREGATORS_LORA_LORA_AGGREGATOR_H_
 #define TRIBUTARY_AGGREGATORS_LORA_LORA_AGGREGATOR_H_
 
@@ -21,8 +21,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "aggregators/lora/adapter.h"
-#include "aggregators/lora/low_rank.h"
 #include "common/ids.h"
+#include "common/lora/low_rank.h"
 #include "common/registry.h"
 
 namespace tributary {

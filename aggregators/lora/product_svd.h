@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "aggregators/lora/low_rank.h"
+#include "common/lora/low_rank.h"
 
 namespace tributary {
 

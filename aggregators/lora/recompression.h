@@ -12,8 +12,8 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "aggregators/lora/low_rank.h"
 #include "aggregators/lora/rank_policy.h"
+#include "common/lora/low_rank.h"
 
 namespace tributary {
 

@@ -15,6 +15,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "aggregators/lora/low_rank_products.h"
 #include "aggregators/lora/product_svd.h"
 #include "aggregators/lora/recompression.h"
 #include "common/check.h"

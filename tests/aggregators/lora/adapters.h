@@ -13,8 +13,8 @@
 #include "absl/types/span.h"
 #include "aggregators/lora/adapter.h"
 #include "aggregators/lora/lora_aggregator.h"
-#include "aggregators/lora/low_rank.h"
-#include "aggregators/lora/module_delta.h"
+#include "common/lora/low_rank.h"
+#include "common/lora/module_delta.h"
 #include "common/rng.h"
 #include "nlohmann/json.hpp"
 

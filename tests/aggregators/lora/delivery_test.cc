@@ -8,8 +8,9 @@
 #include <vector>
 
 #include "aggregators/lora/delta_log.h"
-#include "aggregators/lora/persistent_adapter.h"
+#include "aggregators/lora/low_rank_products.h"
 #include "aggregators/lora/product_svd.h"
+#include "common/lora/adapter_start.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/aggregators/lora/adapters.h"

@@ -7,9 +7,10 @@
 #include <vector>
 
 #include "aggregators/lora/delivery.h"
-#include "aggregators/lora/persistent_adapter.h"
+#include "aggregators/lora/low_rank_products.h"
 #include "aggregators/lora/product_svd.h"
 #include "aggregators/lora/recompression.h"
+#include "common/lora/adapter_start.h"
 #include "common/staleness.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

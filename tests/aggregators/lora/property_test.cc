@@ -9,9 +9,9 @@
 
 #include "absl/strings/str_format.h"
 #include "aggregators/lora/delivery.h"
-#include "aggregators/lora/persistent_adapter.h"
 #include "aggregators/lora/product_svd.h"
 #include "aggregators/lora/recompression.h"
+#include "common/lora/adapter_start.h"
 #include "common/params/half.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

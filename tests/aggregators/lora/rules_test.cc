@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "aggregators/lora/persistent_adapter.h"
 #include "aggregators/lora/product_svd.h"
+#include "common/lora/adapter_start.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/aggregators/lora/adapters.h"

@@ -1,4 +1,4 @@
-#include "aggregators/lora/persistent_adapter.h"
+#include "common/lora/adapter_start.h"
 
 #include <algorithm>
 #include <cmath>

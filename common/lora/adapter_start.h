@@ -1,11 +1,11 @@
 // Adapters that go on from version to version: what a client starts from, what it changed, and how
 // its rank may shrink.
-#ifndef TRIBUTARY_AGGREGATORS_LORA_PERSISTENT_ADAPTER_H_
-#define TRIBUTARY_AGGREGATORS_LORA_PERSISTENT_ADAPTER_H_
+#ifndef TRIBUTARY_COMMON_LORA_ADAPTER_START_H_
+#define TRIBUTARY_COMMON_LORA_ADAPTER_START_H_
 
 #include <cstdint>
 
-#include "aggregators/lora/low_rank.h"
+#include "common/lora/low_rank.h"
 #include "common/rng.h"
 
 namespace tributary {
@@ -32,4 +32,4 @@ int64_t SelfPrunedRank(const LowRank& initial, const LowRank& trained, double de
 
 }  // namespace tributary
 
-#endif  // TRIBUTARY_AGGREGATORS_LORA_PERSISTENT_ADAPTER_H_
+#endif  // TRIBUTARY_COMMON_LORA_ADAPTER_START_H_

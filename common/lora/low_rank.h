@@ -4,9 +4,10 @@
 //
 //   D = B·A    D [m, n], B [m, r] ("up"), A [r, n] ("down")    m outputs, n inputs of the layer
 //
-// Sums and products run in double; what is stored is float32.
-#ifndef TRIBUTARY_AGGREGATORS_LORA_LOW_RANK_H_
-#define TRIBUTARY_AGGREGATORS_LORA_LOW_RANK_H_
+// Sums and products run in double; what is stored is float32. What only the server does with them
+// is in aggregators/lora/low_rank_products.h.
+#ifndef TRIBUTARY_COMMON_LORA_LOW_RANK_H_
+#define TRIBUTARY_COMMON_LORA_LOW_RANK_H_
 
 #include <cstdint>
 #include <map>
@@ -30,6 +31,9 @@ struct LowRank {
 // By the module's name. Names alone say what belongs together: shapes may coincide.
 using LowRankModel = std::map<std::string, LowRank>;
 
+// Whether the factors are as long as the sizes say.
+bool IsWellFormed(const LowRank& x);
+
 // Values of the two factors, which is what travels: r·(m + n).
 int64_t FactorValues(const LowRank& x);
 
@@ -47,20 +51,10 @@ LowRank Slice(const LowRank& x, int64_t begin, int64_t rank);
 // values *= factor, each rounded once from double.
 void Multiply(double factor, absl::Span<float> values);
 
-// ⟨B_x·A_x, B_y·A_y⟩ = Σ (B_xᵀ·B_y)∘(A_x·A_yᵀ), in O((m + n)·r_x·r_y). Same rows and columns.
-double InnerProduct(const LowRank& x, const LowRank& y);
-
-// ‖B·A‖_F by the same formula.
-double Norm(const LowRank& x);
-
-// w += B·A, each product summed in double and added once. `w`: [m, n].
-void AddProduct(const LowRank& x, absl::Span<float> w);
-
-// Makes every row of B·A orthogonal to `directions` [k, n], k >= 1, which are of unit length and
-// orthogonal to each other: D·(I − VᵀV) = B·(A − (A·Vᵀ)·V), so A alone changes. To the tolerance
-// of ProjectRows in aggregators/transform/row_projection.h.
-void OrthogonalizeRows(absl::Span<const float> directions, LowRank& x);
+// w += B·A, `w` [m, n], or its transpose, `w` [n, m]. Each value is summed in double, over the rank
+// in its order, and added once: the same bits on every machine.
+void AddProduct(const LowRank& x, absl::Span<float> w, bool transposed = false);
 
 }  // namespace tributary
 
-#endif  // TRIBUTARY_AGGREGATORS_LORA_LOW_RANK_H_
+#endif  // TRIBUTARY_COMMON_LORA_LOW_RANK_H_

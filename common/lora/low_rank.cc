@@ -1,24 +1,50 @@
-#include "aggregators/lora/low_rank.h"
+#include "common/lora/low_rank.h"
 
 #include <algorithm>
-#include <cmath>
 
-#include "aggregators/lora/matrix.h"
-#include "aggregators/transform/row_projection.h"
 #include "common/check.h"
+#include "common/vector_clones.h"
 
 namespace tributary {
 namespace {
 
-// Rows of a product that are formed at once.
-constexpr int64_t kPanelRows = 64;
+std::vector<float> Transposed(const std::vector<float>& x, int64_t rows, int64_t columns) {
+  std::vector<float> t(x.size());
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) {
+      t[static_cast<size_t>(j * rows + i)] = x[static_cast<size_t>(i * columns + j)];
+    }
+  }
+  return t;
+}
+
+// sums += factor·row
+TRIB_VECTOR_CLONES void AddScaledRow(double factor, const float* row, int64_t n, double* sums) {
+  for (int64_t j = 0; j < n; ++j) sums[j] += factor * static_cast<double>(row[j]);
+}
+
+// w += b·a, row by row. b [rows, rank], a [rank, columns].
+void AddRows(const std::vector<float>& b, const std::vector<float>& a, int64_t rows,
+             int64_t columns, int64_t rank, float* w) {
+  std::vector<double> sums(static_cast<size_t>(columns));
+  for (int64_t i = 0; i < rows; ++i, w += columns) {
+    std::fill(sums.begin(), sums.end(), 0.0);
+    for (int64_t k = 0; k < rank; ++k) {
+      const auto factor = static_cast<double>(b[static_cast<size_t>(i * rank + k)]);
+      AddScaledRow(factor, a.data() + k * columns, columns, sums.data());
+    }
+    for (int64_t j = 0; j < columns; ++j) {
+      w[j] = static_cast<float>(static_cast<double>(w[j]) + sums[static_cast<size_t>(j)]);
+    }
+  }
+}
+
+}  // namespace
 
 bool IsWellFormed(const LowRank& x) {
   return static_cast<int64_t>(x.b.size()) == x.rows * x.rank &&
          static_cast<int64_t>(x.a.size()) == x.rank * x.columns;
 }
-
-}  // namespace
 
 int64_t FactorValues(const LowRank& x) { return x.rank * (x.rows + x.columns); }
 
@@ -61,39 +87,13 @@ void Multiply(double factor, absl::Span<float> values) {
   for (float& v : values) v = static_cast<float>(factor * static_cast<double>(v));
 }
 
-double InnerProduct(const LowRank& x, const LowRank& y) {
-  TRIB_CHECK(IsWellFormed(x) && IsWellFormed(y) && x.rows == y.rows && x.columns == y.columns);
-  if (x.rank == 0 || y.rank == 0) return 0;
-  // Read column by column, row-major factors are their transposes.
-  const lora::Matrix up = lora::Product(lora::FromFloats(x.b, x.rank, x.rows), false,
-                                        lora::FromFloats(y.b, y.rank, y.rows), true);
-  const lora::Matrix down = lora::Product(lora::FromFloats(x.a, x.columns, x.rank), true,
-                                          lora::FromFloats(y.a, y.columns, y.rank), false);
-  return up.cwiseProduct(down).sum();
-}
-
-double Norm(const LowRank& x) { return std::sqrt(std::max(0.0, InnerProduct(x, x))); }
-
-void AddProduct(const LowRank& x, absl::Span<float> w) {
+void AddProduct(const LowRank& x, absl::Span<float> w, bool transposed) {
   TRIB_CHECK(IsWellFormed(x) && static_cast<int64_t>(w.size()) == x.rows * x.columns);
-  if (x.rank == 0) return;
-  const lora::Matrix down = lora::FromFloats(x.a, x.columns, x.rank);
-  const absl::Span<const float> b(x.b);
-  for (int64_t first = 0; first < x.rows; first += kPanelRows) {
-    const int64_t count = std::min(kPanelRows, x.rows - first);
-    const auto panel =
-        b.subspan(static_cast<size_t>(first * x.rank), static_cast<size_t>(count * x.rank));
-    const lora::Matrix product =
-        lora::Product(down, false, lora::FromFloats(panel, x.rank, count), false);
-    float* const out = w.data() + first * x.columns;
-    for (int64_t i = 0; i < product.size(); ++i) {
-      out[i] = static_cast<float>(static_cast<double>(out[i]) + product.data()[i]);
-    }
-  }
-}
-
-void OrthogonalizeRows(absl::Span<const float> directions, LowRank& x) {
-  if (x.rank > 0) ProjectRows(x.columns, directions, {}, absl::MakeSpan(x.a));
+  if (!transposed) return AddRows(x.b, x.a, x.rows, x.columns, x.rank, w.data());
+  // (B·A)ᵀ = Aᵀ·Bᵀ, with the same sums.
+  const std::vector<float> at = Transposed(x.a, x.rank, x.columns);
+  const std::vector<float> bt = Transposed(x.b, x.rows, x.rank);
+  AddRows(at, bt, x.columns, x.rows, x.rank, w.data());
 }
 
 }  // namespace tributary

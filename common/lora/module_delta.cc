@@ -1,8 +1,6 @@
-#include "aggregators/lora/module_delta.h"
+#include "common/lora/module_delta.h"
 
 #include <utility>
-
-#include "common/params/param_vector.h"
 
 namespace tributary {
 
@@ -20,9 +18,13 @@ int64_t DeltaValues(const ModuleDelta& delta) {
   return FactorValues(delta.factors) + static_cast<int64_t>(delta.dense.size());
 }
 
-void AddDelta(const ModuleDelta& delta, absl::Span<float> w) {
-  AddProduct(delta.factors, w);
-  if (!delta.dense.empty()) AddScaled(1.0F, delta.dense, w);
+void AddDelta(const ModuleDelta& delta, absl::Span<float> w, bool transposed) {
+  AddProduct(delta.factors, w, transposed);
+  const auto rows = static_cast<size_t>(delta.factors.rows);
+  const auto columns = static_cast<size_t>(delta.factors.columns);
+  for (size_t i = 0; i < delta.dense.size(); ++i) {
+    w[transposed ? i % columns * rows + i / columns : i] += delta.dense[i];
+  }
 }
 
 }  // namespace tributary

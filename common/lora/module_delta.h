@@ -1,7 +1,7 @@
 // ModuleDelta: what is added to one module's weight, as factors or, where these would be larger,
 // value by value.
-#ifndef TRIBUTARY_AGGREGATORS_LORA_MODULE_DELTA_H_
-#define TRIBUTARY_AGGREGATORS_LORA_MODULE_DELTA_H_
+#ifndef TRIBUTARY_COMMON_LORA_MODULE_DELTA_H_
+#define TRIBUTARY_COMMON_LORA_MODULE_DELTA_H_
 
 #include <cstdint>
 #include <map>
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "aggregators/lora/low_rank.h"
+#include "common/lora/low_rank.h"
 
 namespace tributary {
 
@@ -28,9 +28,9 @@ ModuleDelta DeltaOf(LowRank factors, bool dense = false);
 // What travels.
 int64_t DeltaValues(const ModuleDelta& delta);
 
-// w += delta. `w`: [m, n].
-void AddDelta(const ModuleDelta& delta, absl::Span<float> w);
+// w += delta, `w` [m, n], or its transpose, `w` [n, m].
+void AddDelta(const ModuleDelta& delta, absl::Span<float> w, bool transposed = false);
 
 }  // namespace tributary
 
-#endif  // TRIBUTARY_AGGREGATORS_LORA_MODULE_DELTA_H_
+#endif  // TRIBUTARY_COMMON_LORA_MODULE_DELTA_H_

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "aggregators/adapter_steps.h"
 #include "aggregators/combine/fedavg.h"
+#include "aggregators/lora/low_rank_state.h"
 #include "aggregators/optimize/sgd.h"
 #include "common/status_macros.h"
 
@@ -47,12 +50,14 @@ void AddNamed(absl::string_view prefix, const StateRefs& from, StateRefs& to) {
 }  // namespace
 
 AggregationSpec::AggregationSpec()
-    : combine{.name = "fedavg", .options = config::Print(FedAvgOptions{}), .position = {}},
+    : combine{.name = "fedavg", .options = config::Print(UpdateWeightOptions{}), .position = {}},
       optimizer{.name = "sgd", .options = config::Print(SgdOptions{}), .position = {}} {}
 
 void AggregationSpec::Describe(config::Fields<AggregationSpec>& fields) {
+  std::vector<config::Alternative> rules = AggregatorRegistry().Alternatives();
+  std::ranges::move(LoraAggregatorRegistry().Alternatives(), std::back_inserter(rules));
   fields.Add("combine", &AggregationSpec::combine, "how updates become one delta")
-      .Alternatives(AggregatorRegistry().Alternatives());
+      .Alternatives(std::move(rules));
   fields.Add("transforms", &AggregationSpec::transforms, "what is done to that delta, in order")
       .Alternatives(TransformRegistry().Alternatives());
   fields.Add("optimizer", &AggregationSpec::optimizer, "how the delta changes the model")
@@ -75,11 +80,12 @@ absl::Status AggregationSpec::Validate() const {
     steps.push_back({hypergradient->name, rate->effect()});
     if (optimizer.name == hypergradient->name) return TwoHypergradients();
   }
+  TRIB_RETURN_IF_ERROR(CheckSoundOrder(steps));
+  if (combines_adapters()) return CheckAdapterSteps(*this);
   const AggregatorDeps deps{.layout = nullptr,
                             .squared_norms = server_optimizer->uses_squared_norms()};
-  TRIB_RETURN_IF_ERROR(WithContext(AggregatorRegistry().Create(combine, deps).status(),
-                                   absl::StrCat("combine ", combine.name)));
-  return CheckSoundOrder(steps);
+  return WithContext(AggregatorRegistry().Create(combine, deps).status(),
+                     absl::StrCat("combine ", combine.name));
 }
 
 absl::Status CheckSoundOrder(absl::Span<const PipelineStep> steps) {
@@ -106,12 +112,18 @@ absl::Status CheckSoundOrder(absl::Span<const PipelineStep> steps) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::Create(const AggregationSpec& spec,
-                                                           LayoutPtr layout, Parallel* parallel) {
+absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::Create(
+    const AggregationSpec& spec, LayoutPtr layout, Parallel* parallel,
+    std::shared_ptr<const LoraPlan> adapters) {
   TRIB_RETURN_IF_ERROR(spec.Validate());
   std::unique_ptr<Pipeline> pipeline(new Pipeline());
+  if (adapters) {
+    layout = adapters->rule().keeps_adapter ? adapters->AdapterLayout(adapters->spec().max_rank())
+                                            : adapters->ordinary();
+  }
   for (const config::Choice& choice : spec.transforms) {
-    TRIB_ASSIGN_OR_RETURN(auto transform, TransformRegistry().Create(choice, {layout, parallel}));
+    TRIB_ASSIGN_OR_RETURN(auto transform,
+                          TransformRegistry().Create(choice, {layout, parallel, adapters}));
     pipeline->transforms_.push_back(std::move(transform));
   }
   TRIB_ASSIGN_OR_RETURN(auto optimizer,
@@ -125,6 +137,8 @@ absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::Create(const AggregationSpec
   pipeline->spec_ = spec;
   pipeline->layout_ = std::move(layout);
   pipeline->parallel_ = parallel;
+  pipeline->plan_ = std::move(adapters);
+  if (pipeline->plan_) TRIB_RETURN_IF_ERROR(pipeline->CreateDelivery());
   return pipeline;
 }
 
@@ -234,6 +248,7 @@ absl::Status Pipeline::Project(absl::Span<float> vector, Version version) {
 
 absl::Status Pipeline::Restored() {
   for (const auto& transform : transforms_) TRIB_RETURN_IF_ERROR(transform->Restored());
+  if (delivery_) delivery_->Restore(UnpackFactors(tail_));
   return absl::OkStatus();
 }
 
@@ -243,6 +258,7 @@ StateRefs Pipeline::State() {
     AddNamed(absl::StrCat("transform.", i, "."), transforms_[i]->State(), state);
   }
   for (const auto& [name, optimizer] : optimizers_) AddNamed(name, optimizer->State(), state);
+  if (delivery_) state.vectors["delivery.tail"] = &tail_;
   return state;
 }
 

@@ -21,9 +21,12 @@
 #include "absl/types/span.h"
 #include "aggregators/combine/aggregator.h"
 #include "aggregators/effect.h"
+#include "aggregators/lora/delivery.h"
+#include "aggregators/lora/lora_aggregator.h"
 #include "aggregators/optimize/server_optimizer.h"
 #include "aggregators/transform/update_transform.h"
 #include "common/config/schema.h"
+#include "common/lora/lora_plan.h"
 
 namespace tributary {
 
@@ -37,8 +40,10 @@ struct AggregationSpec {
   std::optional<config::Choice> hypergradient;
 
   static void Describe(config::Fields<AggregationSpec>& fields);
-  // Refuses unsound orders: InvalidArgument with the reason and the remedy.
+  // Refuses unsound orders: InvalidArgument with the reason and the remedy. Of adapters, also steps
+  // that they do not go with.
   absl::Status Validate() const;
+  bool combines_adapters() const { return IsLoraRule(combine.name); }
   AggregationSpec();  // the defaults, complete
 };
 
@@ -59,6 +64,15 @@ struct Rates {
   double clients = 1.0;  // ServerOptimizer::client_rate, for training from now on
 };
 
+// What a version of a job with adapters changes.
+struct AdaptersApplied {
+  ModelDelta weights;   // what every replica adds to its frozen weights
+  ParamVector adapter;  // the next one that the model keeps; empty: it keeps none
+  int64_t updates = 0;
+  double delta_norm = 0;  // of what was combined, before transforms
+  Delivered delivered;    // without its modules
+};
+
 struct Applied {
   ParamVector model;  // the next one
   int64_t updates = 0;
@@ -70,9 +84,10 @@ struct Applied {
 // Thread-compatible.
 class Pipeline {
  public:
-  static absl::StatusOr<std::unique_ptr<Pipeline>> Create(const AggregationSpec& spec,
-                                                          LayoutPtr layout,
-                                                          Parallel* parallel = nullptr);
+  // `adapters`: the plan of a job whose combine rule combines those; `layout` is then not used.
+  static absl::StatusOr<std::unique_ptr<Pipeline>> Create(
+      const AggregationSpec& spec, LayoutPtr layout, Parallel* parallel = nullptr,
+      std::shared_ptr<const LoraPlan> adapters = nullptr);
 
   // `given_coefficients` as in AggregatorDeps.
   absl::StatusOr<std::unique_ptr<Aggregator>> NewAggregator(bool given_coefficients = false) const;
@@ -87,6 +102,17 @@ class Pipeline {
   absl::StatusOr<Applied> Apply(std::unique_ptr<Aggregator> aggregator, Version version,
                                 const AddModel& add_model, bool beside_momentum = false,
                                 DeltaOrigin origin = {});
+
+  // The same for adapters, in their place. `kept`: the adapter that `version` keeps.
+  absl::StatusOr<std::unique_ptr<LoraAggregator>> NewAdapterAggregator(
+      const LowRankModel& kept, Version version, bool given_coefficients) const;
+  absl::StatusOr<double> AdapterWeight(const UpdateInfo& info, const Contribution& about,
+                                       bool given_coefficients) const;
+  // `fresh`: for rows of the next adapter that nobody has trained.
+  absl::StatusOr<AdaptersApplied> ApplyAdapters(std::unique_ptr<LoraAggregator> aggregator,
+                                                const LowRankModel& kept, Version version,
+                                                Rng fresh, bool beside_momentum = false,
+                                                DeltaOrigin origin = {});
 
   // What the transform asks for that learns from such a collection; null: none does. Constant.
   const CollectRequest* collects(CollectKind kind) const;
@@ -113,6 +139,10 @@ class Pipeline {
   absl::Status Project(absl::Span<float> vector, Version version);
 
   UpdateTransform* Learner(CollectKind kind) const;
+  absl::Status CreateDelivery();
+  // `sum` becomes the step, and what is sent of it.
+  absl::StatusOr<Delivered> StepLowRank(LowRankModel& sum, Version version, bool beside_momentum,
+                                        const DeltaOrigin& origin);
   // The delta becomes the step.
   absl::Status Optimise(absl::Span<float> delta, const DeltaOrigin& origin, bool beside_momentum);
 
@@ -121,6 +151,10 @@ class Pipeline {
   Parallel* parallel_ = nullptr;
   std::vector<std::unique_ptr<UpdateTransform>> transforms_;
   std::vector<std::pair<std::string, std::unique_ptr<ServerOptimizer>>> optimizers_;  // in order
+  // With adapters:
+  std::shared_ptr<const LoraPlan> plan_;
+  std::unique_ptr<LoraDelivery> delivery_;  // null: the weights stay
+  ParamVector tail_;                        // the delivery's, as state
 };
 
 }  // namespace tributary

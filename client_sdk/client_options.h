@@ -58,6 +58,11 @@ struct ClientOptions {
   ClientId id;
   // Evaluates but never trains.
   bool evaluate_only = false;
+  // Of jobs with adapters of several ranks: the largest one that this client trains; 0: as the
+  // server finds. And the memory in bytes that training may take, by which a job may choose the
+  // rank; 0: not told.
+  int64_t adapter_rank = 0;
+  int64_t memory_bytes = 0;
   // For people, "my-app/1.0".
   std::string user_agent = "tributary-sdk/0.1.0";
 

@@ -57,6 +57,8 @@ struct WorkOrder {
   int64_t task = 0;           // whose data; the last of those that are evaluated
   int64_t tasks = 1;          // how many are evaluated, up to that one
   CollectRequest collect;     // explore, sketch
+  int64_t adapter_rank = 0;   // train, of a job with adapters
+  std::string lora_json;      // of such a job: LoraTerms (common/lora/lora_spec.h); else empty
   std::string codec_json;     // the job's `codec:` list, canonical JSON
   std::string downlink_json;  // its `downlink:` section; empty: versions travel whole
   ErrorFeedback error_feedback = ErrorFeedback::kOff;
@@ -173,7 +175,8 @@ class Connection {
   // Idempotent. First call, and again after any call failed.
   virtual absl::StatusOr<ServerLimits> Enroll(std::stop_token stop) = 0;
 
-  // Blocks for up to `max_wait` on the server's side. `task`: as Client::SetTask. Safe to repeat.
+  // Blocks for up to `max_wait` on the server's side. `task`: as Client::SetTask; what else the
+  // client says of itself are its options. Safe to repeat.
   virtual absl::StatusOr<CheckInAnswer> CheckIn(absl::Duration max_wait, int64_t task,
                                                 std::stop_token stop) = 0;
 

@@ -196,8 +196,10 @@ absl::StatusOr<CollectRequest> Experiment::RequestFor(CollectKind kind) const {
 
 absl::Status Experiment::KeepUpdate(WorkKind kind, const UpdateInfo& info, std::string payload) {
   const auto collects = CollectKindOf(kind);
+  const WorkOrder* const order = controller_->FindWork(info.work_order);
+  const uint64_t seed = order == nullptr ? 0 : order->seed;
   TRIB_RETURN_IF_ERROR(collects ? executor_->CheckContribution(*collects, info, payload)
-                                : executor_->Check(info, payload));
+                                : executor_->Check(info, payload, seed));
   if (log_ != nullptr) failure_.Update(log_->KeepUpdate(info.work_order, payload));
   uplink_bytes_dense_ += collects ? static_cast<int64_t>(payload.size()) : model_bytes();
   payloads_[info.work_order] = std::move(payload);

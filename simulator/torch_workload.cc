@@ -5,6 +5,7 @@
 
 #include "client_sdk/data/partition.h"
 #include "client_sdk/data/task_data.h"
+#include "common/codec/adapter_update.h"
 #include "common/codec/update_payload.h"
 #include "common/status_macros.h"
 #include "simulator/experiment.h"
@@ -28,6 +29,12 @@ class OnThePool {
   std::stop_source stop_;
 };
 
+void Put(EncodedUpdate encoded, TrainedUpdate& update) {
+  update.payload = std::move(encoded.payload);
+  if (!encoded.residual) return;
+  update.residual = std::make_shared<const Residual>(*std::move(encoded.residual));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Experiment>> Experiment::Create(SimulationFile file,
@@ -48,6 +55,7 @@ absl::StatusOr<std::unique_ptr<Workload>> TorchWorkload::Create(const Simulation
                                                                 int threads, std::stop_token stop) {
   auto workload =
       std::unique_ptr<TorchWorkload>(new TorchWorkload(file.job, threads, std::move(stop)));
+  workload->terms_ = LoraTermsOf(file.job);
   TRIB_ASSIGN_OR_RETURN(workload->error_feedback_, ErrorFeedbackOf(file.job));
   TRIB_ASSIGN_OR_RETURN(workload->codec_, CreateCodec(file.job.codec, workload->error_feedback_ !=
                                                                           ErrorFeedback::kOff));
@@ -109,23 +117,24 @@ Pending<TrainedUpdate> TorchWorkload::Train(WorkloadTask task) {
 absl::StatusOr<TrainedUpdate> TorchWorkload::TrainNow(const WorkloadTask& task, TorchWorker& worker,
                                                       std::stop_token stop) const {
   const Rng rng(task.order.seed);
+  const TrainTask train{.job = job_,
+                        .work_order = task.order.id,
+                        .base_version = task.order.version,
+                        .task = task.order.task,
+                        .mask = task.mask,
+                        .local_steps = task.order.local_steps,
+                        .client_rate = task.order.client_rate,
+                        .previous = task.previous,
+                        .server_rate = task.order.server_rate.value_or(1.0),
+                        .deadline = task.order.deadline,
+                        .rng = rng,
+                        .stop = std::move(stop),
+                        .progress = {}};
+  if (terms_) return TrainAdapterNow(task, train, worker);
   ParamVector model = task.base->Clone();
   TrainedUpdate update;
   TRIB_ASSIGN_OR_RETURN(update.result,
-                        worker.Train({.job = job_,
-                                      .work_order = task.order.id,
-                                      .base_version = task.order.version,
-                                      .task = task.order.task,
-                                      .mask = task.mask,
-                                      .local_steps = task.order.local_steps,
-                                      .client_rate = task.order.client_rate,
-                                      .previous = task.previous,
-                                      .server_rate = task.order.server_rate.value_or(1.0),
-                                      .deadline = task.order.deadline,
-                                      .rng = rng,
-                                      .stop = std::move(stop),
-                                      .progress = {}},
-                                     View(task.client, task.order.task), model));
+                        worker.Train(train, View(task.client, task.order.task), model));
   AddScaled(-1.0f, task.base->trainable(), model.trainable());  // trained − base
   const CodecContext context{.layout = model.layout(),
                              .rng = rng.Split("codec"),
@@ -135,10 +144,29 @@ absl::StatusOr<TrainedUpdate> TorchWorkload::TrainNow(const WorkloadTask& task, 
       EncodedUpdate encoded,
       EncodeWithFeedback(*codec_, error_feedback_, std::move(model), update.result.num_examples,
                          task.residual.get(), context));
-  update.payload = std::move(encoded.payload);
-  if (encoded.residual) {
-    update.residual = std::make_shared<const Residual>(*std::move(encoded.residual));
-  }
+  Put(std::move(encoded), update);
+  return update;
+}
+
+absl::StatusOr<TrainedUpdate> TorchWorkload::TrainAdapterNow(const WorkloadTask& task,
+                                                             const TrainTask& train,
+                                                             TorchWorker& worker) const {
+  TRIB_ASSIGN_OR_RETURN(const auto plan, LoraPlan::Create(*terms_, *task.base->layout()));
+  const AdapterOrder order{.plan = *plan,
+                           .rank = task.order.adapter_rank,
+                           .base = task.order.version,
+                           .seed = task.order.seed};
+  const ParamVector start = BeginAdapter(order, *task.base, task.residual.get());
+  ParamVector adapter = start.Clone();
+  TrainedUpdate update;
+  TRIB_ASSIGN_OR_RETURN(update.result,
+                        worker.TrainAdapter(train,
+                                            {.plan = plan,
+                                             .model = task.base,
+                                             .rank = order.rank,
+                                             .trains = plan->rule().TrainsFrom(order.base)},
+                                            View(task.client, task.order.task), adapter));
+  Put(EncodeAdapter(*codec_, order, start, adapter), update);
   return update;
 }
 
@@ -181,6 +209,15 @@ absl::StatusOr<TrainedUpdate> TorchWorkload::ContributeNow(const WorkloadTask& t
   return update;
 }
 
+absl::StatusOr<std::shared_ptr<const ParamVector>> TorchWorkload::Evaluated(
+    const WorkloadTask& task) const {
+  if (!terms_) return task.base;
+  TRIB_ASSIGN_OR_RETURN(const auto plan, LoraPlan::Create(*terms_, *task.base->layout()));
+  if (!plan->rule().keeps_adapter) return task.base;
+  return std::make_shared<const ParamVector>(
+      EvaluatedModel(*plan, *task.base, task.residual.get()));
+}
+
 Pending<std::vector<EvalResult>> TorchWorkload::Evaluate(WorkloadTask task) {
   const absl::Time needed_at = task.needed_at;
   return Start<std::vector<EvalResult>>(
@@ -193,9 +230,10 @@ Pending<std::vector<EvalResult>> TorchWorkload::Evaluate(WorkloadTask task) {
                          .version = task.order.version,
                          .task = task.order.task - task.order.tasks + 1,
                          .stop = stop};
+        TRIB_ASSIGN_OR_RETURN(const auto model, Evaluated(task));
         for (; what.task <= task.order.task; ++what.task) {
           TRIB_ASSIGN_OR_RETURN(results.emplace_back(),
-                                worker.Evaluate(what, View(task.client, what.task), *task.base));
+                                worker.Evaluate(what, View(task.client, what.task), *model));
         }
         return results;
       });

@@ -4,6 +4,7 @@
 #define TRIBUTARY_SIMULATOR_TORCH_WORKLOAD_H_
 
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <vector>
 
@@ -46,6 +47,10 @@ class TorchWorkload final : public Workload {
   Pending<T> Start(absl::Time needed_at, Body body);
   absl::StatusOr<TrainedUpdate> TrainNow(const WorkloadTask& task, TorchWorker& worker,
                                          std::stop_token stop) const;
+  absl::StatusOr<TrainedUpdate> TrainAdapterNow(const WorkloadTask& task, const TrainTask& train,
+                                                TorchWorker& worker) const;
+  // What the task's version is worked with.
+  absl::StatusOr<std::shared_ptr<const ParamVector>> Evaluated(const WorkloadTask& task) const;
   absl::StatusOr<TrainedUpdate> ContributeNow(const WorkloadTask& task,
                                               const CollectRequest& request, TorchWorker& worker,
                                               std::stop_token stop) const;
@@ -55,6 +60,7 @@ class TorchWorkload final : public Workload {
   DataShape shape_;
   std::vector<std::vector<DataView>> views_;  // by task, by client; the last one is the test set
   int64_t flops_per_example_ = 0;
+  std::optional<LoraTerms> terms_;  // absent: clients train the model
   ErrorFeedback error_feedback_ = ErrorFeedback::kOff;
   std::unique_ptr<const Codec> codec_;
   TrainPool pool_;  // last: its threads stop before what they use goes

@@ -168,6 +168,7 @@ void VirtualClients::Send(const WorkOrder& order) {
   Client& client = At(index);
   client.work = {.id = order.id,
                  .version = order.version,
+                 .adapter_rank = static_cast<int32_t>(order.adapter_rank),
                  .since = order.dispatched_at,
                  .kind = order.kind,
                  .result = {}};
@@ -326,7 +327,8 @@ void VirtualClients::Uploaded(int64_t client, Work& work) {
                            .local_steps = trained.local_steps,
                            .learning_rate = trained.learning_rate,
                            .loss = trained.loss,
-                           .accuracy = trained.accuracy};
+                           .accuracy = trained.accuracy,
+                           .adapter_rank = work.adapter_rank};
   const auto bytes = static_cast<int64_t>(payload.size());
   const absl::Status kept = server_->KeepUpdate(work.kind, info, std::move(payload));
   if (!kept.ok()) return Refuse(client, ClassifyRefusal(kept), kept);

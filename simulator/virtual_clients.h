@@ -108,6 +108,7 @@ class VirtualClients {
   struct Work {
     WorkOrderId id = 0;  // 0: none
     Version version = 0;
+    int32_t adapter_rank = 0;
     absl::Time since;
     WorkKind kind = WorkKind::kTrain;
     // To come, and of training then what is being uploaded.

@@ -16,9 +16,6 @@ static_assert(std::endian::native == std::endian::little, "Serialize copies memo
 
 constexpr absl::string_view kMagic = "TFA2";
 
-// More is a client's mistake, or its wish to outweigh everyone.
-constexpr int64_t kMaxExamples = int64_t{1} << 40;
-
 template <typename T>
 void Append(std::string& bytes, const T& value) {
   bytes.append(reinterpret_cast<const char*>(&value), sizeof(T));
@@ -35,62 +32,34 @@ T Take(absl::string_view& bytes) {
 
 }  // namespace
 
-void FedAvgOptions::Describe(config::Fields<FedAvgOptions>& fields) {
-  fields
-      .Add("weights", &FedAvgOptions::weights,
-           "an update's weight: its number of examples, or the same for all")
-      .OneOf({"examples", "uniform"});
-  fields
-      .Add("staleness", &FedAvgOptions::staleness,
-           "factor on the weight of an update that is versions behind")
-      .Alternatives(StalenessRegistry().Alternatives());
-}
-
 absl::StatusOr<std::unique_ptr<FedAvgAggregator>> FedAvgAggregator::Create(
     const Options& options, const AggregatorDeps& deps) {
-  TRIB_ASSIGN_OR_RETURN(auto staleness, StalenessRegistry().Create(options.staleness));
-  const Weights weights = deps.given_coefficients         ? Weights::kGiven
-                          : options.weights == "examples" ? Weights::kExamples
-                                                          : Weights::kUniform;
-  return std::unique_ptr<FedAvgAggregator>(
-      new FedAvgAggregator(weights, std::move(staleness), deps));
+  TRIB_ASSIGN_OR_RETURN(UpdateWeights weights,
+                        UpdateWeights::Create(options, deps.given_coefficients));
+  return std::unique_ptr<FedAvgAggregator>(new FedAvgAggregator(std::move(weights), deps));
 }
 
-FedAvgAggregator::FedAvgAggregator(Weights weights, std::unique_ptr<StalenessFunction> staleness,
-                                   const AggregatorDeps& deps)
-    : weights_(weights),
-      staleness_(std::move(staleness)),
+FedAvgAggregator::FedAvgAggregator(UpdateWeights weights, const AggregatorDeps& deps)
+    : weights_(std::move(weights)),
       layout_(deps.layout),
       parallel_(deps.parallel),
       squared_norms_(deps.squared_norms) {
   if (layout_ != nullptr) sum_.delta = ParamVector(layout_);
 }
 
-double FedAvgAggregator::WeightOf(const UpdateInfo& info, const Contribution& about) const {
-  if (weights_ == Weights::kGiven) return about.coefficient;
-  const double own = weights_ == Weights::kExamples ? static_cast<double>(info.num_examples) : 1.0;
-  return own * staleness_->At(about.staleness);
+uint8_t FedAvgAggregator::WeightsTag() const {
+  return weights_.given() ? 2 : weights_.by_examples() ? 0 : 1;
 }
 
 absl::Status FedAvgAggregator::Accumulate(const Update& update, const Contribution& about) {
   TRIB_CHECK(update.delta != nullptr);
   const UpdateInfo& info = update.info;
-  if (info.num_examples < 1 || info.num_examples > kMaxExamples) {
-    return absl::InvalidArgumentError(absl::StrCat("update of ", about.client.value(),
-                                                   ": num_examples is ", info.num_examples,
-                                                   "; allowed are 1 to ", kMaxExamples));
-  }
+  TRIB_ASSIGN_OR_RETURN(const double weight, weights_.Of(info, about));
   const absl::Span<float> buffers = sum_.delta.buffers();
   if (update.buffers.size() != buffers.size()) {
     return absl::InvalidArgumentError(absl::StrCat("update of ", about.client.value(), ": has ",
                                                    update.buffers.size(), " buffer values; the ",
                                                    "layout has ", buffers.size()));
-  }
-  const double weight = WeightOf(info, about);
-  if (!std::isfinite(weight) || weight < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("update of ", about.client.value(),
-                                                   ": its coefficient is ", weight,
-                                                   "; allowed are finite numbers from 0"));
   }
   const auto factor = static_cast<float>(weight);
   const absl::Span<float> trainable = sum_.delta.trainable();
@@ -99,7 +68,7 @@ absl::Status FedAvgAggregator::Accumulate(const Update& update, const Contributi
         factor, range,
         trainable.subspan(static_cast<size_t>(range.begin), static_cast<size_t>(range.size())));
   });
-  AddScaled(weights_ == Weights::kGiven ? 1.0F : factor, update.buffers, buffers);
+  AddScaled(weights_.given() ? 1.0F : factor, update.buffers, buffers);
   if (squared_norms_) {
     sum_.squared_norms += weight * SquaredNorm(*update.delta, layout_->trainable_size(), parallel_);
   }
@@ -111,7 +80,7 @@ absl::Status FedAvgAggregator::Accumulate(const Update& update, const Contributi
 
 absl::Status FedAvgAggregator::MergeFrom(const Aggregator& other) {
   const auto* from = dynamic_cast<const FedAvgAggregator*>(&other);
-  if (from == nullptr || from->weights_ != weights_) {
+  if (from == nullptr || from->WeightsTag() != WeightsTag()) {
     return absl::InvalidArgumentError(
         "merge: the other aggregator is not fedavg with these weights");
   }
@@ -129,7 +98,7 @@ absl::Status FedAvgAggregator::MergeFrom(const Aggregator& other) {
 std::string FedAvgAggregator::Serialize() const {
   const absl::Span<const float> values = sum_.delta.values();
   std::string bytes(kMagic.data(), kMagic.size());
-  Append<uint8_t>(bytes, static_cast<uint8_t>(weights_));
+  Append<uint8_t>(bytes, WeightsTag());
   bytes += layout_->digest().ToBytes();
   Append<int64_t>(bytes, sum_.updates);
   Append<int64_t>(bytes, sum_.num_examples);
@@ -144,7 +113,7 @@ absl::Status FedAvgAggregator::Restore(absl::string_view state) {
     return absl::DataLossError(absl::StrCat("saved fedavg state: ", what));
   };
   std::string header(kMagic.data(), kMagic.size());
-  Append<uint8_t>(header, static_cast<uint8_t>(weights_));
+  Append<uint8_t>(header, WeightsTag());
   header += layout_->digest().ToBytes();
   const absl::Span<float> values = sum_.delta.values();
   const size_t size =
@@ -160,9 +129,7 @@ absl::Status FedAvgAggregator::Restore(absl::string_view state) {
   const auto num_examples = Take<int64_t>(state);
   const auto weight = Take<double>(state);
   const auto squared_norms = Take<double>(state);
-  const bool weighed = updates == 0                  ? weight == 0
-                       : weights_ == Weights::kGiven ? weight >= 0
-                                                     : weight > 0;
+  const bool weighed = updates == 0 ? weight == 0 : weights_.given() ? weight >= 0 : weight > 0;
   if (updates < 0 || num_examples < updates || !weighed || !std::isfinite(weight) ||
       !std::isfinite(squared_norms) || squared_norms < 0) {
     return lost("its counts contradict one another");
@@ -186,7 +153,7 @@ absl::StatusOr<Aggregate> FedAvgAggregator::Finish() && {
   if (sum_.updates == 0) {
     return absl::FailedPreconditionError("no update was accumulated, so there is no mean");
   }
-  const bool given = weights_ == Weights::kGiven;
+  const bool given = weights_.given();
   if (!given) {
     Divide(sum_.delta.trainable(), sum_.weight);
     sum_.squared_norms /= sum_.weight;

@@ -3,8 +3,7 @@
 //   delta = Σ w_u·delta_u / Σ w_u      buffers = Σ w_u·buffers_u / Σ w_u
 //
 //   u    over the updates, in the order of Accumulate
-//   w_u  n_u·s(τ_u): n_u is u's num_examples with `examples` and 1 with `uniform`; s the
-//        staleness function (common/staleness.h) of the versions since u's base
+//   w_u  update_weights.h
 //
 // With given coefficients: delta = Σ c_u·delta_u, not divided, and buffers = the plain mean.
 //
@@ -16,21 +15,13 @@
 #include <string>
 
 #include "aggregators/combine/aggregator.h"
-#include "common/config/schema.h"
-#include "common/staleness.h"
+#include "aggregators/combine/update_weights.h"
 
 namespace tributary {
 
-struct FedAvgOptions {
-  std::string weights = "examples";
-  config::Choice staleness = ConstantStaleness();
-
-  static void Describe(config::Fields<FedAvgOptions>& fields);
-};
-
 class FedAvgAggregator final : public Aggregator {
  public:
-  using Options = FedAvgOptions;
+  using Options = UpdateWeightOptions;
 
   static absl::StatusOr<std::unique_ptr<FedAvgAggregator>> Create(const Options& options,
                                                                   const AggregatorDeps& deps);
@@ -44,19 +35,15 @@ class FedAvgAggregator final : public Aggregator {
   std::string Serialize() const override;
   absl::Status Restore(absl::string_view state) override;
 
-  bool CountsByExamples() const override { return weights_ == Weights::kExamples; }
+  bool CountsByExamples() const override { return weights_.by_examples(); }
   absl::StatusOr<Aggregate> Finish() && override;
 
  private:
-  enum class Weights : uint8_t { kExamples = 0, kUniform = 1, kGiven = 2 };
-
-  FedAvgAggregator(Weights weights, std::unique_ptr<StalenessFunction> staleness,
-                   const AggregatorDeps& deps);
-  double WeightOf(const UpdateInfo& info, const Contribution& about) const;
+  FedAvgAggregator(UpdateWeights weights, const AggregatorDeps& deps);
+  uint8_t WeightsTag() const;
   void Divide(absl::Span<float> values, double by) const;
 
-  const Weights weights_;
-  const std::unique_ptr<const StalenessFunction> staleness_;
+  const UpdateWeights weights_;
   const LayoutPtr layout_;
   Parallel* const parallel_;
   const bool squared_norms_;

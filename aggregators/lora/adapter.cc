@@ -85,13 +85,25 @@ absl::StatusOr<AcceptedModule> AcceptModule(const AdapterModule& module, const M
   }
   accepted.norm = accepted.scale * NormOf(accepted.factors);
   if (!(accepted.norm <= spec.max_product_norm)) {
-    return Refused(module.name, absl::StrCat("the product's norm is ", accepted.norm,
-                                             "; allowed is up to ", spec.max_product_norm));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("adapter module '", module.name, "': the product's norm is ", accepted.norm,
+                     "; allowed is up to ", spec.max_product_norm));
   }
   return accepted;
 }
 
 }  // namespace
+
+AdapterSpec AdapterSpecOf(const LoraPlan& plan) {
+  AdapterSpec spec{.modules = {},
+                   .min_rank = plan.spec().min_rank(),
+                   .max_rank = plan.spec().max_rank(),
+                   .max_product_norm = plan.spec().max_product_norm};
+  for (const LoraModule& module : plan.modules()) {
+    spec.modules[module.name] = {module.rows, module.columns};
+  }
+  return spec;
+}
 
 absl::Status AdapterSpec::Validate() const {
   if (modules.empty()) return absl::InvalidArgumentError("adapters: there is no module");

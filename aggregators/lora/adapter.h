@@ -15,7 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/ids.h"
-#include "common/lora/lora_spec.h"
+#include "common/lora/lora_plan.h"
 #include "common/lora/low_rank.h"
 
 namespace tributary {
@@ -56,6 +56,9 @@ struct AdapterSpec {
   absl::Status Validate() const;
 };
 
+// The plan's modules, the job's bounds.
+AdapterSpec AdapterSpecOf(const LoraPlan& plan);
+
 // A module that was found in order.
 struct AcceptedModule {
   LowRank factors;  // without the scale
@@ -65,7 +68,7 @@ struct AcceptedModule {
 using AcceptedUpdate = std::map<std::string, AcceptedModule>;
 
 // Checks an update whole: InvalidArgument names the module and the field, what was found and what
-// is allowed. `factors`: what must be there. The other one is taken from `start`, the adapter that
+// is allowed; ResourceExhausted for a product whose norm is above the bound. `factors`: what must be there. The other one is taken from `start`, the adapter that
 // the clients started from, as far as the rank goes; B from there has its scale in it already.
 // Without it in `start`, factors.b stays empty, and the norm is that of A.
 absl::StatusOr<AcceptedUpdate> Accept(const AdapterUpdate& update, const AdapterSpec& spec,

@@ -10,21 +10,6 @@
 
 namespace tributary {
 
-void LoraDeliveryOptions::Describe(config::Fields<LoraDeliveryOptions>& fields) {
-  fields
-      .Add("delivery", &LoraDeliveryOptions::delivery,
-           "how the sum goes to clients; dense in any case where that is no larger")
-      .OneOf({"stacked", "recompressed", "dense"});
-  fields.Add("rank", &LoraDeliveryOptions::rank, "with recompressed: what is sent of the sum")
-      .Alternatives(RankPolicyRegistry().Alternatives());
-  fields.Add("error_feedback", &LoraDeliveryOptions::error_feedback,
-             "with recompressed: what was not sent is part of the next sum");
-  fields
-      .Add("max_tail_rank", &LoraDeliveryOptions::max_tail_rank,
-           "of what waits for the next sum, by module; the rest is lost")
-      .Min(1);
-}
-
 absl::StatusOr<std::unique_ptr<LoraDelivery>> LoraDelivery::Create(
     const LoraDeliveryOptions& options) {
   TRIB_ASSIGN_OR_RETURN(auto policy, RankPolicyRegistry().Create(options.rank));

@@ -30,7 +30,26 @@ struct LoraDeliveryOptions {
   bool error_feedback = true;
   int64_t max_tail_rank = 64;
 
-  static void Describe(config::Fields<LoraDeliveryOptions>& fields);
+  static void Describe(config::Fields<LoraDeliveryOptions>& fields) { DescribeFor(fields); }
+  // For options that have these among others.
+  template <typename Options>
+  static void DescribeFor(config::Fields<Options>& fields) {
+    fields
+        .template Add<std::string>(
+            "delivery", &Options::delivery,
+            "how the sum goes to clients; dense in any case where that is no larger")
+        .OneOf({"stacked", "recompressed", "dense"});
+    fields
+        .template Add<config::Choice>("rank", &Options::rank,
+                                      "with recompressed: what is sent of the sum")
+        .Alternatives(RankPolicyRegistry().Alternatives());
+    fields.template Add<bool>("error_feedback", &Options::error_feedback,
+                              "with recompressed: what was not sent is part of the next sum");
+    fields
+        .template Add<int64_t>("max_tail_rank", &Options::max_tail_rank,
+                               "of what waits for the next sum, by module; the rest is lost")
+        .Min(1);
+  }
 };
 
 struct Delivered {

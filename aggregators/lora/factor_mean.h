@@ -30,8 +30,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "aggregators/combine/update_weights.h"
 #include "aggregators/lora/lora_aggregator.h"
-#include "common/config/schema.h"
 
 namespace tributary {
 
@@ -51,37 +51,33 @@ class FactorSums {
   std::vector<double> a_;   // Σ w·A    [rank, columns]
 };
 
-struct NoLoraOptions {
-  static void Describe(config::Fields<NoLoraOptions>&) {}
-};
-
 struct LoraAverage {
-  using Options = NoLoraOptions;
+  using Options = UpdateWeightOptions;
   static absl::StatusOr<std::unique_ptr<LoraAggregator>> Create(const Options& options,
                                                                 const LoraDeps& deps);
 };
 struct LoraZeroPadding {
-  using Options = NoLoraOptions;
+  using Options = UpdateWeightOptions;
   static absl::StatusOr<std::unique_ptr<LoraAggregator>> Create(const Options& options,
                                                                 const LoraDeps& deps);
 };
 struct HetLora {
-  using Options = NoLoraOptions;
+  using Options = UpdateWeightOptions;
   static absl::StatusOr<std::unique_ptr<LoraAggregator>> Create(const Options& options,
                                                                 const LoraDeps& deps);
 };
 struct Ffa {
-  using Options = NoLoraOptions;
+  using Options = UpdateWeightOptions;
   static absl::StatusOr<std::unique_ptr<LoraAggregator>> Create(const Options& options,
                                                                 const LoraDeps& deps);
 };
 struct RoLora {
-  using Options = NoLoraOptions;
+  using Options = UpdateWeightOptions;
   static absl::StatusOr<std::unique_ptr<LoraAggregator>> Create(const Options& options,
                                                                 const LoraDeps& deps);
 };
 struct FedSa {
-  using Options = NoLoraOptions;
+  using Options = UpdateWeightOptions;
   static absl::StatusOr<std::unique_ptr<LoraAggregator>> Create(const Options& options,
                                                                 const LoraDeps& deps);
 };

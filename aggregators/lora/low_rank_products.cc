@@ -22,6 +22,21 @@ double InnerProduct(const LowRank& x, const LowRank& y) {
 
 double Norm(const LowRank& x) { return std::sqrt(std::max(0.0, InnerProduct(x, x))); }
 
+double InnerProduct(const LowRankModel& x, const LowRankModel& y) {
+  double sum = 0;
+  for (const auto& [name, factors] : x) {
+    if (const auto other = y.find(name); other != y.end())
+      sum += InnerProduct(factors, other->second);
+  }
+  return sum;
+}
+
+double Norm(const LowRankModel& x) { return std::sqrt(std::max(0.0, InnerProduct(x, x))); }
+
+void ScaleProducts(double factor, LowRankModel& x) {
+  for (auto& [name, factors] : x) Multiply(factor, absl::MakeSpan(factors.a));
+}
+
 void OrthogonalizeRows(absl::Span<const float> directions, LowRank& x) {
   if (x.rank > 0) ProjectRows(x.columns, directions, {}, absl::MakeSpan(x.a));
 }

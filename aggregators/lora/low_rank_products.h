@@ -13,6 +13,14 @@ double InnerProduct(const LowRank& x, const LowRank& y);
 // ‖B·A‖_F by the same formula.
 double Norm(const LowRank& x);
 
+// Over all modules: Σ ⟨B_x·A_x, B_y·A_y⟩ of those that both have, which are of one shape, and
+// √Σ‖B·A‖²_F.
+double InnerProduct(const LowRankModel& x, const LowRankModel& y);
+double Norm(const LowRankModel& x);
+
+// Every product times the factor, which A takes up.
+void ScaleProducts(double factor, LowRankModel& x);
+
 // Makes every row of B·A orthogonal to `directions` [k, n], k >= 1, which are of unit length and
 // orthogonal to each other: D·(I − VᵀV) = B·(A − (A·Vᵀ)·V), so A alone changes. To the tolerance
 // of ProjectRows in aggregators/transform/row_projection.h.

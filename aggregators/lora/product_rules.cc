@@ -57,6 +57,7 @@ absl::StatusOr<LoraAggregate> FedEx::Finish() && {
 }
 
 void LoraFair::Options::Describe(config::Fields<Options>& fields) {
+  UpdateWeightOptions::DescribeFor(fields);
   fields.Add("ridge", &Options::ridge, "penalty on the correction of B").Min(0);
 }
 

@@ -42,7 +42,7 @@ class MeanAndRest {
 
 class FlexLora final : public LoraAggregator {
  public:
-  using Options = NoLoraOptions;
+  using Options = UpdateWeightOptions;
   static absl::StatusOr<std::unique_ptr<FlexLora>> Create(const Options& options,
                                                           const LoraDeps& deps);
   absl::StatusOr<LoraAggregate> Finish() && override;
@@ -56,7 +56,7 @@ class FlexLora final : public LoraAggregator {
 
 class FedEx final : public LoraAggregator {
  public:
-  using Options = LoraDeliveryOptions;  // of what the weights take
+  using Options = LoraMergeOptions;
   static absl::StatusOr<std::unique_ptr<FedEx>> Create(const Options& options,
                                                        const LoraDeps& deps);
   absl::StatusOr<LoraAggregate> Finish() && override;
@@ -70,7 +70,7 @@ class FedEx final : public LoraAggregator {
 
 class LoraFair final : public LoraAggregator {
  public:
-  struct Options {
+  struct Options : UpdateWeightOptions {
     double ridge = 0;  // λ
     static void Describe(config::Fields<Options>& fields);
   };

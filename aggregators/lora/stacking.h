@@ -7,7 +7,7 @@
 // A is rounded once and B is as sent. Ranks and scales may differ by client. The order is that of
 // Accumulate. With given coefficients p_k = w_k.
 //
-// How the sum travels (LoraStacking::Options) is the business of delivery.h.
+// How the sum travels is the business of delivery.h.
 #ifndef TRIBUTARY_AGGREGATORS_LORA_STACKING_H_
 #define TRIBUTARY_AGGREGATORS_LORA_STACKING_H_
 
@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "aggregators/combine/update_weights.h"
 #include "aggregators/lora/delivery.h"
 #include "aggregators/lora/lora_aggregator.h"
 
@@ -37,9 +38,17 @@ class AdapterStack {
   std::map<std::string, std::vector<Block>> blocks_;
 };
 
+// Of rules whose sum goes into the weights.
+struct LoraMergeOptions : UpdateWeightOptions, LoraDeliveryOptions {
+  static void Describe(config::Fields<LoraMergeOptions>& fields) {
+    UpdateWeightOptions::DescribeFor(fields);
+    LoraDeliveryOptions::DescribeFor(fields);
+  }
+};
+
 class LoraStacking final : public LoraAggregator {
  public:
-  using Options = LoraDeliveryOptions;
+  using Options = LoraMergeOptions;
 
   static absl::StatusOr<std::unique_ptr<LoraStacking>> Create(const Options& options,
                                                               const LoraDeps& deps);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "aggregators/lora/low_rank_products.h"
+#include "aggregators/lora/low_rank_state.h"
 #include "common/status_macros.h"
 
 namespace tributary {
@@ -56,13 +58,10 @@ HypergradientOptimizer::HypergradientOptimizer(const Options& options, const Opt
                                                      : 1 / max_rate_),
       deps_(deps) {}
 
-double HypergradientOptimizer::NextRate(absl::Span<const float> delta,
-                                        const DeltaOrigin& origin) const {
-  const absl::Span<const float> previous = previous_.trainable();
-  double product = Dot(delta, previous, deps_.parallel);
+double HypergradientOptimizer::NextRate(const Products& products, const DeltaOrigin& origin) const {
+  double product = products.mixed;
   if (cosine_) {
-    const double norms = std::sqrt(SquaredNorm(delta, deps_.parallel)) *
-                         std::sqrt(SquaredNorm(previous, deps_.parallel));
+    const double norms = std::sqrt(products.own) * std::sqrt(products.previous);
     product = norms < kSmallestNorms ? 0 : product / norms;
   }
   if (origin.repeated > kMostRepeated) product = 0;
@@ -73,12 +72,15 @@ double HypergradientOptimizer::NextRate(absl::Span<const float> delta,
 absl::Status HypergradientOptimizer::Step(absl::Span<float> delta, const DeltaOrigin& origin) {
   TRIB_RETURN_IF_ERROR(CheckSize(*deps_.layout, delta));
   TRIB_RETURN_IF_ERROR(EnsureState(deps_.layout, 0.0F, "previous delta", previous_));
-  rate_ = NextRate(delta, origin);
+  const absl::Span<float> previous = previous_.trainable();
+  rate_ = NextRate({.own = cosine_ ? SquaredNorm(delta, deps_.parallel) : 0,
+                    .mixed = Dot(delta, previous, deps_.parallel),
+                    .previous = cosine_ ? SquaredNorm(previous, deps_.parallel) : 0},
+                   origin);
   const bool momentum = variant_ == Variant::kGlobalMomentum;
   const auto keep = static_cast<float>(momentum ? kMomentum : 0);
   const auto take = static_cast<float>(momentum ? kMomentum * (rate_ - 1) : 0);
   const auto factor = static_cast<float>(rate());
-  const absl::Span<float> previous = previous_.trainable();
   ForRanges(deps_.parallel, deps_.layout->trainable_size(), [&](CoordinateRange range) {
     for (auto i = static_cast<size_t>(range.begin); i < static_cast<size_t>(range.end); ++i) {
       const float step = factor * delta[i] + take * previous[i];
@@ -93,6 +95,20 @@ absl::Status HypergradientOptimizer::StepBesideMomentum(absl::Span<float> delta,
                                                         const DeltaOrigin&) {
   TRIB_RETURN_IF_ERROR(CheckSize(*deps_.layout, delta));
   Scale(static_cast<float>(rate()), delta);
+  return absl::OkStatus();
+}
+
+absl::Status HypergradientOptimizer::StepLowRank(LowRankModel& delta, const DeltaOrigin& origin,
+                                                 bool beside_momentum) {
+  if (!beside_momentum) {
+    const LowRankModel previous = UnpackFactors(previous_);
+    rate_ = NextRate({.own = InnerProduct(delta, delta),
+                      .mixed = InnerProduct(delta, previous),
+                      .previous = InnerProduct(previous, previous)},
+                     origin);
+    TRIB_ASSIGN_OR_RETURN(previous_, PackFactors(delta));
+  }
+  ScaleProducts(rate(), delta);
   return absl::OkStatus();
 }
 

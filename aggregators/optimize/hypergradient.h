@@ -51,6 +51,11 @@ class HypergradientOptimizer final : public ServerOptimizer {
   absl::Status Step(absl::Span<float> delta, const DeltaOrigin& origin) override;
   // w ← w + r·Δ, or + Δ with server_local; r stays.
   absl::Status StepBesideMomentum(absl::Span<float> delta, const DeltaOrigin& origin) override;
+  // global and server_local. The products of deltas are sums over r×r matrices
+  // (aggregators/lora/low_rank_products.h); Δ' stays in its factors.
+  absl::Status StepLowRank(LowRankModel& delta, const DeltaOrigin& origin,
+                           bool beside_momentum) override;
+  bool takes_low_rank() const override { return variant_ != Variant::kGlobalMomentum; }
   // Forgets all: products across the boundary mean nothing.
   absl::Status BeginEpoch(const Project& project) override;
   double rate() const override { return variant_ == Variant::kServerLocal ? 1.0 : rate_; }
@@ -66,7 +71,11 @@ class HypergradientOptimizer final : public ServerOptimizer {
   enum class Variant { kGlobal, kGlobalMomentum, kServerLocal };
 
   HypergradientOptimizer(const Options& options, const OptimizerDeps& deps);
-  double NextRate(absl::Span<const float> delta, const DeltaOrigin& origin) const;
+  // ‖Δ‖², ⟨Δ, Δ'⟩, ‖Δ'‖².
+  struct Products {
+    double own, mixed, previous;
+  };
+  double NextRate(const Products& products, const DeltaOrigin& origin) const;
 
   const Variant variant_;
   const bool cosine_;
@@ -74,7 +83,7 @@ class HypergradientOptimizer final : public ServerOptimizer {
   const double max_rate_;
   const double min_rate_;
   const OptimizerDeps deps_;
-  ParamVector previous_;  // Δ' of the next step; empty before the first
+  ParamVector previous_;  // Δ' of the next step, or its factors; empty before the first
   double rate_ = 1.0;
 };
 

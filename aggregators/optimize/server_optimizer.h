@@ -10,6 +10,7 @@
 #include "aggregators/effect.h"
 #include "aggregators/parallel.h"
 #include "aggregators/state.h"
+#include "common/lora/low_rank.h"
 #include "common/params/param_layout.h"
 #include "common/registry.h"
 
@@ -40,6 +41,15 @@ class ServerOptimizer {
   virtual absl::Status StepBesideMomentum(absl::Span<float> delta, const DeltaOrigin& origin) {
     return Step(delta, origin);
   }
+
+  // The same as Step, or as StepBesideMomentum, for what adapters add to frozen weights, by module,
+  // whose rank does not grow. Only where takes_low_rank(); one object is asked for one of the
+  // kinds.
+  virtual absl::Status StepLowRank(LowRankModel& /*delta*/, const DeltaOrigin& /*origin*/,
+                                   bool /*beside_momentum*/) {
+    return absl::UnimplementedError("this optimizer changes dense deltas only");
+  }
+  virtual bool takes_low_rank() const { return false; }
 
   // The deltas to come are of another kind than those seen (a task has ended, a mask has changed).
   // `project` takes out of a vector what no delta may contain from now on. What is remembered of

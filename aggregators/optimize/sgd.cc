@@ -1,5 +1,6 @@
 #include "aggregators/optimize/sgd.h"
 
+#include "aggregators/lora/low_rank_products.h"
 #include "common/status_macros.h"
 
 namespace tributary {
@@ -21,6 +22,11 @@ absl::Status SgdOptimizer::Step(absl::Span<float> delta, const DeltaOrigin&) {
       delta[i] *= rate;
     }
   });
+  return absl::OkStatus();
+}
+
+absl::Status SgdOptimizer::StepLowRank(LowRankModel& delta, const DeltaOrigin&, bool) {
+  if (options_.learning_rate != 1.0) ScaleProducts(options_.learning_rate, delta);
   return absl::OkStatus();
 }
 

@@ -24,6 +24,9 @@ class SgdOptimizer final : public ServerOptimizer {
                                                               const OptimizerDeps& deps);
 
   absl::Status Step(absl::Span<float> delta, const DeltaOrigin& origin) override;
+  absl::Status StepLowRank(LowRankModel& delta, const DeltaOrigin& origin,
+                           bool beside_momentum) override;
+  bool takes_low_rank() const override { return true; }
   double rate() const override { return options_.learning_rate; }
   Effect effect() const override { return Effect::kScales; }
 

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "aggregators/lora/low_rank_products.h"
+
 namespace tributary {
 
 void ClipOptions::Describe(config::Fields<ClipOptions>& fields) {
@@ -23,6 +25,14 @@ absl::Status ClipTransform::Apply(Aggregate& aggregate, const TransformContext&)
     Scale(factor,
           delta.subspan(static_cast<size_t>(range.begin), static_cast<size_t>(range.size())));
   });
+  return absl::OkStatus();
+}
+
+absl::Status ClipTransform::ApplyLowRank(LowRankModel& delta, const TransformContext&) {
+  const double norm = Norm(delta);
+  if (norm <= norm_) return absl::OkStatus();
+  if (!std::isfinite(norm)) return absl::OutOfRangeError("the sum of the adapters is not finite");
+  ScaleProducts(norm_ / norm, delta);
   return absl::OkStatus();
 }
 

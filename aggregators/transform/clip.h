@@ -30,6 +30,9 @@ class ClipTransform final : public UpdateTransform {
 
   // OutOfRange if the delta is not finite; it is then unchanged.
   absl::Status Apply(Aggregate& aggregate, const TransformContext& context) override;
+  // Over all modules together.
+  absl::Status ApplyLowRank(LowRankModel& delta, const TransformContext& context) override;
+  bool takes_low_rank() const override { return true; }
   Effect effect() const override { return Effect::kScales; }
 
  private:

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "aggregators/lora/low_rank_products.h"
 #include "aggregators/transform/row_projection.h"
 #include "common/log.h"
 #include "common/params/name_pattern.h"
@@ -77,7 +78,7 @@ absl::StatusOr<std::unique_ptr<OrthogonalProjection>> OrthogonalProjection::Crea
   made->request_ = std::make_unique<CollectRequest>(CollectRequest{.kind = CollectKind::kSketch});
   if (deps.layout == nullptr) return made;
   TRIB_RETURN_IF_ERROR(RefuseBatchNorm(*deps.layout));
-  TRIB_RETURN_IF_ERROR(made->ChooseLayers());
+  TRIB_RETURN_IF_ERROR(deps.adapters ? made->ChooseModules() : made->ChooseLayers());
   TRIB_RETURN_IF_ERROR(made->MakeRequest());
   return made;
 }
@@ -102,17 +103,8 @@ absl::Status OrthogonalProjection::ChooseLayers() {
                        .fan_in = tensor.size / tensor.shape[0],
                        .weight = tensor.offset,
                        .bias = folds ? bias->offset : -1});
-    if (layers_.back().dim() <= kMaxDim) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "orthogonal_projection: the inputs of ", tensor.name, " have ", layers_.back().dim(),
-        " dimensions; allowed: up to ", kMaxDim, "; leave it out of `layers`"));
   }
-  if (const auto idle = std::find(used.begin(), used.end(), false); idle != used.end()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("orthogonal_projection: layers: '",
-                     options_.layers[static_cast<size_t>(idle - used.begin())],
-                     "' is no weight of the model with two or more dimensions outside `heads`"));
-  }
+  TRIB_RETURN_IF_ERROR(CheckChoice(used));
   for (const Tensor& tensor : layout.tensors()) {
     if (options_.biases == "ignored" || tensor.kind != TensorKind::kTrainable) continue;
     if (tensor.shape.size() >= 2 || settled.contains(&tensor)) continue;
@@ -120,6 +112,41 @@ absl::Status OrthogonalProjection::ChooseLayers() {
     frozen_.push_back({tensor.offset, tensor.offset + tensor.size});
   }
   return absl::OkStatus();
+}
+
+absl::Status OrthogonalProjection::ChooseModules() {
+  std::vector<bool> used(options_.layers.size());
+  for (const LoraModule& module : deps_.adapters->modules()) {
+    if (MatchesAny(options_.heads, module.weight)) continue;
+    bool chosen = false;
+    for (size_t i = 0; i < used.size(); ++i) {
+      if (!MatchesPattern(options_.layers[i], module.weight)) continue;
+      used[i] = chosen = true;
+    }
+    if (!chosen) continue;
+    layers_.push_back({.name = module.weight,
+                       .out = module.rows,
+                       .fan_in = module.columns,
+                       .module = module.name});
+  }
+  return CheckChoice(used);
+}
+
+// `used`: whether each pattern has chosen anything.
+absl::Status OrthogonalProjection::CheckChoice(const std::vector<bool>& used) const {
+  for (const Layer& layer : layers_) {
+    if (layer.dim() <= kMaxDim) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("orthogonal_projection: the inputs of ", layer.name, " have ", layer.dim(),
+                     " dimensions; allowed: up to ", kMaxDim, "; leave it out of `layers`"));
+  }
+  const auto idle = std::find(used.begin(), used.end(), false);
+  if (idle == used.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "orthogonal_projection: layers: '", options_.layers[static_cast<size_t>(idle - used.begin())],
+      "' is no ",
+      deps_.adapters ? "weight with an adapter" : "weight of the model with two or more dimensions",
+      " outside `heads`"));
 }
 
 absl::Status OrthogonalProjection::MakeRequest() {
@@ -238,6 +265,18 @@ absl::Status OrthogonalProjection::Apply(Aggregate& aggregate, const TransformCo
   if (basis_.layout()->size() == 0) return absl::OkStatus();
   for (const CoordinateRange& range : frozen_) {
     std::fill(delta.begin() + range.begin, delta.begin() + range.end, 0.0F);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OrthogonalProjection::ApplyLowRank(LowRankModel& delta, const TransformContext&) {
+  if (basis_.empty()) return absl::OkStatus();
+  for (const Layer& layer : layers_) {
+    const auto module = delta.find(layer.module);
+    const absl::Span<const float> directions = std::as_const(basis_).View(layer.name);
+    if (module != delta.end() && !directions.empty()) {
+      OrthogonalizeRows(directions, module->second);
+    }
   }
   return absl::OkStatus();
 }

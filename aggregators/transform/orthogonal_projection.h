@@ -55,6 +55,9 @@ class OrthogonalProjection final : public UpdateTransform {
 
   // InvalidArgument if the mask is of another size.
   absl::Status Apply(Aggregate& aggregate, const TransformContext& context) override;
+  // Rows of A instead of those of D: the rows of B·A are combinations of them. Biases do not move.
+  absl::Status ApplyLowRank(LowRankModel& delta, const TransformContext& context) override;
+  bool takes_low_rank() const override { return true; }
   Effect effect() const override { return Effect::kProjects; }
 
   const CollectRequest* collects() const override { return request_.get(); }
@@ -75,6 +78,7 @@ class OrthogonalProjection final : public UpdateTransform {
     int64_t fan_in = 0;
     int64_t weight = 0;  // offset
     int64_t bias = -1;   // offset if it is folded, else -1
+    std::string module;  // with adapters: its name
     int64_t dim() const { return fan_in + (bias >= 0 ? 1 : 0); }
   };
 
@@ -82,6 +86,8 @@ class OrthogonalProjection final : public UpdateTransform {
       : options_(options), deps_(deps) {}
 
   absl::Status ChooseLayers();
+  absl::Status ChooseModules();
+  absl::Status CheckChoice(const std::vector<bool>& used) const;
   absl::Status MakeRequest();
   // Returns how many rows had to be cleared (row_projection.h).
   int64_t ProjectBlock(const Layer& layer, int64_t first_row, absl::Span<float> delta,

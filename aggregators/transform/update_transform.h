@@ -10,6 +10,7 @@
 #include "aggregators/combine/aggregator.h"
 #include "aggregators/effect.h"
 #include "aggregators/state.h"
+#include "common/lora/lora_plan.h"
 #include "common/params/collection.h"
 #include "common/params/mask.h"
 #include "common/registry.h"
@@ -28,6 +29,13 @@ class UpdateTransform {
 
   // Changes the trainable part of `aggregate.delta` in place; never its buffers.
   virtual absl::Status Apply(Aggregate& aggregate, const TransformContext& context) = 0;
+
+  // The same for what adapters add to frozen weights, by module, whose rank does not grow. Only
+  // where takes_low_rank().
+  virtual absl::Status ApplyLowRank(LowRankModel& /*delta*/, const TransformContext& /*context*/) {
+    return absl::UnimplementedError("this transform changes dense deltas only");
+  }
+  virtual bool takes_low_rank() const { return false; }
 
   virtual Effect effect() const = 0;
 
@@ -57,6 +65,8 @@ class UpdateTransform {
 struct TransformDeps {
   LayoutPtr layout;  // null: only to check options and ask for effect()
   Parallel* parallel = nullptr;
+  // With adapters: which modules move. What the transform is given is then their deltas alone.
+  std::shared_ptr<const LoraPlan> adapters = nullptr;
 };
 
 const Registry<UpdateTransform, const TransformDeps&>& TransformRegistry();

@@ -97,6 +97,13 @@ std::variant<ClientFlags, int> ParseFlags(int argc, char** argv) {
          "folder of this client's own for models, updates on their way and what codecs left "
          "out of them, across restarts")
       ->needs(own_id);
+  app.add_option("--lora-rank", flags.options.adapter_rank,
+                 "largest rank of an adapter that this client trains, in jobs with several "
+                 "(default: as the server finds)")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--memory", flags.options.memory_bytes,
+                 "memory that training may take, as 2GB, by which such a job may choose the rank")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
   app.add_option("--log-level", flags.log_level, "debug, info, warning, error or off")
       ->capture_default_str();
   app.add_option("--log-format", flags.log_format, "text or json")->capture_default_str();

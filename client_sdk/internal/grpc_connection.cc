@@ -169,6 +169,8 @@ GrpcConnection::GrpcConnection(const ClientOptions& options, std::shared_ptr<grp
     : client_id_(options.id.value()),
       user_agent_(options.user_agent),
       evaluate_only_(options.evaluate_only),
+      adapter_rank_(options.adapter_rank),
+      memory_bytes_(options.memory_bytes),
       call_timeout_(options.call_timeout),
       stub_(v1::Coordinator::NewStub(std::move(channel))) {}
 
@@ -191,6 +193,8 @@ absl::StatusOr<CheckInAnswer> GrpcConnection::CheckIn(absl::Duration max_wait, i
   request.set_client_id(client_id_);
   ToProto(max_wait, request.mutable_max_wait());
   request.set_task(task);
+  request.set_adapter_rank(adapter_rank_);
+  request.set_memory_bytes(memory_bytes_);
   v1::CheckInResponse response;
   Call call(std::move(stop));
   call.context().set_deadline(DeadlineIn(max_wait + call_timeout_));

@@ -41,6 +41,8 @@ class GrpcConnection final : public Connection {
   const std::string client_id_;
   const std::string user_agent_;
   const bool evaluate_only_;
+  const int64_t adapter_rank_;
+  const int64_t memory_bytes_;
   const absl::Duration call_timeout_;
   const std::unique_ptr<v1::Coordinator::Stub> stub_;
 };

@@ -71,7 +71,7 @@ absl::Status CheckRate(absl::string_view name, double rate) {
 
 absl::StatusOr<WorkOrder> ToWorkOrder(const v1::WorkOrder& work) {
   if (!IsValidId(work.job_id()) || work.work_order_id() < 1 || work.version() < 0 ||
-      work.local_steps() < 0 || work.task() < 0 || work.tasks() < 0 ||
+      work.local_steps() < 0 || work.adapter_rank() < 0 || work.task() < 0 || work.tasks() < 0 ||
       work.tasks() > work.task() + 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("not a work order: job_id '", work.job_id(), "', work_order_id ",
@@ -104,6 +104,8 @@ absl::StatusOr<WorkOrder> ToWorkOrder(const v1::WorkOrder& work) {
     order.collect.options_json = work.collect().options_json();
     TRIB_ASSIGN_OR_RETURN(order.collect.layout, FromProto(work.collect().layout()));
   }
+  order.lora_json = work.lora_json();
+  order.adapter_rank = work.adapter_rank();
   order.codec_json = work.codec_json();
   order.downlink_json = work.downlink_json();
   TRIB_ASSIGN_OR_RETURN(order.error_feedback, ToErrorFeedback(work.error_feedback()));

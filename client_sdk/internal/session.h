@@ -49,7 +49,8 @@ absl::StatusOr<std::unique_ptr<const Codec>> ParseCodec(const std::string& codec
 
 // How versions follow each other, as a work order says; null for empty text: they travel whole.
 // InvalidArgument.
-absl::StatusOr<std::unique_ptr<const VersionDelta>> ParseDownlink(const std::string& downlink_json);
+absl::StatusOr<std::unique_ptr<const VersionDelta>> ParseDownlink(const std::string& downlink_json,
+                                                                  const std::string& lora_json);
 
 // Thread-compatible; SetTask may be called meanwhile.
 class Session {
@@ -92,6 +93,8 @@ class Session {
 
   absl::Status Initialise(Work& work);
   absl::Status Train(Work& work);
+  absl::Status TrainAdapter(Work& work, const Codec& codec, const TrainTask& task,
+                            std::shared_ptr<const ParamVector> base);
   absl::Status Evaluate(Work& work);
   absl::Status Explore(Work& work);
   absl::Status SketchInputs(Work& work);
@@ -103,9 +106,9 @@ class Session {
   absl::StatusOr<std::shared_ptr<const ParamVector>> FetchModel(Work& work, Version version);
   // That came with the model fetched last; null: the job keeps every coordinate.
   std::shared_ptr<const Mask> MaskOf(const JobId& job) const;
-  // Into the outbox, and on to the server.
-  absl::Status SendUpdate(Work& work, const Codec& codec, const TrainResult& result,
-                          ParamVector delta);
+  // Into the outbox, and on to the server. `layout`: of what was encoded.
+  absl::Status SendUpdate(Work& work, const TrainResult& result, const LayoutPtr& layout,
+                          EncodedUpdate encoded);
   absl::Status SendOutbox(Work& work, bool resume);
   absl::StatusOr<UploadAnswer> UploadPayload(const Work& work, UpdateHeader header,
                                              absl::string_view payload, bool resume = false);

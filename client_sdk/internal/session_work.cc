@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "client_sdk/internal/downloader.h"
 #include "client_sdk/internal/session.h"
+#include "common/codec/adapter_step.h"
+#include "common/codec/adapter_update.h"
 #include "common/codec/codec_registry.h"
 #include "common/codec/error_feedback.h"
 #include "common/codec/update_payload.h"
@@ -47,12 +49,16 @@ absl::StatusOr<std::unique_ptr<const Codec>> ParseCodec(const std::string& codec
   return CreateCodec(parsed.codec, error_feedback);
 }
 
-absl::StatusOr<std::unique_ptr<const VersionDelta>> ParseDownlink(
-    const std::string& downlink_json) {
+absl::StatusOr<std::unique_ptr<const VersionDelta>> ParseDownlink(const std::string& downlink_json,
+                                                                  const std::string& lora_json) {
   if (downlink_json.empty()) return nullptr;
   TRIB_ASSIGN_OR_RETURN(const config::Node section, config::NodeFromJsonText(downlink_json));
   TRIB_ASSIGN_OR_RETURN(const auto spec, config::Parse<DownlinkSpec>(section));
-  return VersionDelta::Create(spec);
+  if (!lora_json.empty()) {
+    TRIB_ASSIGN_OR_RETURN(LoraTerms terms, ParseLoraTerms(lora_json));
+    return AdapterStepCodec::Create(spec, std::move(terms));
+  }
+  return ModelDifference::Create(spec);
 }
 
 absl::Status Session::Initialise(Work& work) {
@@ -96,6 +102,7 @@ absl::Status Session::Train(Work& work) {
   task.progress = Progress(work);
   task.progress(0, order.local_steps.value_or(0));
   work.reason = AbandonReason::kTrainerFailed;
+  if (!order.lora_json.empty()) return TrainAdapter(work, *codec, task, base);
   ParamVector model = base->Clone();
   TRIB_ASSIGN_OR_RETURN(const TrainResult result, trainer_->Train(task, model));
   if (model.empty() || model.layout()->digest() != base->layout()->digest()) {
@@ -107,18 +114,55 @@ absl::Status Session::Train(Work& work) {
   work.reason = AbandonReason::kOther;
 
   SubtractBase(*base, model);
-  return SendUpdate(work, *codec, result, std::move(model));
+  const LayoutPtr layout = model.layout();
+  const CodecContext context{.layout = layout,
+                             .rng = Rng(order.seed).Split("codec"),
+                             .mask = task.mask.get(),
+                             .task = order.task};
+  TRIB_ASSIGN_OR_RETURN(
+      EncodedUpdate encoded,
+      EncodeWithFeedback(*codec, order.error_feedback, std::move(model), result.num_examples,
+                         residuals_.Find(order.job.id), context));
+  return SendUpdate(work, result, layout, std::move(encoded));
 }
 
-absl::Status Session::SendUpdate(Work& work, const Codec& codec, const TrainResult& result,
-                                 ParamVector delta) {
+absl::Status Session::TrainAdapter(Work& work, const Codec& codec, const TrainTask& task,
+                                   std::shared_ptr<const ParamVector> base) {
   const WorkOrder& order = work.order;
-  const std::shared_ptr<const Mask> mask = MaskOf(order.job.id);
-  const CodecContext context{.layout = delta.layout(),
-                             .rng = Rng(order.seed).Split("codec"),
-                             .mask = mask.get(),
-                             .task = order.task};
-  OutgoingUpdate update{.header = {.job = order.job.id, .layout_digest = context.layout->digest()},
+  TRIB_ASSIGN_OR_RETURN(const LoraTerms terms, ParseLoraTerms(order.lora_json));
+  if (order.adapter_rank < 1 || order.adapter_rank > terms.spec.max_rank()) {
+    return absl::InvalidArgumentError(absl::StrCat("not a work order: adapter_rank ",
+                                                   order.adapter_rank, "; allowed: 1 to ",
+                                                   terms.spec.max_rank()));
+  }
+  TRIB_ASSIGN_OR_RETURN(const auto plan, LoraPlan::Create(terms, *base->layout()));
+  const AdapterOrder adapter_order{
+      .plan = *plan, .rank = order.adapter_rank, .base = order.version, .seed = order.seed};
+  const ParamVector start = BeginAdapter(adapter_order, *base, residuals_.Find(order.job.id));
+  ParamVector adapter = start.Clone();
+  TRIB_ASSIGN_OR_RETURN(const TrainResult result,
+                        trainer_->TrainAdapter(task,
+                                               {.plan = plan,
+                                                .model = std::move(base),
+                                                .rank = order.adapter_rank,
+                                                .trains = plan->rule().TrainsFrom(order.version)},
+                                               adapter));
+  if (adapter.empty() || adapter.layout()->digest() != start.layout()->digest()) {
+    return absl::InternalError("the trainer changed the adapter's layout");
+  }
+  if (work.stop.stop_requested()) return absl::CancelledError("stopped");
+  TRIB_RETURN_IF_ERROR(
+      WithContext(CheckFinite(*adapter.layout(), adapter.values()), "training diverged"));
+  work.reason = AbandonReason::kOther;
+  return SendUpdate(work, result,
+                    plan->AdapterLayout(order.adapter_rank, plan->rule().SendsFrom(order.version)),
+                    EncodeAdapter(codec, adapter_order, start, adapter));
+}
+
+absl::Status Session::SendUpdate(Work& work, const TrainResult& result, const LayoutPtr& layout,
+                                 EncodedUpdate encoded) {
+  const WorkOrder& order = work.order;
+  OutgoingUpdate update{.header = {.job = order.job.id, .layout_digest = layout->digest()},
                         .job_name = order.job.name};
   update.header.info = {.work_order = order.id,
                         .base_version = order.version,
@@ -127,10 +171,6 @@ absl::Status Session::SendUpdate(Work& work, const Codec& codec, const TrainResu
                         .learning_rate = result.learning_rate,
                         .loss = result.loss,
                         .accuracy = result.accuracy};
-  TRIB_ASSIGN_OR_RETURN(
-      EncodedUpdate encoded,
-      EncodeWithFeedback(codec, order.error_feedback, std::move(delta), result.num_examples,
-                         residuals_.Find(order.job.id), context));
   update.payload = std::move(encoded.payload);
   update.residual = std::move(encoded.residual);
   outbox_.Put(std::move(update));
@@ -139,8 +179,15 @@ absl::Status Session::SendUpdate(Work& work, const Codec& codec, const TrainResu
 
 absl::Status Session::Evaluate(Work& work) {
   const WorkOrder& order = work.order;
-  TRIB_ASSIGN_OR_RETURN(const std::shared_ptr<const ParamVector> model,
-                        FetchModel(work, order.version));
+  TRIB_ASSIGN_OR_RETURN(std::shared_ptr<const ParamVector> model, FetchModel(work, order.version));
+  if (!order.lora_json.empty()) {
+    TRIB_ASSIGN_OR_RETURN(const LoraTerms terms, ParseLoraTerms(order.lora_json));
+    TRIB_ASSIGN_OR_RETURN(const auto plan, LoraPlan::Create(terms, *model->layout()));
+    if (plan->rule().keeps_adapter) {
+      model = std::make_shared<const ParamVector>(
+          EvaluatedModel(*plan, *model, residuals_.Find(order.job.id)));
+    }
+  }
   Emit(ClientEvent::Kind::kEvaluating, &order);
   EvalTask task{.job = order.job, .work_order = order.id, .version = order.version};
   task.stop = work.stop;
@@ -233,7 +280,7 @@ absl::Status Session::SendContribution(Work& work, UpdateInfo info, ParamVector 
 absl::StatusOr<std::shared_ptr<const ParamVector>> Session::FetchModel(Work& work,
                                                                        Version version) {
   Retry retry = NewRetry(work, "fetch");
-  const auto delta = ParseDownlink(work.order.downlink_json);
+  const auto delta = ParseDownlink(work.order.downlink_json, work.order.lora_json);
   if (!delta.ok()) log::Warning("versions are fetched whole", {{"error", delta.status()}});
   return Download(*connection_, work.order.job.id, version, options_.max_model_bytes,
                   Transfer(work, ClientEvent::Kind::kDownloading), cache_, retry,

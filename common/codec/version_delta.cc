@@ -79,16 +79,17 @@ void DownlinkSpec::Describe(config::Fields<DownlinkSpec>& fields) {
       .Check([](const DownlinkSpec& spec) { return CreateCodec(spec.codec).status(); });
 }
 
-absl::StatusOr<std::unique_ptr<const VersionDelta>> VersionDelta::Create(const DownlinkSpec& spec) {
+absl::StatusOr<std::unique_ptr<const ModelDifference>> ModelDifference::Create(
+    const DownlinkSpec& spec) {
   std::unique_ptr<const Codec> codec;
   if (!spec.codec.empty()) {
     TRIB_ASSIGN_OR_RETURN(codec, CreateCodec(spec.codec, /*error_feedback=*/true));
   }
-  return std::unique_ptr<const VersionDelta>(new VersionDelta(std::move(codec)));
+  return std::unique_ptr<const ModelDifference>(new ModelDifference(std::move(codec)));
 }
 
-std::string VersionDelta::Encode(Version version, const ParamVector& before,
-                                 const ParamVector& after) const {
+std::string ModelDifference::Encode(Version version, const ParamVector& before,
+                                    const ParamVector& after) const {
   TRIB_CHECK(before.layout()->digest() == after.layout()->digest());
   if (exact()) return EncodeExact(before.values(), after.values());
   ParamVector difference = after.Clone();
@@ -96,7 +97,7 @@ std::string VersionDelta::Encode(Version version, const ParamVector& before,
   return EncodeUpdate(*codec_, difference, ContextOf(version, after));
 }
 
-absl::Status VersionDelta::Apply(Version version, std::string bytes, ParamVector& model) const {
+absl::Status ModelDifference::Apply(Version version, std::string bytes, ParamVector& model) const {
   if (exact()) return ApplyExact(bytes, model.values());
   const UpdateInfo info{.num_examples = 1, .local_steps = 1};
   TRIB_ASSIGN_OR_RETURN(const Update update, DecodeCheckedUpdate(*codec_, info, std::move(bytes),

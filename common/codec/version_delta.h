@@ -1,5 +1,6 @@
 // VersionDelta: what makes a version of a model of the one before it. The server encodes it, once;
-// every client that holds the one version applies it to have the other.
+// every client that holds the one version applies it to have the other. ModelDifference does that
+// for any model, adapter_step.h for those that are tuned through adapters.
 //
 // With an empty codec a delta is exact: the distances between the two versions' floats, counted in
 // floats, split into byte planes and compressed (docs/wire_format.md). With any other it is the
@@ -32,8 +33,18 @@ struct DownlinkSpec {
 // Immutable and thread-safe.
 class VersionDelta {
  public:
+  virtual ~VersionDelta() = default;
+
+  // Makes `version` of `model`, which is the one before. Takes hostile bytes: allocates no more
+  // than in proportion to the model. InvalidArgument: what is wrong with them; the model is then
+  // of no use. That the result is the right one, its digest says.
+  virtual absl::Status Apply(Version version, std::string bytes, ParamVector& model) const = 0;
+};
+
+class ModelDifference final : public VersionDelta {
+ public:
   // InvalidArgument for a codec that makes no sense, with the reason.
-  static absl::StatusOr<std::unique_ptr<const VersionDelta>> Create(const DownlinkSpec& spec);
+  static absl::StatusOr<std::unique_ptr<const ModelDifference>> Create(const DownlinkSpec& spec);
 
   // True if Apply makes the new version to the bit.
   bool exact() const { return codec_ == nullptr; }
@@ -41,13 +52,10 @@ class VersionDelta {
   // From the version before `version` to it. Both are finite and of one layout.
   std::string Encode(Version version, const ParamVector& before, const ParamVector& after) const;
 
-  // Makes `version` of `model`, which is the one before. Takes hostile bytes: allocates no more
-  // than in proportion to the model. InvalidArgument: what is wrong with them; the model is then
-  // of no use. That the result is the right one, its digest says.
-  absl::Status Apply(Version version, std::string bytes, ParamVector& model) const;
+  absl::Status Apply(Version version, std::string bytes, ParamVector& model) const override;
 
  private:
-  explicit VersionDelta(std::unique_ptr<const Codec> codec) : codec_(std::move(codec)) {}
+  explicit ModelDifference(std::unique_ptr<const Codec> codec) : codec_(std::move(codec)) {}
   const std::unique_ptr<const Codec> codec_;  // null: exact
 };
 

@@ -107,6 +107,12 @@ absl::StatusOr<std::shared_ptr<const LoraPlan>> LoraPlan::Create(const LoraSpec&
   return plan;
 }
 
+absl::StatusOr<std::shared_ptr<const LoraPlan>> LoraPlan::Create(const LoraTerms& terms,
+                                                                 const ParamLayout& model) {
+  TRIB_ASSIGN_OR_RETURN(const LoraRule rule, FindLoraRule(terms.rule));
+  return Create(terms.spec, rule, model, terms.transposed_weights);
+}
+
 const LoraModule& LoraPlan::module(absl::string_view name) const {
   const auto found =
       std::ranges::find_if(modules_, [&](const LoraModule& m) { return m.name == name; });
@@ -129,26 +135,36 @@ ParamVector LoraPlan::FirstModel(ParamVector ordinary, uint64_t seed) const {
   return first;
 }
 
-ParamVector LoraPlan::StartAdapter(const ParamVector& model, int64_t rank,
+LowRankModel LoraPlan::KeptAdapter(const ParamVector& model) const {
+  return rule_.keeps_adapter ? FactorsOf(model, spec_.max_rank()) : LowRankModel();
+}
+
+ParamVector LoraPlan::StartAdapter(const LowRankModel& kept, int64_t rank,
                                    uint64_t order_seed) const {
   ParamVector start(AdapterLayout(rank));
   LowRankModel factors;
-  if (rule_.keeps_adapter) {
-    factors = FactorsOf(model, spec_.max_rank());
-    for (auto& [name, kept] : factors) {
-      kept = Slice(kept, 0, std::min(rank, kept.rank));
-      Multiply(1 / spec_.Scale(rank), absl::MakeSpan(kept.b));
-    }
+  for (const auto& [name, whole] : kept) {
+    LowRank& part = factors[name] = Slice(whole, 0, std::min(rank, whole.rank));
+    Multiply(1 / spec_.Scale(rank), absl::MakeSpan(part.b));
   }
   PutFactors(factors, Rng(order_seed).Split("adapter"), start);
   return start;
 }
 
+ParamVector LoraPlan::Sent(const ParamVector& trained, const ParamVector& start, int64_t rank,
+                           Version base) const {
+  ParamVector sent(AdapterLayout(rank, rule_.SendsFrom(base)));
+  CopyShared(trained, sent);
+  ParamVector from(sent.layout());
+  CopyShared(start, from);
+  AddScaled(-1.0F, from.trainable(), sent.trainable());
+  return sent;
+}
+
 ParamVector LoraPlan::Merged(const ParamVector& model) const {
   ParamVector merged(ordinary_);
   CopyShared(model, merged);
-  if (!rule_.keeps_adapter) return merged;
-  for (const auto& [name, factors] : FactorsOf(model, spec_.max_rank())) {
+  for (const auto& [name, factors] : KeptAdapter(model)) {
     const LoraModule& at = module(name);
     AddProduct(factors, merged.View(at.weight), at.transposed);
   }

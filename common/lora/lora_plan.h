@@ -44,6 +44,8 @@ class LoraPlan {
                                                                 const LoraRule& rule,
                                                                 const ParamLayout& model,
                                                                 bool transposed_weights);
+  static absl::StatusOr<std::shared_ptr<const LoraPlan>> Create(const LoraTerms& terms,
+                                                                const ParamLayout& model);
 
   const LoraSpec& spec() const { return spec_; }
   const LoraRule& rule() const { return rule_; }
@@ -58,9 +60,18 @@ class LoraPlan {
 
   // The first version: the model as it is, with a fresh adapter under a rule that keeps one.
   ParamVector FirstModel(ParamVector ordinary, uint64_t seed) const;
-  // What a client trains with an order of this seed begins with: a slice of the model's adapter,
-  // or a fresh one. `model`: of model().
-  ParamVector StartAdapter(const ParamVector& model, int64_t rank, uint64_t order_seed) const;
+  // The adapter that a version keeps; empty under a rule that keeps none.
+  LowRankModel KeptAdapter(const ParamVector& model) const;
+  // What a client that trains with an order of this seed begins with: a slice of the adapter that
+  // the order's version keeps, or a fresh one.
+  ParamVector StartAdapter(const LowRankModel& kept, int64_t rank, uint64_t order_seed) const;
+  ParamVector StartAdapter(const ParamVector& model, int64_t rank, uint64_t order_seed) const {
+    return StartAdapter(KeptAdapter(model), rank, order_seed);
+  }
+  // What is sent of an adapter that was trained from a start on this version: trained − start, of
+  // the factors that the rule sends.
+  ParamVector Sent(const ParamVector& trained, const ParamVector& start, int64_t rank,
+                   Version base) const;
   // The ordinary model that the model is worked with: W + B·A.
   ParamVector Merged(const ParamVector& model) const;
   // W + s·B·A of the client's adapter, in place of the model's own.

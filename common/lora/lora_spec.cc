@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
 
 namespace tributary {
 namespace {
@@ -92,6 +93,19 @@ absl::StatusOr<LoraRule> FindLoraRule(absl::string_view name) {
   }
   return absl::InvalidArgumentError(
       absl::StrCat("no rule that combines adapters is called '", name, "'"));
+}
+
+void LoraTerms::Describe(config::Fields<LoraTerms>& fields) {
+  std::vector<std::string> rules;
+  for (const LoraRule& rule : Rules()) rules.push_back(rule.name);
+  fields.Add("spec", &LoraTerms::spec, "the job's lora section").Required();
+  fields.Add("rule", &LoraTerms::rule, "that combines adapters").Required().OneOf(rules);
+  fields.Add("transposed_weights", &LoraTerms::transposed_weights, "[inputs, outputs]");
+}
+
+absl::StatusOr<LoraTerms> ParseLoraTerms(const std::string& json) {
+  TRIB_ASSIGN_OR_RETURN(const config::Node node, config::NodeFromJsonText(json));
+  return config::Parse<LoraTerms>(node, "lora");
 }
 
 }  // namespace tributary

@@ -66,6 +66,18 @@ bool IsLoraRule(absl::string_view name);
 // InvalidArgument: no rule of this name.
 absl::StatusOr<LoraRule> FindLoraRule(absl::string_view name);
 
+// What both ends know of a job's adapters: its section, its rule, and how its model's weights are
+// stored. Travels as JSON.
+struct LoraTerms {
+  LoraSpec spec;
+  std::string rule;
+  bool transposed_weights = false;  // [inputs, outputs], where the section does not say it
+
+  static void Describe(config::Fields<LoraTerms>& fields);
+};
+// InvalidArgument for text that is none.
+absl::StatusOr<LoraTerms> ParseLoraTerms(const std::string& json);
+
 }  // namespace tributary
 
 #endif  // TRIBUTARY_COMMON_LORA_LORA_SPEC_H_

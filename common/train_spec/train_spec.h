@@ -66,6 +66,9 @@ struct ModelSpec {
 
   static void Describe(config::Fields<ModelSpec>& fields);
   absl::Status Validate() const;  // exactly one of builtin, custom
+
+  // Whether weight matrices are stored [inputs, outputs], as far as the section says.
+  bool transposed_weights() const { return builtin && builtin->name == "gpt"; }
 };
 
 // Options of the client's optimizers; the server's are in aggregators/optimize.

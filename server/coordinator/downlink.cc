@@ -9,7 +9,7 @@
 namespace tributary {
 
 absl::StatusOr<std::unique_ptr<Downlink>> Downlink::Create(const DownlinkSpec& spec) {
-  TRIB_ASSIGN_OR_RETURN(auto delta, VersionDelta::Create(spec));
+  TRIB_ASSIGN_OR_RETURN(auto delta, ModelDifference::Create(spec));
   return std::unique_ptr<Downlink>(new Downlink(std::move(delta)));
 }
 

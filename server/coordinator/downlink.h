@@ -36,8 +36,8 @@ class Downlink {
   ParamVector& residual() { return residual_; }
 
  private:
-  explicit Downlink(std::unique_ptr<const VersionDelta> delta) : delta_(std::move(delta)) {}
-  const std::unique_ptr<const VersionDelta> delta_;
+  explicit Downlink(std::unique_ptr<const ModelDifference> delta) : delta_(std::move(delta)) {}
+  const std::unique_ptr<const ModelDifference> delta_;
   ParamVector residual_;
 };
 

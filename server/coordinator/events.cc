@@ -46,13 +46,15 @@ absl::StatusOr<Enum> FromName(const std::array<absl::string_view, N>& names,
 int64_t Nanos(absl::Time t) { return absl::ToUnixNanos(t); }
 
 Json InfoJson(const UpdateInfo& info) {
-  return {{"work_order", info.work_order},
-          {"base_version", info.base_version},
-          {"num_examples", info.num_examples},
-          {"local_steps", info.local_steps},
-          {"learning_rate", info.learning_rate},
-          {"loss", info.loss},
-          {"accuracy", info.accuracy}};
+  Json j = {{"work_order", info.work_order},
+            {"base_version", info.base_version},
+            {"num_examples", info.num_examples},
+            {"local_steps", info.local_steps},
+            {"learning_rate", info.learning_rate},
+            {"loss", info.loss},
+            {"accuracy", info.accuracy}};
+  if (info.adapter_rank != 0) j["adapter_rank"] = info.adapter_rank;
+  return j;
 }
 
 UpdateInfo InfoFromJson(const Json& j) {
@@ -62,7 +64,8 @@ UpdateInfo InfoFromJson(const Json& j) {
           .local_steps = j.at("local_steps"),
           .learning_rate = j.at("learning_rate"),
           .loss = j.at("loss"),
-          .accuracy = j.at("accuracy")};
+          .accuracy = j.at("accuracy"),
+          .adapter_rank = j.value("adapter_rank", int64_t{0})};
 }
 
 Json TasksJson(const std::vector<TaskResult>& tasks) {
@@ -82,6 +85,8 @@ Json WhatJson(const JobEvent& e) {
                       {"client", w.client.value()},
                       {"evaluate_only", w.evaluate_only}};
             if (w.task != 0) j["task"] = w.task;
+            if (w.adapter_rank != 0) j["adapter_rank"] = w.adapter_rank;
+            if (w.memory_bytes != 0) j["memory_bytes"] = w.memory_bytes;
             return j;
           },
           [](const event::ClientGone& w) {
@@ -122,6 +127,10 @@ Json WhatJson(const JobEvent& e) {
                       {"server_rate", w.server_rate},
                       {"delta_norm", w.delta_norm}};
             if (w.client_rate != 1.0) j["client_rate"] = w.client_rate;
+            if (w.adapter_bytes != 0) {
+              j["model_bytes"] = w.model_bytes;
+              j["adapter_bytes"] = w.adapter_bytes;
+            }
             return j;
           },
           [](const event::PublishFailed& w) {
@@ -160,7 +169,8 @@ absl::StatusOr<decltype(JobEvent::what)> WhatFromJson(const Json& j) {
   const std::string kind = j.at("event");
   if (kind == "client_available") {
     return event::ClientAvailable{ClientId(j.at("client")), j.at("evaluate_only"),
-                                  j.value("task", int64_t{0})};
+                                  j.value("task", int64_t{0}), j.value("adapter_rank", int64_t{0}),
+                                  j.value("memory_bytes", int64_t{0})};
   }
   if (kind == "client_gone") return event::ClientGone{ClientId(j.at("client"))};
   if (kind == "model_made") return event::ModelMade{j.at("work_order")};
@@ -175,8 +185,13 @@ absl::StatusOr<decltype(JobEvent::what)> WhatFromJson(const Json& j) {
   if (kind == "version_published") {
     auto digest = Digest::FromHex(j.at("model_digest").get<std::string>());
     if (!digest.ok()) return digest.status();
-    return event::VersionPublished{j.at("version"), *digest, j.at("server_rate"),
-                                   j.at("delta_norm"), j.value("client_rate", 1.0)};
+    return event::VersionPublished{j.at("version"),
+                                   *digest,
+                                   j.at("server_rate"),
+                                   j.at("delta_norm"),
+                                   j.value("client_rate", 1.0),
+                                   j.value("model_bytes", int64_t{0}),
+                                   j.value("adapter_bytes", int64_t{0})};
   }
   if (kind == "publish_failed") return event::PublishFailed{j.at("message")};
   if (kind == "command") {
@@ -193,6 +208,7 @@ Json OrderJson(const WorkOrder& o) {
             {"version", o.version},       {"group", o.group}};
   if (o.task != 0) j["task"] = o.task;
   if (o.tasks != 1) j["tasks"] = o.tasks;
+  if (o.adapter_rank != 0) j["adapter_rank"] = o.adapter_rank;
   if (o.local_steps) j["local_steps"] = *o.local_steps;
   if (o.client_rate != 1.0) j["client_rate"] = o.client_rate;
   if (o.server_rate) j["server_rate"] = *o.server_rate;

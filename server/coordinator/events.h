@@ -42,6 +42,7 @@ struct WorkOrder {
   // Train only, of a job with train.hypergradient: the server_rate of the base, if it was made
   // from the version before it. The client then wants that one too.
   std::optional<double> server_rate;
+  int64_t adapter_rank = 0;  // train only, of a job with adapters
   absl::Time dispatched_at;
   absl::Time deadline = absl::InfiniteFuture();
   std::optional<absl::Time> expected_at;  // when the scheduler thinks that it will be done
@@ -74,7 +75,11 @@ namespace event {
 struct ClientAvailable {
   ClientId client;
   bool evaluate_only = false;
-  int64_t task = 0;  // that its newest data belong to, as it says
+  // As it says: the task that its newest data belong to, the rank of an adapter that it wants (0:
+  // whatever it is given), the memory that it may train in (0: not declared).
+  int64_t task = 0;
+  int64_t adapter_rank = 0;
+  int64_t memory_bytes = 0;
 };
 struct ClientGone {
   ClientId client;
@@ -110,6 +115,9 @@ struct VersionPublished {
   double server_rate = 1.0;
   double delta_norm = 0;
   double client_rate = 1.0;  // for the training orders from now on
+  // Of version 0, with adapters: bytes of the model's values, and of all adapters' per rank.
+  int64_t model_bytes = 0;
+  int64_t adapter_bytes = 0;
 };
 struct PublishFailed {
   std::string message;

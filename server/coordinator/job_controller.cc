@@ -29,6 +29,9 @@ absl::StatusOr<std::unique_ptr<JobController>> JobController::Create(JobSpec spe
       .rng = Rng(static_cast<uint64_t>(controller->spec_.seed)).Split("scheduler")};
   TRIB_ASSIGN_OR_RETURN(controller->scheduler_,
                         SchedulerRegistry().Create(controller->spec_.scheduler, deps));
+  if (controller->spec_.lora) {
+    controller->ranks_.emplace(*controller->spec_.lora, CopiesInTraining(controller->spec_.train));
+  }
   return controller;
 }
 
@@ -63,6 +66,7 @@ std::vector<JobAction> JobController::Handle(const JobEvent& event) {
     process(next);
   }
   progress_.in_flight = static_cast<int64_t>(work_.size());
+  progress_.clients_without_rank = std::ssize(without_rank_);
   NotePhase();
   UpdateWake();
   return std::exchange(actions_, {});
@@ -83,6 +87,7 @@ void JobController::On(const event::ClientAvailable& e) {
   client.present = true;
   CountReport(client, 1);
   if (e.evaluate_only) evaluators_.insert(e.client);
+  if (ranks_ && !e.evaluate_only) ranks_->Know(e.client, e.adapter_rank, e.memory_bytes);
   EndTaskIfReported();
   if (IsEnded(progress_.state)) return;
   if (client.busy() || client.idle) return;
@@ -100,6 +105,11 @@ void JobController::On(const event::ClientAvailable& e) {
 // Tells the scheduler of an idle client, if it may work now.
 void JobController::Announce(const ClientId& id, Client& client) {
   if (client.evaluate_only || progress_.version < 0 || phase_ != Phase::kTrain) return;
+  if (ranks_ && !ranks_->RankOf(id)) {
+    without_rank_.insert(id);
+    return;
+  }
+  without_rank_.erase(id);
   if (!client.admitted && !admission_.Ask(id, now_)) return;
   client.admitted = true;
   AskScheduler(CheckIn{id});
@@ -162,6 +172,7 @@ void JobController::On(const event::ClientGone& e) {
   client.present = false;
   client.idle = false;
   evaluators_.erase(e.client);
+  without_rank_.erase(e.client);
   if (!client.busy() && !client.planned) GiveUpPlace(e.client, client);
   FinishEvaluationIfDone();
   EndTaskIfReported();
@@ -204,6 +215,9 @@ void JobController::On(const event::UpdateArrived& e) {
     --collection_.out;
     collection_.received.insert(order.id);
     return;
+  }
+  if (ranks_) {
+    ranks_->NoteStep(order.client, (happened_at_ - order.dispatched_at) / e.info.local_steps);
   }
   Client& client = clients_[order.client];
   client.admitted = admission_.Finish(order.client, now_, !OwesEvaluation(client));
@@ -345,6 +359,7 @@ void JobController::StartTraining(const Dispatch& dispatch) {
   order.local_steps = dispatch.local_steps;
   order.client_rate = progress_.client_rate;
   if (clients_follow_ && order.version > 0) order.server_rate = progress_.server_rate;
+  if (ranks_) order.adapter_rank = ranks_->RankOf(dispatch.client).value_or(spec_.lora->min_rank());
   order.deadline = dispatch.deadline;
   order.expected_at = dispatch.expected_at;
   order.seed = WorkOrderSeed(static_cast<uint64_t>(spec_.seed), ++training_orders_);
@@ -362,6 +377,7 @@ void JobController::On(const event::VersionPublished& e) {
   progress_.client_rate = e.client_rate;
   if (std::exchange(installing_, false)) {
     training_since_ = now_;
+    NoteAdapterMemory(e);
     SetState(JobState::kRunning, "");
     EvaluateVersion(e.version);
     if (explores_) return BeginCollection(CollectKind::kExplore);
@@ -380,6 +396,14 @@ void JobController::On(const event::VersionPublished& e) {
   AskScheduler(Published{publication.group, e.version});
   if (publication.learns) FinishCollection();
   RunSteps();
+}
+
+void JobController::NoteAdapterMemory(const event::VersionPublished& first) {
+  if (!ranks_) return;
+  ranks_->SetModel(first.model_bytes, first.adapter_bytes);
+  for (const int64_t rank : ranks_->ranks()) {
+    progress_.adapter_memory[rank] = ranks_->memory().At(rank);
+  }
 }
 
 void JobController::CountPublication(const Publication& publication) {

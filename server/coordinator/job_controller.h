@@ -32,6 +32,7 @@
 #include "server/coordinator/events.h"
 #include "server/coordinator/job_spec.h"
 #include "server/coordinator/participation.h"
+#include "server/coordinator/rank_assignment.h"
 
 namespace tributary {
 
@@ -57,12 +58,15 @@ struct JobProgress {
   Digest model_digest;
   double server_rate = 1.0;
   double client_rate = 1.0;
-  int64_t updates = 0;          // combined into published versions
-  int64_t client_steps = 0;     // local steps of those
-  int64_t uplink_bytes = 0;     // payloads of valid updates, as they travelled
-  int64_t late_updates = 0;     // arrived after their deadline
-  int64_t in_flight = 0;        // work orders out now
-  EvaluationResult evaluation;  // newest
+  int64_t updates = 0;       // combined into published versions
+  int64_t client_steps = 0;  // local steps of those
+  int64_t uplink_bytes = 0;  // payloads of valid updates, as they travelled
+  int64_t late_updates = 0;  // arrived after their deadline
+  int64_t in_flight = 0;     // work orders out now
+  // With adapters: what a client holds in training at each rank, bytes; empty before version 0.
+  std::map<int64_t, int64_t> adapter_memory;
+  int64_t clients_without_rank = 0;  // present, and fit for no rank of the job's
+  EvaluationResult evaluation;       // newest
   EvaluationResult best;
   std::map<std::string, int64_t> lost;  // by LossCauseName
   // Staleness over combined updates; of the last version alone.
@@ -216,6 +220,7 @@ class JobController {
   void FinishCollection();
   void NotePhase();
   void CountPublication(const Publication& publication);
+  void NoteAdapterMemory(const event::VersionPublished& first);
 
   bool MayEvaluate(const Client& client) const;
   bool OwesEvaluation(const Client& client) const;
@@ -250,6 +255,8 @@ class JobController {
   std::set<ClientId> evaluators_;        // those present that only evaluate
   std::map<int64_t, int64_t> reported_;  // by task, how many of the others report it
   Admission admission_;
+  std::optional<RankAssignment> ranks_;             // with adapters
+  std::set<ClientId> without_rank_;                 // present, and fit for none
   bool was_open_ = true;                            // at the latest event
   absl::flat_hash_map<WorkOrderId, Client*> work_;  // who has it
   WorkOrderId next_work_order_ = 1;

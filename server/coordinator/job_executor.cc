@@ -56,7 +56,12 @@ absl::StatusOr<std::unique_ptr<JobExecutor>> JobExecutor::Create(const JobSpec& 
   auto executor = std::unique_ptr<JobExecutor>(new JobExecutor());
   TRIB_ASSIGN_OR_RETURN(executor->codec_, CreateCodec(spec.codec));
   TRIB_ASSIGN_OR_RETURN(executor->raw_, CreateCodec({}));
-  if (spec.downlink) {
+  executor->terms_ = LoraTermsOf(spec);
+  if (executor->terms_) {
+    TRIB_ASSIGN_OR_RETURN(
+        executor->step_codec_,
+        AdapterStepCodec::Create(spec.downlink.value_or(DownlinkSpec{}), *executor->terms_));
+  } else if (spec.downlink) {
     TRIB_ASSIGN_OR_RETURN(executor->downlink_, Downlink::Create(*spec.downlink));
   }
   executor->spec_ = spec;
@@ -69,7 +74,15 @@ absl::StatusOr<std::unique_ptr<JobExecutor>> JobExecutor::Create(const JobSpec& 
 absl::Status JobExecutor::UseLayout(LayoutPtr layout, Version version) {
   layout_ = std::move(layout);
   version_ = version;
-  TRIB_ASSIGN_OR_RETURN(pipeline_, Pipeline::Create(AggregationOf(spec_), layout_, parallel_));
+  if (terms_) TRIB_RETURN_IF_ERROR(UsePlan(*layout_));
+  TRIB_ASSIGN_OR_RETURN(pipeline_,
+                        Pipeline::Create(AggregationOf(spec_), layout_, parallel_, plan_));
+  return absl::OkStatus();
+}
+
+absl::Status JobExecutor::UsePlan(const ParamLayout& layout) {
+  TRIB_ASSIGN_OR_RETURN(plan_, LoraPlan::Create(*terms_, layout));
+  kept_adapters_.clear();
   return absl::OkStatus();
 }
 
@@ -94,6 +107,12 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Install(const ParamVector& 
                                                              absl::Time at) {
   TRIB_RETURN_IF_ERROR(
       WithContext(CheckFinite(*model.layout(), model.values()), "the first model"));
+  if (terms_) {
+    TRIB_RETURN_IF_ERROR(UsePlan(*model.layout()));
+    const ParamVector first = plan_->FirstModel(model.Clone(), static_cast<uint64_t>(spec_.seed));
+    TRIB_RETURN_IF_ERROR(UseLayout(first.layout(), 0));
+    return Store(first, Applied{}, /*delta=*/"", at);
+  }
   TRIB_RETURN_IF_ERROR(UseLayout(model.layout(), 0));
   return Store(model, Applied{}, /*delta=*/"", at);
 }
@@ -104,12 +123,17 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Publish(const action::Publi
     return absl::FailedPreconditionError(
         absl::StrCat("asked to publish version ", what.version, " after version ", version_));
   }
-  TRIB_ASSIGN_OR_RETURN(Applied applied,
-                        what.learns ? Learn(what, updates) : Combine(what, updates));
   std::string delta;
+  const bool adapters = plan_ != nullptr && !what.learns;
+  TRIB_ASSIGN_OR_RETURN(Applied applied, what.learns ? Learn(what, updates)
+                                         : adapters  ? CombineAdapters(what, updates, delta)
+                                                     : Combine(what, updates));
   if (downlink_ != nullptr) {
     TRIB_ASSIGN_OR_RETURN(ParamVector before, store_->LoadModel(job_, version_));
     delta = downlink_->Encode(what.version, std::move(before), applied.model);
+  }
+  if (plan_ != nullptr && what.learns) {
+    TRIB_ASSIGN_OR_RETURN(delta, TakeStep(what.version, {}, applied.model));
   }
   ++version_;
   return Store(applied.model, applied, std::move(delta), at);
@@ -223,14 +247,22 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Store(const ParamVector& mo
                                            {"delta_norm", applied.delta_norm}})
                                .dump();
   TRIB_ASSIGN_OR_RETURN(const VersionRecord record, store_->Publish(publication));
-  return event::VersionPublished{version_, record.model_digest, rates.server, applied.delta_norm,
-                                 rates.clients};
+  event::VersionPublished published{version_, record.model_digest, rates.server, applied.delta_norm,
+                                    rates.clients};
+  PutSizes(published);
+  return published;
 }
 
-absl::Status JobExecutor::Check(const UpdateInfo& info, PayloadBytes payload) const {
+absl::Status JobExecutor::Check(const UpdateInfo& info, PayloadBytes payload, uint64_t seed) {
   if (layout_ == nullptr) return absl::FailedPreconditionError("the job has no model yet");
-  // Without the order's seed: where the values belong is not checked.
-  return DecodeUpdate(*codec_, info, std::move(payload), ContextOf(0)).status();
+  if (plan_ == nullptr) {
+    return DecodeUpdate(*codec_, info, std::move(payload), ContextOf(seed)).status();
+  }
+  TRIB_ASSIGN_OR_RETURN(const AdapterUpdate update, DecodeAdapter(info, std::move(payload), seed));
+  TRIB_ASSIGN_OR_RETURN(const LowRankModel* const kept, KeptAdapter(info.base_version));
+  return Accept(update, AdapterSpecOf(*plan_), plan_->rule().SendsFrom(info.base_version),
+                plan_->rule().own_b() ? LowRankModel() : *kept)
+      .status();
 }
 
 absl::Status JobExecutor::CheckContribution(CollectKind kind, const UpdateInfo& info,

@@ -6,12 +6,14 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "aggregators/pipeline.h"
+#include "common/codec/adapter_step.h"
 #include "common/codec/update_payload.h"
 #include "server/coordinator/downlink.h"
 #include "server/coordinator/events.h"
@@ -56,9 +58,10 @@ class JobExecutor {
   // is left out is made up for by the next.
   absl::Status Prune() { return store_->Prune(job_, spec_.keep_versions); }
 
-  // Checks all that Publish takes for granted of a payload. Errors as DecodeUpdate; the counter
-  // that they belong under through ClassifyRefusal.
-  absl::Status Check(const UpdateInfo& info, PayloadBytes payload) const;
+  // Checks all that Publish takes for granted of a payload; `seed`: the work order's. Errors as
+  // DecodeUpdate, and of an adapter those of Accept (aggregators/lora/adapter.h); the counter that
+  // they belong under through ClassifyRefusal.
+  absl::Status Check(const UpdateInfo& info, PayloadBytes payload, uint64_t seed);
   // The same of a contribution to a collection: dense, of the request's layout.
   absl::Status CheckContribution(CollectKind kind, const UpdateInfo& info,
                                  PayloadBytes payload) const;
@@ -69,7 +72,12 @@ class JobExecutor {
   // The coordinates that the newest version keeps; null: all.
   std::shared_ptr<const Mask> mask() const;
 
+  // Of version 0, with adapters: what event::VersionPublished says of the sizes.
+  void PutSizes(event::VersionPublished& published) const;
+
   const LayoutPtr& layout() const { return layout_; }  // null before Install or Restore
+  // With adapters; constant once it is there. Null: the job has none, or no model yet.
+  const std::shared_ptr<const LoraPlan>& adapters() const { return plan_; }
   // Of what an order of this kind brings. The same from Create on.
   const std::shared_ptr<const Codec>& CodecOf(WorkKind kind) const {
     return CollectKindOf(kind) ? raw_ : codec_;
@@ -80,6 +88,18 @@ class JobExecutor {
   // What the payloads of updates are decoded with; constant between versions.
   CodecContext ContextOf(uint64_t seed) const;
   absl::StatusOr<Applied> Combine(const action::PublishVersion& what, UpdateSource& updates);
+  // The same of adapters; `delta`: how the version reaches clients.
+  absl::StatusOr<Applied> CombineAdapters(const action::PublishVersion& what, UpdateSource& updates,
+                                          std::string& delta);
+  absl::StatusOr<AdaptersApplied> SumAdapters(const action::PublishVersion& what,
+                                              UpdateSource& updates);
+  // What a client has trained: its payload and what it started from.
+  absl::StatusOr<AdapterUpdate> DecodeAdapter(const UpdateInfo& info, PayloadBytes payload,
+                                              uint64_t seed, double rate_ratio = 1.0);
+  // The adapter that a version keeps.
+  absl::StatusOr<const LowRankModel*> KeptAdapter(Version version);
+  // Makes the model the next version of it, and the delta that does.
+  absl::StatusOr<std::string> TakeStep(Version version, AdapterStep step, ParamVector& model) const;
   // The newest model as it is when its pipeline has learnt from these contributions.
   absl::StatusOr<Applied> Learn(const action::PublishVersion& what, UpdateSource& updates);
   absl::StatusOr<const CollectRequest*> RequestFor(CollectKind kind) const;
@@ -88,6 +108,7 @@ class JobExecutor {
   // sums += factor · the newest version's trainable values.
   absl::Status AddCurrent(float factor, absl::Span<float> sums) const;
   absl::Status UseLayout(LayoutPtr layout, Version version);
+  absl::Status UsePlan(const ParamLayout& layout);
   StateRefs State();
   absl::StatusOr<event::VersionPublished> Store(const ParamVector& model, const Applied& applied,
                                                 std::string delta, absl::Time at);
@@ -101,7 +122,12 @@ class JobExecutor {
   LayoutPtr layout_;
   Version version_ = -1;  // the newest
   std::unique_ptr<Pipeline> pipeline_;
-  std::unique_ptr<Downlink> downlink_;  // null: the job has none
+  std::unique_ptr<Downlink> downlink_;  // null: the job has none, or has adapters
+  // With adapters:
+  std::optional<LoraTerms> terms_;
+  std::shared_ptr<const LoraPlan> plan_;
+  std::unique_ptr<const AdapterStepCodec> step_codec_;
+  std::map<Version, LowRankModel> kept_adapters_;  // of the newest versions
 };
 
 // Which counter a bad update belongs under, from Check's status.

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "aggregators/lora/lora_aggregator.h"
+#include "aggregators/lora/stacking.h"
 #include "common/codec/codec.h"
 #include "common/codec/codec_registry.h"
 #include "common/codec/masked.h"
@@ -117,6 +119,10 @@ void JobSpec::Describe(config::Fields<JobSpec>& fields) {
   fields.Add("pruning", &JobSpec::pruning,
              "weights that training does not move are neither trained nor sent (AutoFLIP): short "
              "for prune_mask as the first of aggregation.transforms; absent: none");
+  fields.Add("lora", &JobSpec::lora,
+             "the model's weights stay frozen, and clients train low-rank adapters of some of its "
+             "modules; aggregation.combine says how these are combined, lora_stacking if it says "
+             "nothing; absent: clients train the model");
   fields
       .Add("codec", &JobSpec::codec,
            "the form in which updates travel, stage by stage; an empty list: raw. Where a "
@@ -162,6 +168,13 @@ void JobSpec::Expand() {
     transforms.push_back(
         Chosen("orthogonal_projection", *std::exchange(continual->orthogonal, std::nullopt)));
   }
+  if (lora) {
+    const AggregationSpec defaults;
+    if (aggregation.combine.name == defaults.combine.name) {
+      aggregation.combine = Chosen("lora_stacking", LoraMergeOptions{});
+    }
+    if (!downlink) downlink.emplace();
+  }
   const bool prunes = std::ranges::any_of(transforms, [](const config::Choice& choice) {
     const auto transform = TransformRegistry().Create(choice, TransformDeps{});
     return transform.ok() && (*transform)->effect() == Effect::kMasks;
@@ -179,11 +192,69 @@ std::optional<CollectRequest> JobSpec::Collects(CollectKind kind) const {
   return std::nullopt;
 }
 
+namespace {
+
+// A projection's directions are inputs, which it takes the rows of a weight to be made of.
+absl::Status CheckProjection(const JobSpec& spec) {
+  if (spec.lora || !spec.model.transposed_weights()) return absl::OkStatus();
+  for (const config::Choice& choice : spec.aggregation.transforms) {
+    TRIB_ASSIGN_OR_RETURN(const auto transform, TransformRegistry().Create(choice, {}));
+    if (transform->effect() != Effect::kProjects) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(choice.name, " with model ", spec.model.builtin->name,
+                     ": its weights are stored [inputs, outputs], which the projection of whole "
+                     "weights does not know; allowed: with `lora`, or model llama"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLora(const JobSpec& spec) {
+  const auto refuse = [](absl::string_view what) { return absl::InvalidArgumentError(what); };
+  if (!spec.lora) {
+    if (!spec.aggregation.combines_adapters()) return absl::OkStatus();
+    return refuse(absl::StrCat("aggregation.combine ", spec.aggregation.combine.name,
+                               " combines adapters, and the job has no `lora` section; allowed "
+                               "without one: fedavg"));
+  }
+  if (!spec.aggregation.combines_adapters()) {
+    return refuse(absl::StrCat("aggregation.combine ", spec.aggregation.combine.name,
+                               " does not combine the adapters of `lora`; allowed: lora_stacking, "
+                               "lora_average, and the other rules for them"));
+  }
+  if (spec.error_feedback.value_or(false)) {
+    return refuse(
+        "error_feedback: true with lora: a work order's adapter begins anew, or in another rank, "
+        "so that what was left out of the last one fits nothing; leave it out");
+  }
+  if (TrainOf(spec).hypergradient) {
+    return refuse(
+        "train.hypergradient with lora: adapters have no global update to compare with; allowed: "
+        "the hypergradient variants global and server_local");
+  }
+  // Of one module, to see what the rule says of the ranks.
+  const auto most = static_cast<size_t>(spec.lora->max_rank());
+  const LoraDeps ranks{.spec = {.modules = {{"any", {.rows = 1, .columns = 1}}},
+                                .min_rank = spec.lora->min_rank(),
+                                .max_rank = spec.lora->max_rank()},
+                       .start = {{"any",
+                                  {.rows = 1,
+                                   .columns = 1,
+                                   .rank = spec.lora->max_rank(),
+                                   .b = std::vector<float>(most),
+                                   .a = std::vector<float>(most)}}}};
+  return WithContext(LoraAggregatorRegistry().Create(spec.aggregation.combine, ranks).status(),
+                     "lora");
+}
+
+}  // namespace
+
 absl::Status JobSpec::Validate() const {
   TRIB_RETURN_IF_ERROR(CheckEnd(*this));  // of a file without the key
   TRIB_RETURN_IF_ERROR(
       WithContext(aggregation.Validate(), "aggregation with pruning and continual.orthogonal"));
   TRIB_RETURN_IF_ERROR(WithContext(CreateCodec(codec).status(), "codec"));
+  TRIB_RETURN_IF_ERROR(CheckLora(*this));
+  TRIB_RETURN_IF_ERROR(CheckProjection(*this));
   if (Collects(CollectKind::kSketch) && !continual) {
     return absl::InvalidArgumentError(
         "continual: missing; a transform learns what a task's end leaves, and the job has no "
@@ -200,11 +271,15 @@ absl::Status JobSpec::Validate() const {
   TRIB_ASSIGN_OR_RETURN(const auto made, SchedulerRegistry().Create(scheduler, SchedulerDeps{}));
   if (!made->SetsCoefficients()) return absl::OkStatus();
   const AggregatorDeps deps{.layout = nullptr, .parallel = nullptr, .given_coefficients = true};
-  const absl::Status takes = AggregatorRegistry().Create(aggregation.combine, deps).status();
+  const absl::Status takes = lora ? LoraAggregatorRegistry()
+                                        .Create(aggregation.combine, {.given_coefficients = true})
+                                        .status()
+                                  : AggregatorRegistry().Create(aggregation.combine, deps).status();
   if (takes.ok()) return takes;
   return absl::InvalidArgumentError(absl::StrCat(
       "the scheduler ", scheduler.name, " sets what each update counts, and aggregation.combine ",
-      aggregation.combine.name, " does not take that: ", takes.message(), "; fedavg does"));
+      aggregation.combine.name, " does not take that: ", takes.message(), "; ",
+      lora ? "lora_stacking" : "fedavg", " does"));
 }
 
 AggregationSpec AggregationOf(const JobSpec& spec) {
@@ -229,7 +304,15 @@ TrainSpec TrainOf(const JobSpec& spec) {
   return train;
 }
 
+std::optional<LoraTerms> LoraTermsOf(const JobSpec& spec) {
+  if (!spec.lora) return std::nullopt;
+  return LoraTerms{.spec = *spec.lora,
+                   .rule = spec.aggregation.combine.name,
+                   .transposed_weights = spec.model.transposed_weights()};
+}
+
 absl::StatusOr<ErrorFeedback> ErrorFeedbackOf(const JobSpec& spec) {
+  if (spec.lora) return ErrorFeedback::kOff;
   TRIB_ASSIGN_OR_RETURN(const auto codec, CreateCodec(spec.codec));
   if (codec->lossless() || !spec.error_feedback.value_or(true)) return ErrorFeedback::kOff;
   TRIB_ASSIGN_OR_RETURN(const auto scheduler,

@@ -18,6 +18,7 @@
 #include "common/codec/version_delta.h"
 #include "common/config/schema.h"
 #include "common/digest.h"
+#include "common/lora/lora_spec.h"
 #include "common/train_spec/train_spec.h"
 #include "server/coordinator/participation.h"
 
@@ -83,6 +84,8 @@ struct JobSpec {
   std::optional<HypergradientOptions> hypergradient;
   // Short for the first of aggregation.transforms; always absent in a parsed spec.
   std::optional<PruneMaskOptions> pruning;
+  // The model is tuned through adapters, which aggregation.combine must combine.
+  std::optional<LoraSpec> lora;
   // Empty: raw. Begins with `masked`, said or not, where a transform prunes.
   std::vector<config::Choice> codec;
   // Absent: on. Of no effect where the codec loses nothing.
@@ -99,8 +102,9 @@ struct JobSpec {
 
   // Makes the scheduler and the codec once, so that what they refuse is refused here.
   static void Describe(config::Fields<JobSpec>& fields);
-  // Writes out what pruning, continual.orthogonal and a codec without `masked` are short for, so
-  // that two files that say the same have one canonical form.
+  // Writes out what pruning, continual.orthogonal and a codec without `masked` are short for, and
+  // that with adapters versions travel as what has changed, so that two files that say the same
+  // have one canonical form.
   void Expand();
   // A scheduler that sets coefficients wants a combine rule that takes them; what is learnt at a
   // task's end wants tasks; a job wants an end.
@@ -119,6 +123,9 @@ absl::StatusOr<JobSpec> ParseJobSpecJson(const std::string& canonical_json);
 AggregationSpec AggregationOf(const JobSpec& spec);
 bool FollowsDeltas(const JobSpec& spec);  // a hypergradient is among the aggregation's steps
 TrainSpec TrainOf(const JobSpec& spec);
+
+// What both ends know of the job's adapters; absent: it has none.
+std::optional<LoraTerms> LoraTermsOf(const JobSpec& spec);
 
 // Whether clients send later what the codec leaves out, and what an update counts then: as the
 // scheduler says, or the combine rule. An error is one of the policies' options.

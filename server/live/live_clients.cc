@@ -62,8 +62,8 @@ absl::StatusOr<ClientView> LiveHost::GetClient(const ClientId& id) const {
 
 // ---- check-ins -------------------------------------------------------------------------
 
-LiveHost::PollId LiveHost::CheckIn(const ClientId& id, absl::Duration max_wait, int64_t task,
-                                   Callback<CheckInAnswer> done) {
+LiveHost::PollId LiveHost::CheckIn(const ClientId& id, absl::Duration max_wait,
+                                   const ClientReport& report, Callback<CheckInAnswer> done) {
   const PollId poll = next_poll_++;
   const auto enrolled = Enrolled(id);
   if (!enrolled.ok()) {
@@ -82,7 +82,7 @@ LiveHost::PollId LiveHost::CheckIn(const ClientId& id, absl::Duration max_wait, 
     if (!job.orders.at(order).confirmed || verifying_.contains({job_id, order})) continue;
     Fail(job, order, LossCause::kAbandoned, "the client checked in without having finished it");
   }
-  client.task = task;
+  client.report = report;
   deps_.loop->Cancel(std::exchange(client.grace_timer, 0));
   client.poll = Poll{.id = poll, .timer = 0, .done = std::move(done)};
   Give(client);
@@ -180,9 +180,11 @@ void LiveHost::Announce(Client& client) {
   for (LiveJob* job : running) {
     if (!client.orders.empty()) return;
     bool& announced = job->presence[client.record.id];
-    const bool news = job->controller->ReportedTask(client.record.id) != client.task;
+    const ClientReport& report = client.report;
+    const bool news = job->controller->ReportedTask(client.record.id) != report.task;
     if (std::exchange(announced, true) && !news) continue;
-    Feed(*job, event::ClientAvailable{client.record.id, client.record.evaluate_only, client.task});
+    Feed(*job, event::ClientAvailable{client.record.id, client.record.evaluate_only, report.task,
+                                      report.adapter_rank, report.memory_bytes});
   }
 }
 
@@ -206,6 +208,7 @@ void LiveHost::Give(Client& client) {
                 .train_json = job.train_json,
                 .codec_json = job.codec_json,
                 .downlink_json = job.downlink_json,
+                .lora_json = job.lora_json,
                 .error_feedback = job.error_feedback,
                 .liveness = spec.liveness_seconds};
   if (const auto kind = CollectKindOf(order.order.kind)) item.collect = job.collections.at(*kind);

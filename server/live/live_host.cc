@@ -214,15 +214,20 @@ void LiveHost::MakeVersion(std::shared_ptr<Publishing> publishing) {
       if (record.ok() || std::exchange(p->tried, true)) {
         TRIB_RETURN_IF_ERROR(p->executor->Restore());
       }
-      return record.ok() ? FromRecord(*record) : p->make();
+      if (!record.ok()) return p->make();
+      event::VersionPublished published = FromRecord(*record);
+      p->executor->PutSizes(published);
+      return published;
     };
     absl::StatusOr<event::VersionPublished> result = attempt();
     loop->Post([this, p, result = std::move(result), layout = p->executor->layout(),
-                collections = p->executor->Collections(), mask = p->executor->mask()] {
+                collections = p->executor->Collections(), mask = p->executor->mask(),
+                adapters = p->executor->adapters()] {
       if (result.ok()) {
         LiveJob& job = *FindJob(p->id);
         job.layout = layout;
         job.collections = collections;
+        job.adapters = adapters;
         job.SetMask(mask);
       }
       const bool unavailable = absl::IsUnavailable(result.status());

@@ -58,7 +58,7 @@ class LiveHost {
   using PollId = int64_t;
   // Answered with work, or with a retry window: after `max_wait`, or at once if the participation
   // limits of all running jobs keep the client from working now.
-  PollId CheckIn(const ClientId& client, absl::Duration max_wait, int64_t task,
+  PollId CheckIn(const ClientId& client, absl::Duration max_wait, const ClientReport& report,
                  Callback<CheckInAnswer> done);
   // The caller has gone: the poll is forgotten, its callback dropped.
   void CancelCheckIn(const ClientId& client, PollId poll);
@@ -117,7 +117,7 @@ class LiveHost {
   struct Client {
     ClientRecord record;
     std::optional<Poll> poll;
-    int64_t task = 0;                                  // as it said with its last poll
+    ClientReport report;                               // with its last poll
     std::deque<std::pair<JobId, WorkOrderId>> orders;  // out; the first is being worked on
     EventLoop::TimerId grace_timer = 0;                // running while it is between calls
   };

@@ -85,6 +85,7 @@ void LiveJob::FillSections() {
   model_json = Section(spec, "model");
   if (const auto job = ParseJobSpecJson(record.spec_json); job.ok()) {
     train_json = config::Print(TrainOf(*job)).dump();
+    if (const auto terms = LoraTermsOf(*job)) lora_json = config::Print(*terms).dump();
   }
   codec_json = Section(spec, "codec");
   if (spec.contains("downlink")) downlink_json = Section(spec, "downlink");

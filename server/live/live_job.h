@@ -37,6 +37,7 @@ struct LiveJob {
   JobRecord record;
   std::string model_json, train_json, codec_json;      // of the spec, by FillSections
   std::string downlink_json;                           // empty: it has none
+  std::string lora_json;                               // LoraTerms; empty: it has no adapters
   ErrorFeedback error_feedback = ErrorFeedback::kOff;  // of the spec, with the executor
   std::unique_ptr<JobController> controller;
   size_t journal_lines = 0;  // appended; the newest may not be durable yet
@@ -51,10 +52,14 @@ struct LiveJob {
   std::shared_ptr<const SentMask> sent_mask;
   // Both, from the newest version's.
   void SetMask(std::shared_ptr<const Mask> newest);
+  // With adapters; as the executor's, since version 0.
+  std::shared_ptr<const LoraPlan> adapters;
   // Of what a client with such an order uploads.
-  const LayoutPtr& LayoutFor(WorkKind kind) const {
-    const auto collects = CollectKindOf(kind);
-    return collects ? collections.at(*collects).layout : layout;
+  LayoutPtr LayoutFor(const WorkOrder& order) const {
+    const auto collects = CollectKindOf(order.kind);
+    if (collects) return collections.at(*collects).layout;
+    if (adapters == nullptr || order.kind != WorkKind::kTrain) return layout;
+    return adapters->AdapterLayout(order.adapter_rank, adapters->rule().SendsFrom(order.version));
   }
 
   std::map<WorkOrderId, LiveOrder> orders;

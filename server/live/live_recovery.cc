@@ -62,6 +62,7 @@ absl::Status LiveHost::RecoverJob(LiveJob& job) {
   TRIB_RETURN_IF_ERROR(MakeExecutor(job));
   TRIB_RETURN_IF_ERROR(job.executor->Restore());
   job.collections = job.executor->Collections();
+  job.adapters = job.executor->adapters();
   job.SetMask(job.executor->mask());
   job.presence = std::move(replayed.presence);
   for (auto& [id, order] : replayed.orders) job.orders[id].order = std::move(order);

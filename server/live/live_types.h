@@ -47,12 +47,20 @@ struct Enrolment {
 };
 
 // A work order with what the client needs to do it.
+// What a client says of itself as it checks in.
+struct ClientReport {
+  int64_t task = 0;
+  int64_t adapter_rank = 0;
+  int64_t memory_bytes = 0;
+};
+
 struct WorkItem {
   JobId job;
   WorkOrder order;
   std::string job_name;
   std::string model_json, train_json, codec_json;  // sections of the canonical spec
   std::string downlink_json;                       // empty: it has none
+  std::string lora_json;                           // LoraTerms; empty: it has no adapters
   ErrorFeedback error_feedback = ErrorFeedback::kOff;
   CollectRequest collect;  // explore, sketch
   absl::Duration liveness;

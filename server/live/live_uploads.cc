@@ -140,8 +140,10 @@ void LiveHost::OpenUpload(UploadHeader header, Callback<OpenedUpload> done) {
   if (auto answer = SettledAnswer(job, header)) return settle(*std::move(answer));
   const WorkOrderId id = header.info.work_order;
   LiveOrder& order = job.orders.at(id);
-  if (const absl::Status wrong = CheckHeader(header, order.order, job.LayoutFor(order.order.kind),
-                                             options_.max_update_bytes, *deps_.spool);
+  header.info.adapter_rank = order.order.adapter_rank;
+  const LayoutPtr layout = job.LayoutFor(order.order);
+  if (const absl::Status wrong =
+          CheckHeader(header, order.order, layout, options_.max_update_bytes, *deps_.spool);
       !wrong.ok()) {
     return RefuseUpload(job, id, wrong, [settle](absl::StatusOr<UploadAnswer> answer) mutable {
       settle(*std::move(answer));
@@ -155,9 +157,9 @@ void LiveHost::OpenUpload(UploadHeader header, Callback<OpenedUpload> done) {
   std::unique_ptr<UpdateCheck> check;
   if (const WorkKind kind = order.order.kind; kind != WorkKind::kInitialise) {
     // Without the order's seed: where the values belong is not checked.
-    check = std::make_unique<UpdateCheck>(
-        job.executor->CodecOf(kind), header.info,
-        CodecContext{.layout = job.LayoutFor(kind), .mask = job.mask.get()}, header.total_bytes);
+    check = std::make_unique<UpdateCheck>(job.executor->CodecOf(kind), header.info,
+                                          CodecContext{.layout = layout, .mask = job.mask.get()},
+                                          header.total_bytes);
   }
   auto stream = std::make_shared<UploadStream>(std::move(header), std::move(check), deps_.pool,
                                                deps_.spool, deps_.clock);
@@ -229,8 +231,9 @@ void LiveHost::Verify(std::shared_ptr<UploadStream> stream, Callback<UploadAnswe
   waiting.push_back(std::move(done));
   if (waiting.size() > 1) return;
   ++under_way_;
-  const WorkKind kind = job.orders.at(id).order.kind;
-  numerics_.Run([this, stream = std::move(stream), kind, path = job.InitialPath(options_.data_dir),
+  const WorkOrder& order = job.orders.at(id).order;
+  numerics_.Run([this, stream = std::move(stream), kind = order.kind, seed = order.seed,
+                 executor = job.executor, path = job.InitialPath(options_.data_dir),
                  spool = deps_.spool, loop = deps_.loop] {
     const UploadHeader& h = stream->header();
     const auto verify = [&]() -> absl::Status {
@@ -238,6 +241,8 @@ void LiveHost::Verify(std::shared_ptr<UploadStream> stream, Callback<UploadAnswe
       TRIB_ASSIGN_OR_RETURN(PayloadBytes payload, PayloadBytes::Of(std::move(file)));
       TRIB_RETURN_IF_ERROR(CheckSum(payload, *stream));
       if (kind == WorkKind::kInitialise) return KeepFirstModel(payload, h, path);
+      const bool adapter = kind == WorkKind::kTrain && executor->adapters() != nullptr;
+      if (adapter) return executor->Check(h.info, std::move(payload), seed);
       return stream->check()->Finish(std::move(payload));
     };
     loop->Post([this, stream, status = verify()] { Judge(*stream, status); });
@@ -275,6 +280,10 @@ void LiveHost::Judge(const UploadStream& stream, const absl::Status& status) {
 void LiveHost::Accept(LiveJob& job, const UploadHeader& header) {
   const WorkOrderId id = header.info.work_order;
   const WorkKind kind = job.orders.at(id).order.kind;
+  const auto collects = CollectKindOf(kind);
+  const LayoutPtr dense = collects ? job.collections.at(*collects).layout : job.layout;
+  const uint64_t dense_bytes =
+      dense == nullptr ? 0 : static_cast<uint64_t>(dense->size()) * sizeof(float);
   ClientRecord& client = clients_.at(header.client).record;
   client.uplink_bytes += header.total_bytes;
   ++client.updates;
@@ -286,7 +295,7 @@ void LiveHost::Accept(LiveJob& job, const UploadHeader& header) {
                                 {"order", id},
                                 {"bytes", header.total_bytes}});
   if (kind == WorkKind::kInitialise) return Feed(job, event::ModelMade{id});
-  job.uplink_bytes_dense += static_cast<uint64_t>(job.LayoutFor(kind)->size()) * sizeof(float);
+  job.uplink_bytes_dense += dense_bytes;
   Feed(job, event::UpdateArrived{header.info, static_cast<int64_t>(header.total_bytes),
                                  header.checksum});
 }

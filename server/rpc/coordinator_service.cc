@@ -19,8 +19,11 @@ class CheckInReactor final : public grpc::ServerUnaryReactor {
                  v1::CheckInResponse* response)
       : deps_(deps), client_(request->client_id()), response_(response) {
     const absl::Duration max_wait = wire::Get(request->max_wait());
-    deps_->loop->Post([this, max_wait, task = request->task()] {
-      poll_ = deps_->host->CheckIn(client_, max_wait, task,
+    const ClientReport report{.task = request->task(),
+                              .adapter_rank = request->adapter_rank(),
+                              .memory_bytes = request->memory_bytes()};
+    deps_->loop->Post([this, max_wait, report] {
+      poll_ = deps_->host->CheckIn(client_, max_wait, report,
                                    [this](absl::StatusOr<CheckInAnswer> answer) {
                                      answered_ = true;
                                      if (answer.ok()) wire::Put(*answer, response_);
@@ -84,9 +87,11 @@ grpc::ServerUnaryReactor* CoordinatorService::CheckIn(grpc::CallbackServerContex
                                                       const v1::CheckInRequest* request,
                                                       v1::CheckInResponse* response) {
   absl::Status allowed = Allowed(*context, request->client_id());
-  if (allowed.ok() && request->task() < 0) {
-    allowed = absl::InvalidArgumentError(
-        absl::StrCat("task: found ", request->task(), ", allowed: an integer from 0"));
+  if (allowed.ok() &&
+      std::min({request->task(), request->adapter_rank(), request->memory_bytes()}) < 0) {
+    allowed = absl::InvalidArgumentError(absl::StrCat(
+        "task, adapter_rank and memory_bytes: found ", request->task(), ", ",
+        request->adapter_rank(), " and ", request->memory_bytes(), ", allowed: integers from 0"));
   }
   if (!allowed.ok()) return OnLoop(context, deps_->loop, allowed, [](auto) {});
   return new CheckInReactor(deps_, request, response);

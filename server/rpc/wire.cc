@@ -146,6 +146,8 @@ void PutWork(const WorkItem& item, v1::WorkOrder* out) {
   Put(item.liveness, out->mutable_liveness());
   out->set_task(order.task);
   out->set_tasks(order.tasks);
+  out->set_lora_json(item.lora_json);
+  out->set_adapter_rank(order.adapter_rank);
   if (item.collect.layout == nullptr) return;
   out->mutable_collect()->set_options_json(item.collect.options_json);
   PutLayout(*item.collect.layout, out->mutable_collect()->mutable_layout());

@@ -24,7 +24,7 @@ std::unique_ptr<FedAvgAggregator> Make(const LayoutPtr& layout, const char* weig
 }
 
 std::unique_ptr<FedAvgAggregator> MakeGiven(const LayoutPtr& layout) {
-  const FedAvgOptions options{.weights = "examples", .staleness = PolynomialStaleness()};
+  const UpdateWeightOptions options{.weights = "examples", .staleness = PolynomialStaleness()};
   return FedAvgAggregator::Create(options, {.layout = layout, .given_coefficients = true}).value();
 }
 
@@ -60,7 +60,7 @@ TEST(FedAvgTest, WeighsUniformly) {
 // By hand: weights 4·1 and 8·(1 + 3)^(−0.5) = 4.
 TEST(FedAvgTest, StalenessDampsTheWeightAndKeepsAMean) {
   const LayoutPtr layout = FlatLayout(1, 1);
-  const FedAvgOptions options{.weights = "examples", .staleness = PolynomialStaleness()};
+  const UpdateWeightOptions options{.weights = "examples", .staleness = PolynomialStaleness()};
   const auto aggregator = FedAvgAggregator::Create(options, {.layout = layout}).value();
   ASSERT_THAT(aggregator->Accumulate(Of(layout, {1, 10}, 4), {.staleness = 0}), IsOk());
   ASSERT_THAT(aggregator->Accumulate(Of(layout, {3, 20}, 8), {.staleness = 3}), IsOk());

@@ -144,7 +144,7 @@ class Measurement {
   std::vector<Row> RunDelta(const std::string& codec) {
     DownlinkSpec spec;
     if (!codec.empty()) spec.codec = {{.name = codec}};
-    const auto delta = VersionDelta::Create(spec).value();
+    const auto delta = ModelDifference::Create(spec).value();
     ParamVector after = test::RandomParams(arrays_.a.layout(), 2, 1e-3F);
     AddScaled(1.0F, arrays_.b.values(), after.values());
     const std::string bytes = delta->Encode(1, arrays_.b, after);

@@ -18,7 +18,7 @@ std::vector<std::unique_ptr<const VersionDelta>> MakeDeltas() {
        {DownlinkSpec{}, DownlinkSpec{{{.name = "bf16"}}},
         DownlinkSpec{{{.name = "topk"}, {.name = "int8"}}},
         DownlinkSpec{{{.name = "randk"}, {.name = "sign"}, {.name = "zstd"}}}}) {
-    deltas.push_back(VersionDelta::Create(spec).value());
+    deltas.push_back(ModelDifference::Create(spec).value());
   }
   return deltas;
 }

@@ -183,7 +183,7 @@ TEST_F(DownloaderTest, AStopEndsItBetweenTwoChunks) {
 class DownloaderDeltaTest : public DownloaderTest, public ::testing::WithParamInterface<int> {
  protected:
   DownloaderDeltaTest() {
-    delta_ = VersionDelta::Create({}).value();
+    delta_ = ModelDifference::Create({}).value();
     for (Version version = 4; version <= 6; ++version) {
       ParamVector next = server_.models[version - 1].Clone();
       next.values()[static_cast<size_t>(version)] += 0.5F;

@@ -294,7 +294,7 @@ TEST_F(SessionTest, AnOrderWithADownlinkIsServedWithDeltas) {
   for (const std::string downlink : {"", R"({"codec":[]})", R"({"codec":["int17"]})"}) {
     server_.models[4] = server_.models[3].Clone();
     server_.models[4].values()[0] += 1;
-    const auto delta = VersionDelta::Create({}).value();
+    const auto delta = ModelDifference::Create({}).value();
     server_.deltas[4] = delta->Encode(4, server_.models[3], server_.models[4]);
     server_.fetched_bytes = 0;
     for (const Version version : {3, 4}) {

@@ -26,10 +26,10 @@ using ::testing::HasSubstr;
 constexpr float kMax = std::numeric_limits<float>::max();
 constexpr float kTiny = std::numeric_limits<float>::denorm_min();
 
-std::unique_ptr<const VersionDelta> Create(const std::vector<std::string>& codec) {
+std::unique_ptr<const ModelDifference> Create(const std::vector<std::string>& codec) {
   DownlinkSpec spec;
   for (const std::string& name : codec) spec.codec.push_back({.name = name});
-  return VersionDelta::Create(spec).value();
+  return ModelDifference::Create(spec).value();
 }
 
 std::string Compressed(absl::string_view bytes) {
@@ -154,7 +154,7 @@ TEST(LossyVersionDelta, RefusesBytesThatAreNone) {
 TEST(VersionDeltaTest, RefusesACodecThatMakesNoSense) {
   DownlinkSpec spec;
   spec.codec = {{.name = "int8"}, {.name = "topk"}};
-  EXPECT_THAT(VersionDelta::Create(spec).status(), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(ModelDifference::Create(spec).status(), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 }  // namespace

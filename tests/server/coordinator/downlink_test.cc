@@ -41,7 +41,7 @@ class Walk {
   explicit Walk(const Stages& stages)
       : layout_(FlatLayout(kTrainable, 10)),
         downlink_(Downlink::Create(SpecOf(stages)).value()),
-        delta_(VersionDelta::Create(SpecOf(stages)).value()),
+        delta_(ModelDifference::Create(SpecOf(stages)).value()),
         published_(RandomParams(layout_, 1)),
         client_(published_.Clone()),
         sum_(published_.trainable().begin(), published_.trainable().end()) {}
@@ -95,7 +95,7 @@ class Walk {
  private:
   const LayoutPtr layout_;
   const std::unique_ptr<Downlink> downlink_;
-  const std::unique_ptr<const VersionDelta> delta_;
+  const std::unique_ptr<const ModelDifference> delta_;
   ParamVector published_, client_;
   std::vector<double> sum_;  // of the first model and all steps
   Version version_ = 0;

@@ -178,7 +178,7 @@ class JobDownlinkTest : public JobExecutorTest {
   ParamVector Follow(Version held, ParamVector model) const {
     const auto reader = Open(held);
     if (reader->deltas().empty()) return {};
-    const auto delta = VersionDelta::Create(*spec_.downlink).value();
+    const auto delta = ModelDifference::Create(*spec_.downlink).value();
     uint64_t begin = 0;
     for (const DeltaPart& part : reader->deltas()) {
       std::string bytes;

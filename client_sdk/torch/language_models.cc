@@ -42,9 +42,9 @@ class LanguageModel : public TorchModel {
         residual_deviation_(kDeviation / std::sqrt(2.0 * static_cast<double>(shape.layers))) {}
 
   // A matrix that multiplies every token.
-  void AddMatrix(const std::string& name, std::vector<int64_t> sizes,
-                 double deviation = kDeviation) {
-    AddParam({name + ".weight", std::move(sizes), 0, 0, /*uses=*/length_, deviation});
+  void AddMatrix(const std::string& name, std::vector<int64_t> sizes, double deviation = kDeviation,
+                 LayerWeight layer = LayerWeight::kOutputsFirst) {
+    AddParam({name + ".weight", std::move(sizes), 0, 0, /*uses=*/length_, deviation, layer});
   }
   // One whose rows are looked up.
   void AddTable(const std::string& name, std::vector<int64_t> sizes, bool multiplies = false) {
@@ -79,7 +79,7 @@ class Gpt final : public LanguageModel {
     AddLayerNorm("ln_f");
   }
 
-  at::Tensor Forward(Params p, const at::Tensor& inputs, InputObserver*) const override {
+  at::Tensor Forward(Params p, const at::Tensor& inputs, LayerHook* hook) const override {
     const int64_t n = inputs.size(0), length = inputs.size(1);
     size_t next = 0;
     const auto take = [&]() -> const at::Tensor& { return p[next++]; };
@@ -88,8 +88,9 @@ class Gpt final : public LanguageModel {
       return at::layer_norm(x, {shape_.width}, weight, take(), shape_.norm_epsilon);
     };
     const auto conv1d = [&](const at::Tensor& x) {
-      const at::Tensor& weight = take();
-      return at::addmm(take(), x, weight);
+      const size_t first = next;
+      next += 2;
+      return Conv1d(p, first, x, hook);
     };
     const at::Tensor& embeddings = take();
     at::Tensor x = at::embedding(embeddings, inputs) + take().narrow(0, 0, length);
@@ -109,7 +110,7 @@ class Gpt final : public LanguageModel {
     AddBias(name, shape_.width);
   }
   void AddConv1d(const std::string& name, int64_t in, int64_t out, double deviation) {
-    AddMatrix(name, {in, out}, deviation);
+    AddMatrix(name, {in, out}, deviation, LayerWeight::kInputsFirst);
     AddBias(name, out);
   }
 };
@@ -136,7 +137,7 @@ class Llama final : public LanguageModel {
     if (!shape.tied) AddMatrix("lm_head", {vocabulary, width});
   }
 
-  at::Tensor Forward(Params p, const at::Tensor& inputs, InputObserver* observer) const override {
+  at::Tensor Forward(Params p, const at::Tensor& inputs, LayerHook* hook) const override {
     const int64_t n = inputs.size(0), length = inputs.size(1);
     size_t next = 0;
     const auto norm = [&](const at::Tensor& x) {
@@ -145,7 +146,7 @@ class Llama final : public LanguageModel {
     const auto linear = [&](const at::Tensor& x, bool has_bias = false) {
       const size_t first = next;
       next += has_bias ? 2 : 1;
-      return Linear(p, first, has_bias, x, observer);
+      return Linear(p, first, has_bias, x, hook);
     };
     const Rotation rotation = RotationOf(length);
     at::Tensor x = at::embedding(p[next++], inputs).view({n * length, shape_.width});

@@ -17,8 +17,7 @@
 //
 // All matrices begin normal with deviation 0.02, those that write to the stream with that divided
 // by √(2·layers) (Radford et al. 2019, section 2.3); biases 0, norms the identity. There is no
-// dropout. Observers are told of llama's linear layers; gpt's weights are transposed, and are not
-// shown.
+// dropout. Hooks are told of all layers but the output layer where the embeddings are its weights.
 #ifndef TRIBUTARY_CLIENT_SDK_TORCH_LANGUAGE_MODELS_H_
 #define TRIBUTARY_CLIENT_SDK_TORCH_LANGUAGE_MODELS_H_
 

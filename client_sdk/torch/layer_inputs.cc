@@ -47,10 +47,12 @@ absl::StatusOr<InputSketch> InputSketch::Create(const CollectRequest& request, R
   return sketch;
 }
 
-void InputSketch::Linear(const std::string& weight, const at::Tensor& x) { Add(weight, x); }
+void InputSketch::Linear(const std::string& weight, const at::Tensor& x, const at::Tensor& /*y*/) {
+  Add(weight, x);
+}
 
 void InputSketch::Conv(const std::string& weight, const at::Tensor& x, int64_t kernel,
-                       int64_t stride, int64_t padding) {
+                       int64_t stride, int64_t padding, const at::Tensor& /*y*/) {
   if (!sums_.contains(weight)) return;
   const at::Tensor columns =
       at::im2col(x, {kernel, kernel}, {1, 1}, {padding, padding}, {stride, stride});

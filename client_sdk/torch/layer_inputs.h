@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client_sdk/torch/layer_hook.h"
 #include "client_sdk/torch/torch_include.h"
 #include "common/config/schema.h"
 #include "common/params/collection.h"
@@ -17,17 +18,6 @@
 #include "common/rng.h"
 
 namespace tributary {
-
-// Told by TorchModel::Forward of each weight's inputs, before they are used.
-class InputObserver {
- public:
-  virtual ~InputObserver() = default;
-  // x [n, in].
-  virtual void Linear(const std::string& weight, const at::Tensor& x) = 0;
-  // x [n, channels, height, width], for a square kernel.
-  virtual void Conv(const std::string& weight, const at::Tensor& x, int64_t kernel, int64_t stride,
-                    int64_t padding) = 0;
-};
 
 // The options of a sketch request.
 struct SketchOptions {
@@ -42,15 +32,15 @@ struct SketchOptions {
   static void Describe(config::Fields<SketchOptions>& fields);
 };
 
-// Sums over all that it is told. Thread-compatible.
-class InputSketch final : public InputObserver {
+// Sums over all inputs that it is shown. Thread-compatible.
+class InputSketch final : public LayerHook {
  public:
   // InvalidArgument: options that do not parse or do not fit the request's layout.
   static absl::StatusOr<InputSketch> Create(const CollectRequest& request, Rng rng);
 
-  void Linear(const std::string& weight, const at::Tensor& x) override;
+  void Linear(const std::string& weight, const at::Tensor& x, const at::Tensor& y) override;
   void Conv(const std::string& weight, const at::Tensor& x, int64_t kernel, int64_t stride,
-            int64_t padding) override;
+            int64_t padding, const at::Tensor& y) override;
 
   // Into `sketch`, of the request's layout. InvalidArgument: a layer that the model has not shown,
   // or whose inputs have another size.

@@ -144,7 +144,7 @@ StepOutcome ForwardBackward(const TorchModel& model, const std::vector<at::Tenso
 }  // namespace
 
 int64_t TrainFlops(const TorchModel& model, const ParamLayout& layout) {
-  return 3 * 2 * model.ForwardMultiplyAdds(layout);
+  return 2 * model.TrainMultiplyAdds(layout);
 }
 
 absl::StatusOr<TrainResult> TrainLocally(const TrainTask& task, const LocalTraining& what,

@@ -36,11 +36,11 @@ class Mlp : public TorchModel {
     }
   }
 
-  at::Tensor Forward(Params p, const at::Tensor& inputs, InputObserver* observer) const override {
+  at::Tensor Forward(Params p, const at::Tensor& inputs, LayerHook* hook) const override {
     at::Tensor x = inputs.flatten(1);
     for (size_t i = 0; i + 2 < p.size(); i += 2)
-      x = Linear(p, i, /*has_bias=*/true, x, observer).relu_();
-    return Linear(p, p.size() - 2, /*has_bias=*/true, x, observer);
+      x = Linear(p, i, /*has_bias=*/true, x, hook).relu_();
+    return Linear(p, p.size() - 2, /*has_bias=*/true, x, hook);
   }
 };
 
@@ -59,14 +59,14 @@ class Cnn : public TorchModel {
     AddLinear("fc2", 128, shape.num_classes);
   }
 
-  at::Tensor Forward(Params p, const at::Tensor& inputs, InputObserver* observer) const override {
+  at::Tensor Forward(Params p, const at::Tensor& inputs, LayerHook* hook) const override {
     at::Tensor x = inputs;
     for (const size_t i : {0, 2}) {
-      x = Conv(p, i, /*has_bias=*/true, x, /*stride=*/2, /*padding=*/2, observer).relu_();
+      x = Conv(p, i, /*has_bias=*/true, x, /*stride=*/2, /*padding=*/2, hook).relu_();
     }
     x = at::avg_pool2d(x, {pool_height_, pool_width_});
-    x = Linear(p, 4, /*has_bias=*/true, x.flatten(1), observer).relu_();
-    return Linear(p, 6, /*has_bias=*/true, x, observer);
+    x = Linear(p, 4, /*has_bias=*/true, x.flatten(1), hook).relu_();
+    return Linear(p, 6, /*has_bias=*/true, x, hook);
   }
 
  private:
@@ -101,11 +101,11 @@ class ResNet : public TorchModel {
     AddLinear("fc", in, shape.num_classes);
   }
 
-  at::Tensor Forward(Params p, const at::Tensor& inputs, InputObserver* observer) const override {
+  at::Tensor Forward(Params p, const at::Tensor& inputs, LayerHook* hook) const override {
     size_t next = 0;
     const auto take = [&]() -> const at::Tensor& { return p[next++]; };
     const auto conv = [&](const at::Tensor& x, int64_t stride, int64_t padding) {
-      return Conv(p, next++, /*has_bias=*/false, x, stride, padding, observer);
+      return Conv(p, next++, /*has_bias=*/false, x, stride, padding, hook);
     };
     const auto norm = [&](const at::Tensor& x) {
       const at::Tensor& weight = take();
@@ -118,7 +118,7 @@ class ResNet : public TorchModel {
       y = norm(conv(y, 1, 1));
       x = (y + (stage > 0 ? conv(x, stride, 0) : x)).relu_();
     }
-    return Linear(p, next, /*has_bias=*/true, x.mean({2, 3}), observer);
+    return Linear(p, next, /*has_bias=*/true, x.mean({2, 3}), hook);
   }
 
  private:
@@ -140,14 +140,21 @@ absl::Status NeedsImages(const BuiltinModel& spec, const DataShape& shape) {
 
 void TorchModel::AddLinear(const std::string& name, int64_t in, int64_t out) {
   const double bound = 1.0 / std::sqrt(static_cast<double>(in));
-  params_.push_back({name + ".weight", {out, in}, bound, 0.0, /*uses=*/1});
+  params_.push_back(
+      {name + ".weight", {out, in}, bound, 0.0, /*uses=*/1, 0.0, LayerWeight::kOutputsFirst});
   params_.push_back({name + ".bias", {out}, bound});
 }
 
 void TorchModel::AddConv(const std::string& name, int64_t in, int64_t out, int64_t kernel,
                          int64_t outputs, bool bias) {
   const double bound = 1.0 / std::sqrt(static_cast<double>(in * kernel * kernel));
-  params_.push_back({name + ".weight", {out, in, kernel, kernel}, bound, 0.0, /*uses=*/outputs});
+  params_.push_back({name + ".weight",
+                     {out, in, kernel, kernel},
+                     bound,
+                     0.0,
+                     /*uses=*/outputs,
+                     0.0,
+                     LayerWeight::kOutputsFirst});
   if (bias) params_.push_back({name + ".bias", {out}, bound});
 }
 
@@ -157,18 +164,26 @@ void TorchModel::AddGroupNorm(const std::string& name, int64_t channels) {
 }
 
 at::Tensor TorchModel::Linear(Params params, size_t first, bool has_bias, const at::Tensor& x,
-                              InputObserver* observer) const {
-  if (observer != nullptr) observer->Linear(params_[first].name, x);
-  return has_bias ? at::linear(x, params[first], params[first + 1]) : at::linear(x, params[first]);
+                              LayerHook* hook) const {
+  const at::Tensor y = at::linear(x, params[first], has_bias ? params[first + 1] : at::Tensor());
+  if (hook != nullptr) hook->Linear(params_[first].name, x, y);
+  return y;
+}
+
+at::Tensor TorchModel::Conv1d(Params params, size_t first, const at::Tensor& x,
+                              LayerHook* hook) const {
+  const at::Tensor y = at::addmm(params[first + 1], x, params[first]);
+  if (hook != nullptr) hook->Linear(params_[first].name, x, y);
+  return y;
 }
 
 at::Tensor TorchModel::Conv(Params params, size_t first, bool has_bias, const at::Tensor& x,
-                            int64_t stride, int64_t padding, InputObserver* observer) const {
+                            int64_t stride, int64_t padding, LayerHook* hook) const {
   const at::Tensor& weight = params[first];
-  if (observer != nullptr) {
-    observer->Conv(params_[first].name, x, weight.size(3), stride, padding);
-  }
-  return at::conv2d(x, weight, has_bias ? params[first + 1] : at::Tensor(), stride, padding);
+  const at::Tensor y =
+      at::conv2d(x, weight, has_bias ? params[first + 1] : at::Tensor(), stride, padding);
+  if (hook != nullptr) hook->Conv(params_[first].name, x, weight.size(3), stride, padding, y);
+  return y;
 }
 
 int64_t TorchModel::ForwardMultiplyAdds(const ParamLayout& layout) const {
@@ -210,7 +225,10 @@ absl::StatusOr<LayoutPtr> LayoutOf(const TorchModel& model) {
 
 absl::Status CheckLayout(const ParamLayout& expected, const ParamVector& model) {
   if (model.empty()) return absl::InvalidArgumentError("the model has no layout");
-  const ParamLayout& found = *model.layout();
+  return CheckLayout(expected, *model.layout());
+}
+
+absl::Status CheckLayout(const ParamLayout& expected, const ParamLayout& found) {
   if (&found == &expected || found.digest() == expected.digest()) return absl::OkStatus();
   for (const ParamLayout::Tensor& tensor : expected.tensors()) {
     const ParamLayout::Tensor* other = found.Find(tensor.name);

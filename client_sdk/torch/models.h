@@ -11,13 +11,17 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "client_sdk/torch/layer_inputs.h"
+#include "client_sdk/torch/layer_hook.h"
 #include "client_sdk/torch/torch_include.h"
 #include "client_sdk/torch/torch_trainer.h"
 #include "common/params/param_vector.h"
 #include "common/train_spec/train_spec.h"
 
 namespace tributary {
+
+// Where the inputs are in the weight of a linear layer or convolution: [out, in…], or [in, out].
+// kNone: it is no such weight, and hooks are not told of it.
+enum class LayerWeight { kNone, kOutputsFirst, kInputsFirst };
 
 // A trainable tensor and how it begins: uniform in centre ± bound; or, with a deviation, normal
 // about 0.
@@ -28,6 +32,7 @@ struct ModelParam {
   double centre = 0;
   int64_t uses = 0;  // multiplications with each of its values, in one forward pass of an example
   double deviation = 0;
+  LayerWeight layer = LayerWeight::kNone;
 };
 
 // Immutable, thread-safe.
@@ -42,13 +47,20 @@ class TorchModel {
   // shapes: of linear layers and convolutions, a bias, a norm, an activation and pooling left out.
   // Padding counts.
   int64_t ForwardMultiplyAdds(const ParamLayout& layout) const;
+  // Of training on one example once: forward, and backward a gradient for the inputs and one for
+  // the weights of each layer. The first layer's inputs need none; it is counted all the same.
+  virtual int64_t TrainMultiplyAdds(const ParamLayout& layout) const {
+    return 3 * ForwardMultiplyAdds(layout);
+  }
+
+  // Whether Forward calls its hook for every weight of a layer.
+  virtual bool CallsHook() const { return true; }
 
   // logits [n, num_classes] of inputs [n, example_shape…]; of tokens [n, length], the logits
   // [n · length, vocabulary] of the token after each one. The parameters may be of a model with
-  // fewer units than params() says (submodel.h). `observer`: told of each layer's inputs; null:
-  // nobody.
+  // fewer units than params() says (submodel.h). `hook` may be null.
   virtual at::Tensor Forward(absl::Span<const at::Tensor> params, const at::Tensor& inputs,
-                             InputObserver* observer = nullptr) const = 0;
+                             LayerHook* hook = nullptr) const = 0;
 
  protected:
   void AddParam(ModelParam param) { params_.push_back(std::move(param)); }
@@ -60,13 +72,14 @@ class TorchModel {
                bool bias);
   void AddGroupNorm(const std::string& name, int64_t channels);
 
-  // A linear layer, or a convolution, with the parameters from `first` on; with a bias if
-  // `has_bias`.
+  // A linear layer, one with a weight [in, out] and a bias, or a convolution, with the parameters
+  // from `first` on; with a bias if `has_bias`.
   at::Tensor Linear(absl::Span<const at::Tensor> params, size_t first, bool has_bias,
-                    const at::Tensor& x, InputObserver* observer) const;
+                    const at::Tensor& x, LayerHook* hook) const;
+  at::Tensor Conv1d(absl::Span<const at::Tensor> params, size_t first, const at::Tensor& x,
+                    LayerHook* hook) const;
   at::Tensor Conv(absl::Span<const at::Tensor> params, size_t first, bool has_bias,
-                  const at::Tensor& x, int64_t stride, int64_t padding,
-                  InputObserver* observer) const;
+                  const at::Tensor& x, int64_t stride, int64_t padding, LayerHook* hook) const;
 
  private:
   std::vector<ModelParam> params_;
@@ -81,7 +94,9 @@ absl::StatusOr<std::unique_ptr<TorchModel>> MakeModel(const BuiltinModel& spec,
 // Of the model's parameters, all trainable, in their order.
 absl::StatusOr<LayoutPtr> LayoutOf(const TorchModel& model);
 
-// InvalidArgument: `model` is not of the layout; names the first tensor that differs.
+// InvalidArgument: `found`, or that of `model`, is not the layout; names the first tensor that
+// differs.
+absl::Status CheckLayout(const ParamLayout& expected, const ParamLayout& found);
 absl::Status CheckLayout(const ParamLayout& expected, const ParamVector& model);
 
 // Tensors that are views into the flat `values`: no copy goes in or out. With gradients they are

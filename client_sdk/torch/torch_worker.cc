@@ -74,9 +74,9 @@ class TorchWorker::Impl {
   absl::StatusOr<TrainResult> Train(const TrainTask& task, const DataView& data,
                                     const BuiltModel& built, const TrainSpec& spec,
                                     std::optional<int64_t> patience, ParamVector& model);
-  // Shows `observer` the layers' inputs of all examples.
+  // Shows `hook` the layers' inputs of all examples.
   absl::Status Observe(const CollectTask& task, const DataView& data, const BuiltModel& built,
-                       const ParamVector& model, InputObserver& observer);
+                       const ParamVector& model, LayerHook& hook);
   absl::StatusOr<EvalResult> Evaluate(const EvalTask& task, const DataView& data,
                                       const BuiltModel& built, const ParamVector& model);
 
@@ -154,7 +154,7 @@ absl::StatusOr<TrainResult> TorchWorker::Impl::Train(const TrainTask& task, cons
 
 absl::Status TorchWorker::Impl::Observe(const CollectTask& task, const DataView& data,
                                         const BuiltModel& built, const ParamVector& model,
-                                        InputObserver& observer) {
+                                        LayerHook& hook) {
   const at::NoGradGuard no_gradients;
   const std::vector<at::Tensor> params = ParamViews(*built.layout, model.values().data(), false);
   const size_t batch_size = EvalBatch(built.shape, data);
@@ -165,7 +165,7 @@ absl::Status TorchWorker::Impl::Observe(const CollectTask& task, const DataView&
           absl::StrCat("stopped after ", start, " of ", data.size(), " examples"));
     }
     batch.Fill(*data.dataset, absl::MakeConstSpan(data.indices).subspan(start, batch_size));
-    built.model->Forward(params, batch.inputs(), &observer);
+    built.model->Forward(params, batch.inputs(), &hook);
   }
   return absl::OkStatus();
 }

@@ -25,7 +25,8 @@ struct LocalTraining {
   std::optional<int64_t> patience;   // passes without a lower mean loss after which it ends
 };
 
-// Floating-point operations of training on one example once (TorchWorker::TrainFlopsPerExample).
+// Floating-point operations of training on one example once, two for each of the model's
+// TrainMultiplyAdds (TorchWorker::TrainFlopsPerExample; AdaptedModel's are fewer).
 int64_t TrainFlops(const TorchModel& model, const ParamLayout& layout);
 
 // Trains `values` in place, as far as it comes; uses `batch`, which holds spec.batch_size examples

@@ -75,6 +75,13 @@ absl::StatusOr<TrainResult> TorchTrainer::Train(const TrainTask& task, ParamVect
   return worker_.Train(task, *view, model);
 }
 
+absl::StatusOr<TrainResult> TorchTrainer::TrainAdapter(const TrainTask& task,
+                                                       const FrozenModel& frozen,
+                                                       ParamVector& adapter) {
+  TRIB_ASSIGN_OR_RETURN(const DataView* const view, TrainView(task.task));
+  return worker_.TrainAdapter(task, frozen, *view, adapter);
+}
+
 absl::StatusOr<TrainResult> TorchTrainer::Explore(const CollectTask& task, ParamVector& model) {
   TRIB_ASSIGN_OR_RETURN(const DataView* const view, TrainView(task.task));
   return worker_.Explore(task, *view, model);

@@ -63,9 +63,9 @@ class TorchWorker {
 
   // Floating-point operations of training on one example once: three times the forward pass
   // (backward computes a gradient for the inputs and one for the weights of each layer), at two
-  // operations for each multiplication with a weight of a linear layer or a convolution.
-  // Everything else (biases, norms, activations, pooling, products of keys, queries and values,
-  // the loss, the optimizer) is left out.
+  // operations for each multiplication with a weight of a linear layer or a convolution. The first
+  // layer's inputs need no gradient; it is counted. Everything else (biases, norms, activations,
+  // pooling, products of keys, queries and values, the loss, the optimizer) is left out.
   absl::StatusOr<int64_t> TrainFlopsPerExample(const JobInfo& job, const DataShape& shape);
 
   // Trains `model` in place on `data`: an epoch shuffles the view by task.rng and cuts it
@@ -75,6 +75,15 @@ class TorchWorker {
   // num_examples of the result is data.size().
   absl::StatusOr<TrainResult> Train(const TrainTask& task, const DataView& data,
                                     ParamVector& model);
+
+  // Trains `adapter` in place on `data`, in the steps that Train would do, with dropout as the
+  // plan's spec says, drawn from task.rng. `frozen.model` is only read; on error `adapter` is left
+  // as far as training came. Floating-point operations are AdaptedModel's (adapted_model.h).
+  // InvalidArgument: `frozen` or `adapter` does not fit the job's model or the plan; a target that
+  // is neither a linear layer nor a convolution; a mask or train.hypergradient, which say something
+  // of whole models.
+  absl::StatusOr<TrainResult> TrainAdapter(const TrainTask& task, const FrozenModel& frozen,
+                                           const DataView& data, ParamVector& adapter);
 
   // Train for as many passes as the request's ExploreSpec says; from the epoch on that has brought
   // no lower mean loss `patience` times, no more.
@@ -113,6 +122,8 @@ class TorchTrainer : public Trainer {
   // FailedPrecondition if there is no view to train or to evaluate on.
   absl::StatusOr<TrainResult> Train(const TrainTask& task, ParamVector& model) override;
   absl::StatusOr<EvalResult> Evaluate(const EvalTask& task, const ParamVector& model) override;
+  absl::StatusOr<TrainResult> TrainAdapter(const TrainTask& task, const FrozenModel& frozen,
+                                           ParamVector& adapter) override;
   absl::StatusOr<TrainResult> Explore(const CollectTask& task, ParamVector& model) override;
   absl::StatusOr<int64_t> SketchInputs(const CollectTask& task, const ParamVector& model,
                                        ParamVector& sketch) override;

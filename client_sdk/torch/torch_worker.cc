@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "client_sdk/torch/adapted_model.h"
 #include "client_sdk/torch/batch_buffer.h"
 #include "client_sdk/torch/layer_inputs.h"
 #include "client_sdk/torch/local_training.h"
@@ -39,6 +40,27 @@ absl::StatusOr<TrainSpec> ParseTrain(const std::string& train_json) {
 absl::Status CheckExamples(const DataView& data) {
   if (data.dataset != nullptr && data.size() > 0) return absl::OkStatus();
   return absl::InvalidArgumentError("the client has no examples");
+}
+
+absl::Status CheckSteps(const TrainTask& task) {
+  if (!task.local_steps || *task.local_steps >= 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("local_steps is ", *task.local_steps, "; allowed: at least 1"));
+}
+
+// What says something of whole models cannot be said of adapters.
+absl::Status CheckAdapterTask(const TrainTask& task, const TrainSpec& spec) {
+  if (task.mask != nullptr) {
+    return absl::InvalidArgumentError(
+        "the work order has a mask; it prunes the weights, which stay frozen while an adapter is "
+        "trained: what is added to them would not be pruned; allowed with adapters: none");
+  }
+  if (spec.hypergradient) {
+    return absl::InvalidArgumentError(
+        "train.hypergradient follows the last update of the whole model, which has no counterpart "
+        "among the factors of an adapter; allowed with adapters: none");
+  }
+  return absl::OkStatus();
 }
 
 size_t EvalBatch(const DataShape& shape, const DataView& data) {
@@ -74,6 +96,9 @@ class TorchWorker::Impl {
   absl::StatusOr<TrainResult> Train(const TrainTask& task, const DataView& data,
                                     const BuiltModel& built, const TrainSpec& spec,
                                     std::optional<int64_t> patience, ParamVector& model);
+  absl::StatusOr<TrainResult> TrainAdapter(const TrainTask& task, const FrozenModel& frozen,
+                                           const DataView& data, const BuiltModel& built,
+                                           const TrainSpec& spec, ParamVector& adapter);
   // Shows `hook` the layers' inputs of all examples.
   absl::Status Observe(const CollectTask& task, const DataView& data, const BuiltModel& built,
                        const ParamVector& model, LayerHook& hook);
@@ -149,6 +174,21 @@ absl::StatusOr<TrainResult> TorchWorker::Impl::Train(const TrainTask& task, cons
   std::vector<float> values = GatherKept(*task.mask, model.trainable());
   auto result = TrainLocally(task, what, data, batch, absl::MakeSpan(values));
   ScatterKept(*task.mask, values, model.trainable());
+  return result;
+}
+
+absl::StatusOr<TrainResult> TorchWorker::Impl::TrainAdapter(
+    const TrainTask& task, const FrozenModel& frozen, const DataView& data, const BuiltModel& built,
+    const TrainSpec& spec, ParamVector& adapter) {
+  TRIB_ASSIGN_OR_RETURN(
+      const std::unique_ptr<AdaptedModel> adapted,
+      AdaptedModel::Create(*built.model, frozen, adapter, task.rng.Split("dropout")));
+  ParamVector trained(frozen.plan->AdapterLayout(frozen.rank, frozen.trains));
+  CopyShared(adapter, trained);
+  BatchBuffer& batch = Buffer(train_batch_, std::min(spec.batch_size, data.size()), built.shape);
+  const LocalTraining what{.model = *adapted, .layout = trained.layout(), .spec = spec};
+  auto result = TrainLocally(task, what, data, batch, trained.trainable());
+  CopyShared(trained, adapter);
   return result;
 }
 
@@ -233,10 +273,7 @@ absl::StatusOr<TrainResult> TorchWorker::Train(const TrainTask& task, const Data
   return Guarded([&]() -> absl::StatusOr<TrainResult> {
     UseOneIntraOpThread();
     TRIB_RETURN_IF_ERROR(CheckExamples(data));
-    if (task.local_steps && *task.local_steps < 1) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("local_steps is ", *task.local_steps, "; allowed: at least 1"));
-    }
+    TRIB_RETURN_IF_ERROR(CheckSteps(task));
     TRIB_ASSIGN_OR_RETURN(const BuiltModel* built,
                           impl_->Model(task.job, DataShape::Of(*data.dataset)));
     TRIB_RETURN_IF_ERROR(CheckLayout(*built->layout, model));
@@ -245,6 +282,21 @@ absl::StatusOr<TrainResult> TorchWorker::Train(const TrainTask& task, const Data
     }
     TRIB_ASSIGN_OR_RETURN(const TrainSpec* spec, impl_->Spec(task.job));
     return impl_->Train(task, data, *built, *spec, std::nullopt, model);
+  });
+}
+
+absl::StatusOr<TrainResult> TorchWorker::TrainAdapter(const TrainTask& task,
+                                                      const FrozenModel& frozen,
+                                                      const DataView& data, ParamVector& adapter) {
+  return Guarded([&]() -> absl::StatusOr<TrainResult> {
+    UseOneIntraOpThread();
+    TRIB_RETURN_IF_ERROR(CheckExamples(data));
+    TRIB_RETURN_IF_ERROR(CheckSteps(task));
+    TRIB_ASSIGN_OR_RETURN(const BuiltModel* built,
+                          impl_->Model(task.job, DataShape::Of(*data.dataset)));
+    TRIB_ASSIGN_OR_RETURN(const TrainSpec* spec, impl_->Spec(task.job));
+    TRIB_RETURN_IF_ERROR(CheckAdapterTask(task, *spec));
+    return impl_->TrainAdapter(task, frozen, data, *built, *spec, adapter);
   });
 }
 

@@ -201,7 +201,7 @@ absl::Status Experiment::KeepUpdate(WorkKind kind, const UpdateInfo& info, std::
   TRIB_RETURN_IF_ERROR(collects ? executor_->CheckContribution(*collects, info, payload)
                                 : executor_->Check(info, payload, seed));
   if (log_ != nullptr) failure_.Update(log_->KeepUpdate(info.work_order, payload));
-  uplink_bytes_dense_ += collects ? static_cast<int64_t>(payload.size()) : model_bytes();
+  uplink_bytes_dense_ += collects ? static_cast<int64_t>(payload.size()) : dense_update_bytes();
   payloads_[info.work_order] = std::move(payload);
   return absl::OkStatus();
 }

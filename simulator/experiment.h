@@ -68,6 +68,11 @@ class Experiment : private SimulatedServer {
   absl::Time now() const override { return now_; }
   void Deliver(decltype(JobEvent::what) what) override;
   int64_t model_bytes() const { return 4 * executor_->layout()->size(); }
+  // Of a raw update of the whole model.
+  int64_t dense_update_bytes() const {
+    const auto& adapters = executor_->adapters();
+    return adapters ? 4 * adapters->ordinary()->size() : model_bytes();
+  }
   int64_t DownloadBytes(Version version, Version held) override;
   absl::StatusOr<std::shared_ptr<const ParamVector>> Snapshot(Version version) override;
   void KeepFirstModel(ParamVector model) override { first_model_ = std::move(model); }

@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <csignal>
 #include <iostream>
+#include <iterator>
 #include <stop_token>
 #include <string>
 #include <thread>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "aggregators/lora/lora_aggregator.h"
 #include "aggregators/pipeline.h"
 #include "client_sdk/data/partition.h"
 #include "client_sdk/torch/torch_trainer.h"
@@ -172,7 +174,10 @@ Rows Named(const Entries& entries) {
 ExitCode List(const std::string& what, bool json) {
   Rows rows;
   if (what == "schedulers") rows = Named(SchedulerRegistry().entries());
-  if (what == "aggregators") rows = Named(AggregatorRegistry().entries());
+  if (what == "aggregators") {
+    rows = Named(AggregatorRegistry().entries());
+    std::ranges::move(Named(LoraAggregatorRegistry().entries()), std::back_inserter(rows));
+  }
   if (what == "transforms") rows = Named(TransformRegistry().entries());
   if (what == "optimizers") rows = Named(OptimizerRegistry().entries());
   if (what == "codecs") rows = Named(CodecRegistry().entries());

@@ -380,6 +380,7 @@ void VirtualClients::Evaluate(int64_t client, const WorkOrder& order) {
   const absl::Time at = IsEvaluator(client) ? now : now + Download(client, order.version);
   WorkloadTask task = {.client = client, .order = order, .base = {}, .needed_at = now};
   if (at >= At(client).leaves_at || !GetBase(task)) return;
+  task.residual = At(client).residual;
   At(client).work.result = workload_->Evaluate(std::move(task));
   Push(at, Kind::kEvaluated, client, order.id);
 }

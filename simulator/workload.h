@@ -27,7 +27,8 @@ struct WorkloadTask {
   std::shared_ptr<const ParamVector> base;  // what is trained or evaluated; null for a first model
   std::shared_ptr<const ParamVector> previous;  // the version before it, where the order wants it
   std::shared_ptr<const Mask> mask;             // of the base; null: nothing is pruned
-  // Of the client's last accepted update, for error feedback; null: none. Training only.
+  // What stayed with the client of its last accepted update: what the codec left out, for error
+  // feedback, or its own factor of an adapter (common/codec/adapter_update.h); null: nothing.
   std::shared_ptr<const Residual> residual;
   absl::Time needed_at;  // virtual: of the tasks that wait, the one needed first goes first
 };
@@ -35,7 +36,7 @@ struct WorkloadTask {
 struct TrainedUpdate {
   TrainResult result;
   std::string payload;                       // trained − base, in the job's codec
-  std::shared_ptr<const Residual> residual;  // what the payload leaves out; null: nothing
+  std::shared_ptr<const Residual> residual;  // what stays with the client; null: nothing
 };
 
 // A result to come: called once, it waits for it. Destroyed before that, the result is not wanted,

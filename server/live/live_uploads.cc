@@ -281,7 +281,9 @@ void LiveHost::Accept(LiveJob& job, const UploadHeader& header) {
   const WorkOrderId id = header.info.work_order;
   const WorkKind kind = job.orders.at(id).order.kind;
   const auto collects = CollectKindOf(kind);
-  const LayoutPtr dense = collects ? job.collections.at(*collects).layout : job.layout;
+  const LayoutPtr dense = collects       ? job.collections.at(*collects).layout
+                          : job.adapters ? job.adapters->ordinary()
+                                         : job.layout;
   const uint64_t dense_bytes =
       dense == nullptr ? 0 : static_cast<uint64_t>(dense->size()) * sizeof(float);
   ClientRecord& client = clients_.at(header.client).record;

@@ -47,6 +47,8 @@ simulation:
     partition: {dirichlet: {alpha: 0.5}}
 )";
 
+constexpr char kLora[] = "job.lora={rank: 4, alpha: 8, targets: ['fc*'], dropout: 0.1}";
+
 struct Case {
   std::string name;
   std::vector<std::string> set;
@@ -102,7 +104,21 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"topk_int8_downlink", {"job.downlink={codec: [{topk: {fraction: 0.1}}, int8]}"}},
         Case{"server_adam_and_clip",
              {"job.aggregation={transforms: [{clip: {norm: 0.5}}], optimizer: {adam: "
-              "{learning_rate: 0.01}}}"}}),
+              "{learning_rate: 0.01}}}"}},
+        Case{"lora_stacking", {kLora}},
+        Case{"lora_recompressed_with_quantised_factors",
+             {kLora, "job.codec=[int8]", "job.downlink={codec: [fp16]}",
+              "job.aggregation={combine: {lora_stacking: {delivery: recompressed, rank: {fixed: "
+              "{rank: 3}}}}}",
+              "job.hypergradient={}"}},
+        Case{"lora_factor_a_frozen", {kLora, "job.aggregation={combine: ffa}"}},
+        Case{"lora_average_with_server_adam",
+             {kLora,
+              "job.aggregation={combine: lora_average, optimizer: {adam: {learning_rate: "
+              "0.01}}}"}},
+        Case{"lora_factors_in_turn", {kLora, "job.aggregation={combine: rolora}"}},
+        Case{"lora_with_a_factor_of_each_client", {kLora, "job.aggregation={combine: fedsa}"}},
+        Case{"lora_with_what_the_mean_lacks", {kLora, "job.aggregation={combine: fedex}"}}),
     [](const auto& test) { return test.param.name; });
 
 }  // namespace

@@ -194,17 +194,64 @@ Agent::Values Learner(uint64_t client) {
   };
 }
 
+// The same of adapters, in the rank that the order says.
+Agent::Values AdapterLearner(uint64_t client) {
+  return [learn = Learner(client), client](const WorkItem& item) {
+    if (item.order.kind != WorkKind::kTrain) return learn(item);
+    const auto plan = LoraPlan::Create(ParseLoraTerms(item.lora_json).value(), *TwoLayers());
+    const AdapterFactors sent = (*plan)->rule().SendsFrom(item.order.version);
+    return RandomParams((*plan)->AdapterLayout(item.order.adapter_rank, sent),
+                        1000 * client + static_cast<uint64_t>(item.order.version), 0.1F);
+  };
+}
+
+struct Learning {
+  nlohmann::json sections;
+  Agent::Values (*learner)(uint64_t client);
+};
+
+// Explores a mask and learns three tasks, its rate following the deltas.
+Learning MaskAndTasks() {
+  return {{{"aggregation", {{"transforms", {"prune_mask", "orthogonal_projection"}}}},
+           {"hypergradient", {{"variant", "global"}}},
+           {"continual", {{"tasks", 3}, {"versions_per_task", 2}}},
+           {"collection", {{"minimum", 2}}},
+           {"keep_versions", 100}},
+          Learner};
+}
+
+// Adapters of two ranks whose sum is sent in part, the rest later; projected from task to task.
+Learning AdaptersAndTasks() {
+  const nlohmann::json rule = {{"delivery", "recompressed"}, {"rank", {{"fixed", {{"rank", 1}}}}}};
+  return {{{"lora", {{"ranks", {2, 1}}, {"targets", {"fc*"}}}},
+           {"aggregation",
+            {{"combine", {{"lora_stacking", rule}}}, {"transforms", {"orthogonal_projection"}}}},
+           {"hypergradient", {{"variant", "global"}}},
+           {"continual", {{"tasks", 3}, {"versions_per_task", 2}}},
+           {"collection", {{"minimum", 2}}},
+           {"keep_versions", 100}},
+          AdapterLearner};
+}
+
+// An adapter that the model keeps, of which clients send one factor and then the other.
+Learning KeptAdapter() {
+  return {{{"lora", {{"rank", 2}, {"targets", {"fc*"}}}},
+           {"aggregation", {{"combine", "rolora"}, {"optimizer", "momentum"}}},
+           {"continual", {{"tasks", 3}, {"versions_per_task", 2}}},
+           {"keep_versions", 100}},
+          AdapterLearner};
+}
+
 struct Learnt {
   std::vector<Digest> versions;  // by version
   int64_t tasks_run = 0;
 };
 
-// A job that explores a mask and learns three tasks, its rate following the deltas. It crashes
-// after `crash_after` tasks; of version `locked_at` the first attempt fails.
-Learnt LearnTasks(int64_t crash_after, Version locked_at = -1) {
+// Crashes after `crash_after` tasks; of version `locked_at` the first attempt fails.
+Learnt LearnTasks(const Learning& learning, int64_t crash_after, Version locked_at = -1) {
   LiveFixture fixture;
   fixture.Start(crash_after);
-  Agent a(&fixture, "a", Learner(1)), b(&fixture, "b", Learner(2));
+  Agent a(&fixture, "a", learning.learner(1)), b(&fixture, "b", learning.learner(2));
   // What happens between chunks is the same for any upload.
   a.client().chunk_bytes = b.client().chunk_bytes = 1000;
   JobId job;
@@ -215,13 +262,7 @@ Learnt LearnTasks(int64_t crash_after, Version locked_at = -1) {
       fixture.Start();
     }
     if (job.empty()) {
-      job = fixture.Submit(
-          "tasks", 2, 1000, {},
-          {{"aggregation", {{"transforms", {"prune_mask", "orthogonal_projection"}}}},
-           {"hypergradient", {{"variant", "global"}}},
-           {"continual", {{"tasks", 3}, {"versions_per_task", 2}}},
-           {"collection", {{"minimum", 2}}},
-           {"keep_versions", 100}});
+      job = fixture.Submit("tasks", 2, 1000, {}, learning.sections);
       continue;
     }
     if (locked_at == fixture.Job(job).progress.version + 1) {
@@ -246,25 +287,45 @@ Learnt LearnTasks(int64_t crash_after, Version locked_at = -1) {
   return learnt;
 }
 
-TEST(RecoveryTest, WhatIsLearntIsTheSameWhereverItIsKilled) {
-  const Learnt whole = LearnTasks(std::numeric_limits<int64_t>::max());
-  // The first model, the mask, two of each task, and two bases between them.
-  ASSERT_EQ(whole.versions.size(), 1u + 1 + 3 * 2 + 2);
-  ASSERT_EQ(whole.versions[3], whole.versions[4]) << "a basis changes no value";
-  ASSERT_GT(whole.tasks_run, 200);
+constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+
+void ExpectTheSameWhereverItIsKilled(const Learning& learning, const Learnt& whole) {
+  ASSERT_GT(whole.tasks_run, 150);
   for (int64_t n = 0; n <= whole.tasks_run; ++n) {
     SCOPED_TRACE(n);
-    EXPECT_EQ(LearnTasks(n).versions, whole.versions);
+    EXPECT_EQ(LearnTasks(learning, n).versions, whole.versions);
     if (::testing::Test::HasFailure()) return;
   }
 }
 
+TEST(RecoveryTest, WhatIsLearntIsTheSameWhereverItIsKilled) {
+  const Learnt whole = LearnTasks(MaskAndTasks(), kNever);
+  // The first model, the mask, two of each task, and two bases between them.
+  ASSERT_EQ(whole.versions.size(), 1u + 1 + 3 * 2 + 2);
+  ASSERT_EQ(whole.versions[3], whole.versions[4]) << "a basis changes no value";
+  ExpectTheSameWhereverItIsKilled(MaskAndTasks(), whole);
+}
+
+TEST(RecoveryTest, AdaptersAreCombinedTheSameWhereverItIsKilled) {
+  const Learnt whole = LearnTasks(AdaptersAndTasks(), kNever);
+  ASSERT_EQ(whole.versions.size(), 1u + 3 * 2 + 2);
+  ExpectTheSameWhereverItIsKilled(AdaptersAndTasks(), whole);
+}
+
+TEST(RecoveryTest, AKeptAdapterIsTheSameWhereverItIsKilled) {
+  const Learnt whole = LearnTasks(KeptAdapter(), kNever);
+  ASSERT_EQ(whole.versions.size(), 1u + 3 * 2);
+  ExpectTheSameWhereverItIsKilled(KeptAdapter(), whole);
+}
+
 // The transform has learnt, and then what it learnt is not stored: the attempt must leave nothing.
 TEST(RecoveryTest, WhatIsLearntIsLearntOnceThoughTheStoreRefusesIt) {
-  const Learnt whole = LearnTasks(std::numeric_limits<int64_t>::max());
-  for (Version version = 0; version < std::ssize(whole.versions); ++version) {
-    SCOPED_TRACE(version);
-    EXPECT_EQ(LearnTasks(std::numeric_limits<int64_t>::max(), version).versions, whole.versions);
+  for (const Learning& learning : {MaskAndTasks(), AdaptersAndTasks(), KeptAdapter()}) {
+    const Learnt whole = LearnTasks(learning, kNever);
+    for (Version version = 0; version < std::ssize(whole.versions); ++version) {
+      SCOPED_TRACE(version);
+      EXPECT_EQ(LearnTasks(learning, kNever, version).versions, whole.versions);
+    }
   }
 }
 

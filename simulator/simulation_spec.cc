@@ -1,6 +1,7 @@
 #include "simulator/simulation_spec.h"
 
 #include <filesystem>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -194,8 +195,8 @@ absl::StatusOr<SimulationFile> ReadSimulationFile(const std::string& path,
   TRIB_ASSIGN_OR_RETURN(WholeFile whole, config::Parse<WholeFile>(root));
   whole.job.seed = whole.simulation.seed;
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  TRIB_RETURN_IF_ERROR(WithContext(CheckFiles(whole.job, folder.string()),
-                                   config::PositionAt(root, "job.model.initial").ToString()));
+  TRIB_RETURN_IF_ERROR(CheckFiles(whole.job, folder.string(), root));
+  TRIB_ASSIGN_OR_RETURN(std::string program, TakeProgram(folder.string(), whole.job));
   SimulationSpec& simulation = whole.simulation;
   DatasetSpec& data = simulation.data;
   for (auto* file : {&whole.job.model.initial, &data.path, &data.test_path, &data.labels_path,
@@ -206,7 +207,10 @@ absl::StatusOr<SimulationFile> ReadSimulationFile(const std::string& path,
   for (auto* choice : {&simulation.speed, &simulation.availability.online}) {
     MakeRelativeTo(folder, *choice);
   }
-  SimulationFile file{std::move(whole.job), std::move(whole.simulation), std::move(root)};
+  SimulationFile file{.job = std::move(whole.job),
+                      .simulation = std::move(whole.simulation),
+                      .source = std::move(root)};
+  if (!program.empty()) file.program = std::make_shared<const std::string>(std::move(program));
   TRIB_RETURN_IF_ERROR(CheckRoundSize(file));
   TRIB_RETURN_IF_ERROR(CheckDataMoves(file));
   return file;

@@ -4,6 +4,7 @@
 #define TRIBUTARY_SIMULATOR_SIMULATION_SPEC_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -79,7 +80,8 @@ struct SimulationSpec {
 struct SimulationFile {
   JobSpec job;  // job.seed is simulation.seed
   SimulationSpec simulation;
-  config::Node source;  // as it was read, for positions
+  std::shared_ptr<const std::string> program;  // that job.model.program stands for, or null
+  config::Node source;                         // as it was read, for positions
 
   // InvalidArgument: "<file>:<line>:<column>: <path>: <message of why>". `why` is not OK.
   absl::Status Refuse(absl::string_view path, const absl::Status& why) const;

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "common/digest.h"
 #include "common/status_macros.h"
 
 namespace tributary {
@@ -121,18 +122,42 @@ std::vector<int64_t> BuiltinModel::HiddenWidths() const {
   return hidden.value_or(std::vector<int64_t>{200});
 }
 
+void ProgramSpec::Describe(config::Fields<ProgramSpec>& fields) {
+  fields.Add("sha256", &ProgramSpec::sha256, "of the file, 64 hexadecimal digits").Required();
+  fields.Add("bytes", &ProgramSpec::bytes, "the file's size").Required().Min(1);
+}
+
+absl::Status ProgramSpec::Validate() const {
+  return WithContext(Digest::FromHex(sha256).status(), "sha256");
+}
+
 void ModelSpec::Describe(config::Fields<ModelSpec>& fields) {
   fields.Add("builtin", &ModelSpec::builtin, "a model that every tributary-client knows");
+  fields.Add("torchscript", &ModelSpec::torchscript,
+             "instead: a TorchScript file whose forward(inputs) gives logits, relative to the job "
+             "file; it travels with the job, and clients whose operators allow it run it");
+  fields.Add("program", &ModelSpec::program,
+             "what a submitted job holds in torchscript's place; not for job files");
   fields.Add("custom", &ModelSpec::custom, "instead: a name that the application's Trainer knows");
   fields.Add("initial", &ModelSpec::initial,
              "a .safetensors file with the first model, relative to the job file; absent: one "
-             "client makes it from the seed");
+             "client makes it from the seed, or takes it from the TorchScript file");
 }
 
 absl::Status ModelSpec::Validate() const {
-  if (builtin.has_value() == custom.has_value()) {
-    return absl::InvalidArgumentError(absl::StrCat("must be exactly one of builtin, custom; found ",
-                                                   builtin ? "both" : "neither"));
+  std::vector<absl::string_view> found;
+  if (builtin) found.push_back("builtin");
+  if (torchscript) found.push_back("torchscript");
+  if (program) found.push_back("program");
+  if (custom) found.push_back("custom");
+  if (found.size() != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("must be exactly one of builtin, torchscript, custom; found ",
+                     found.empty() ? "none" : absl::StrJoin(found, " and ")));
+  }
+  if (torchscript && torchscript->empty()) {
+    return absl::InvalidArgumentError(
+        "torchscript is empty; allowed: the path of a TorchScript file");
   }
   if (custom && custom->empty()) {
     return absl::InvalidArgumentError("custom is empty; allowed: a model's name");
@@ -141,6 +166,18 @@ absl::Status ModelSpec::Validate() const {
     return absl::InvalidArgumentError("initial is empty; allowed: the path of a .safetensors file");
   }
   return absl::OkStatus();
+}
+
+ProgramSpec ProgramSpecOf(absl::string_view bytes) {
+  return {.sha256 = Sha256::Of(bytes).ToHex(), .bytes = static_cast<int64_t>(bytes.size())};
+}
+
+absl::Status CheckProgram(const ProgramSpec& spec, absl::string_view bytes) {
+  const ProgramSpec found = ProgramSpecOf(bytes);
+  if (found.sha256 == spec.sha256 && found.bytes == spec.bytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the program has ", found.bytes, " bytes and the SHA-256 ", found.sha256,
+                   "; model.program says ", spec.bytes, " and ", spec.sha256));
 }
 
 void LocalSgdOptions::Describe(config::Fields<LocalSgdOptions>& fields) {

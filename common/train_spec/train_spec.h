@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "common/config/schema.h"
 
 namespace tributary {
@@ -59,17 +60,34 @@ struct BuiltinModel {
   absl::Status Validate() const;
 };
 
+// A TorchScript program by what is in its file, which travels beside the job.
+struct ProgramSpec {
+  std::string sha256;  // 64 lower-case hexadecimal digits
+  int64_t bytes = 0;
+
+  static void Describe(config::Fields<ProgramSpec>& fields);
+  absl::Status Validate() const;
+};
+
 struct ModelSpec {
   std::optional<BuiltinModel> builtin;
-  std::optional<std::string> custom;   // the app's own: a name that its Trainer knows
-  std::optional<std::string> initial;  // path of a .safetensors with the first model
+  std::optional<std::string> torchscript;  // path of a program; once it is read, instead of it:
+  std::optional<ProgramSpec> program;      // what is stored, and what clients are told
+  std::optional<std::string> custom;       // the app's own: a name that its Trainer knows
+  std::optional<std::string> initial;      // path of a .safetensors with the first model
+
+  bool is_program() const { return torchscript || program; }
 
   static void Describe(config::Fields<ModelSpec>& fields);
-  absl::Status Validate() const;  // exactly one of builtin, custom
+  absl::Status Validate() const;  // exactly one of builtin, torchscript (or program), custom
 
   // Whether weight matrices are stored [inputs, outputs], as far as the section says.
   bool transposed_weights() const { return builtin && builtin->name == "gpt"; }
 };
+
+// `bytes` are those of a program of this size and digest. InvalidArgument: what differs.
+absl::Status CheckProgram(const ProgramSpec& spec, absl::string_view bytes);
+ProgramSpec ProgramSpecOf(absl::string_view bytes);
 
 // Options of the client's optimizers; the server's are in aggregators/optimize.
 struct LocalSgdOptions {

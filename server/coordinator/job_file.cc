@@ -1,9 +1,11 @@
 #include "server/coordinator/job_file.h"
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <system_error>
 
 #include "absl/strings/match.h"
@@ -15,6 +17,7 @@ namespace tributary {
 namespace {
 
 constexpr absl::string_view kInitialPath = "job.model.initial";
+constexpr absl::string_view kProgramPath = "job.model.torchscript";
 
 constexpr absl::string_view kIntroduction = R"(# The job file
 
@@ -44,17 +47,31 @@ std::string WhyUnreadable(const std::filesystem::path& path) {
   return std::strerror(errno);
 }
 
-// What is wrong with model.initial; empty if nothing is.
+// What is wrong with the file that a field names; empty if nothing is.
+std::string NamedFileError(const std::string& base_dir, const std::string& name,
+                           absl::string_view allowed) {
+  const std::string why = WhyUnreadable(std::filesystem::path(base_dir) / name);
+  if (why.empty()) return "";
+  return absl::StrCat("cannot be read, found '", name, "': ", why, "; allowed: a ", allowed,
+                      " file, relative to the job file");
+}
+
 std::string InitialModelError(const JobSpec& spec, const std::string& base_dir) {
   if (!spec.model.initial) return "";
   const std::string& name = *spec.model.initial;
   if (!absl::EndsWith(name, ".safetensors")) {
     return absl::StrCat("not a model file, found '", name, "'; allowed: a .safetensors file");
   }
-  const std::string why = WhyUnreadable(std::filesystem::path(base_dir) / name);
-  if (why.empty()) return "";
-  return absl::StrCat("cannot be read, found '", name, "': ", why,
-                      "; allowed: a .safetensors file, relative to the job file");
+  return NamedFileError(base_dir, name, ".safetensors");
+}
+
+std::string ProgramError(const JobSpec& spec, const std::string& base_dir) {
+  if (!spec.model.torchscript) return "";
+  const std::string& name = *spec.model.torchscript;
+  const std::string error = NamedFileError(base_dir, name, "TorchScript");
+  if (!error.empty()) return error;
+  if (std::ifstream(std::filesystem::path(base_dir) / name).peek() != EOF) return "";
+  return absl::StrCat("is empty, found '", name, "'; allowed: a TorchScript file");
 }
 
 }  // namespace
@@ -69,18 +86,35 @@ absl::StatusOr<JobSpec> ReadJobFile(const std::string& path) {
   TRIB_ASSIGN_OR_RETURN(const config::Node root, config::ReadYamlFile(path));
   TRIB_ASSIGN_OR_RETURN(JobFile file, config::Parse<JobFile>(root));
   const std::string folder = std::filesystem::path(path).parent_path().string();
-  config::Errors errors;
-  if (const std::string error = InitialModelError(file.job, folder); !error.empty()) {
-    errors.Add(config::PositionAt(root, kInitialPath), kInitialPath, error);
-  }
-  TRIB_RETURN_IF_ERROR(errors.ToStatus());
+  TRIB_RETURN_IF_ERROR(CheckFiles(file.job, folder, root));
   return std::move(file.job);
 }
 
-absl::Status CheckFiles(const JobSpec& spec, const std::string& base_dir) {
-  const std::string error = InitialModelError(spec, base_dir);
-  if (error.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(kInitialPath, ": ", error));
+absl::Status CheckFiles(const JobSpec& spec, const std::string& base_dir,
+                        const config::Node& root) {
+  config::Errors errors;
+  const auto add = [&](absl::string_view field, const std::string& error) {
+    if (!error.empty()) errors.Add(config::PositionAt(root, field), field, error);
+  };
+  add(kInitialPath, InitialModelError(spec, base_dir));
+  add(kProgramPath, ProgramError(spec, base_dir));
+  if (spec.model.program) {
+    add("job.model.program", "found in a job file; allowed: torchscript, the program's path");
+  }
+  return errors.ToStatus();
+}
+
+absl::StatusOr<std::string> TakeProgram(const std::string& base_dir, JobSpec& spec) {
+  if (!spec.model.torchscript) return "";
+  std::ifstream file(std::filesystem::path(base_dir) / *spec.model.torchscript, std::ios::binary);
+  std::string program{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file || program.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(kProgramPath, ": cannot be read, found '", *spec.model.torchscript, "'"));
+  }
+  spec.model.torchscript.reset();
+  spec.model.program = ProgramSpecOf(program);
+  return program;
 }
 
 nlohmann::json JobFileJsonSchema() {

@@ -30,8 +30,14 @@ struct JobFile {
 absl::StatusOr<JobSpec> ReadJobFile(const std::string& path);
 
 // The files that the job names must be there. `base_dir` is what relative paths start from.
-// InvalidArgument names the field, the path and what is wrong.
-absl::Status CheckFiles(const JobSpec& spec, const std::string& base_dir);
+// InvalidArgument names the field, the path and what is wrong, each with its position in `root`,
+// the file that the job is from.
+absl::Status CheckFiles(const JobSpec& spec, const std::string& base_dir,
+                        const config::Node& root = {});
+
+// Reads the program that model.torchscript names, and lets model.program stand for it; the bytes
+// are returned. Empty: the job names none. InvalidArgument as CheckFiles, if it cannot be read.
+absl::StatusOr<std::string> TakeProgram(const std::string& base_dir, JobSpec& spec);
 
 // For editors: a JSON Schema (draft 2020-12) of the whole file.
 nlohmann::json JobFileJsonSchema();

@@ -12,11 +12,12 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::tributary::test::IsOk;
 using ::tributary::test::StatusIs;
 using Code = absl::StatusCode;
 
 template <typename T>
-absl::StatusOr<T> FromJson(const char* text) {
+absl::StatusOr<T> FromJson(const std::string& text) {
   return config::Parse<T>(config::NodeFromJson(nlohmann::json::parse(text)), "x");
 }
 
@@ -59,18 +60,39 @@ TEST(TrainSpecTest, RangesOfTheOptimizers) {
   }
 }
 
-TEST(ModelSpecTest, ExactlyOneOfBuiltinAndCustom) {
-  EXPECT_THAT(
-      FromJson<ModelSpec>("{}"),
-      StatusIs(Code::kInvalidArgument, "x: must be exactly one of builtin, custom; found neither"));
-  EXPECT_THAT(
-      FromJson<ModelSpec>(R"({"builtin": {"name": "cnn"}, "custom": "mine"})"),
-      StatusIs(Code::kInvalidArgument, "x: must be exactly one of builtin, custom; found both"));
+TEST(ModelSpecTest, ExactlyOneKindOfModel) {
+  const std::string one_of = "x: must be exactly one of builtin, torchscript, custom; found ";
+  EXPECT_THAT(FromJson<ModelSpec>("{}"), StatusIs(Code::kInvalidArgument, one_of + "none"));
+  EXPECT_THAT(FromJson<ModelSpec>(R"({"builtin": {"name": "cnn"}, "custom": "mine"})"),
+              StatusIs(Code::kInvalidArgument, one_of + "builtin and custom"));
+  EXPECT_THAT(FromJson<ModelSpec>(R"({"builtin": {"name": "cnn"}, "torchscript": "m.pt"})"),
+              StatusIs(Code::kInvalidArgument, one_of + "builtin and torchscript"));
   TRIB_ASSERT_OK_AND_ASSIGN(
       const ModelSpec spec,
       FromJson<ModelSpec>(R"({"custom": "mine", "initial": "m.safetensors"})"));
   EXPECT_EQ(spec.custom, "mine");
   EXPECT_EQ(spec.initial, "m.safetensors");
+  EXPECT_FALSE(spec.is_program());
+}
+
+TEST(ModelSpecTest, AProgramIsKnownByItsDigestAndSize) {
+  const ProgramSpec abc = ProgramSpecOf("abc");
+  EXPECT_EQ(abc.bytes, 3);
+  EXPECT_EQ(abc.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_THAT(CheckProgram(abc, "abc"), IsOk());
+  EXPECT_THAT(CheckProgram(abc, "abd"),
+              StatusIs(Code::kInvalidArgument, HasSubstr("model.program says 3 and ba7816bf")));
+
+  const ModelSpec model{.program = abc};
+  EXPECT_TRUE(model.is_program());
+  TRIB_ASSERT_OK_AND_ASSIGN(const ModelSpec again,
+                            FromJson<ModelSpec>(config::Print(model).dump()));
+  EXPECT_EQ(again.program->sha256, abc.sha256);
+  EXPECT_EQ(again.program->bytes, 3);
+  for (const char* bad : {R"({"torchscript": ""})", R"({"program": {"bytes": 3}})",
+                          R"({"program": {"sha256": "abc", "bytes": 3}})"}) {
+    EXPECT_THAT(FromJson<ModelSpec>(bad), StatusIs(Code::kInvalidArgument)) << bad;
+  }
 }
 
 TEST(ModelSpecTest, HiddenBelongsToMlp) {

@@ -15,8 +15,10 @@ namespace {
 
 using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 using ::tributary::test::IsOk;
+using ::tributary::test::IsOkAndHolds;
 using ::tributary::test::StatusIs;
 using Code = absl::StatusCode;
 
@@ -74,6 +76,39 @@ TEST_F(JobFileTest, CheckFilesStartsFromTheBaseFolder) {
   spec.model.initial = "folder.safetensors";
   EXPECT_THAT(CheckFiles(spec, dir_.path()),
               StatusIs(Code::kInvalidArgument, HasSubstr("is a folder")));
+}
+
+TEST_F(JobFileTest, AProgramIsTakenByItsDigest) {
+  std::string text = kJob;
+  text.replace(text.find("{builtin: {name: cnn}}"), 22, "{torchscript: model.pt}");
+  const std::string path = dir_.Write("job.yaml", text);
+  const auto refused = [&](absl::string_view why) {
+    return StatusIs(Code::kInvalidArgument,
+                    StartsWith(absl::StrCat(path, ":3:24: job.model.torchscript: ", why)));
+  };
+  EXPECT_THAT(ReadJobFile(path), refused("cannot be read, found 'model.pt': No such file"));
+  dir_.Write("model.pt", "");
+  EXPECT_THAT(ReadJobFile(path), refused("is empty"));
+
+  const std::string code("a\0b", 3);
+  dir_.Write("model.pt", code);
+  TRIB_ASSERT_OK_AND_ASSIGN(JobSpec spec, ReadJobFile(path));
+  TRIB_ASSERT_OK_AND_ASSIGN(const std::string program, TakeProgram(dir_.path(), spec));
+  EXPECT_EQ(program, code);
+  EXPECT_EQ(spec.model.torchscript, std::nullopt);
+  ASSERT_TRUE(spec.model.program.has_value());
+  EXPECT_THAT(CheckProgram(*spec.model.program, code), IsOk());
+  EXPECT_THAT(CanonicalJson(spec), Not(HasSubstr("model.pt"))) << "the path stays here";
+  EXPECT_THAT(TakeProgram(dir_.path(), spec), IsOkAndHolds("")) << "taken already";
+}
+
+TEST_F(JobFileTest, AJobFileNamesAProgramByItsPath) {
+  std::string text = kJob;
+  text.replace(text.find("{builtin: {name: cnn}}"), 22,
+               absl::StrCat("{program: {sha256: ", ProgramSpecOf("x").sha256, ", bytes: 1}}"));
+  EXPECT_THAT(ReadJobFile(dir_.Write("job.yaml", text)),
+              StatusIs(Code::kInvalidArgument,
+                       HasSubstr("job.model.program: found in a job file; allowed: torchscript")));
 }
 
 TEST(JobFileJsonSchemaTest, CoversTheWholeFile) {

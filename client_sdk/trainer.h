@@ -37,6 +37,8 @@ struct JobInfo {
   std::string name;
   std::string model_json;  // the job's `model:` section, canonical JSON (common/train_spec)
   std::string train_json;  // the job's `train:` section
+  // The file that model.program stands for, checked against it; null: the job has none.
+  std::shared_ptr<const std::string> program;
 };
 
 struct TrainTask {

@@ -110,12 +110,11 @@ at::Tensor FactorOf(const ParamVector& adapter, const LoraModule& module, char f
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<AdaptedModel>> AdaptedModel::Create(const TorchModel& model,
+absl::StatusOr<std::unique_ptr<AdaptedModel>> AdaptedModel::Create(TorchModel& model,
                                                                    const FrozenModel& frozen,
-                                                                   const ParamVector& adapter,
-                                                                   Rng dropout) {
+                                                                   const ParamVector& adapter) {
   TRIB_RETURN_IF_ERROR(CheckPlan(model, frozen, adapter));
-  std::unique_ptr<AdaptedModel> made(new AdaptedModel(model, frozen, dropout));
+  std::unique_ptr<AdaptedModel> made(new AdaptedModel(model, frozen));
   const std::vector<at::Tensor> views =
       ParamViews(*frozen.model->layout(), frozen.model->values().data(), /*with_gradients=*/false);
   const std::vector<ParamLayout::Tensor>& tensors = frozen.model->layout()->tensors();
@@ -153,6 +152,12 @@ absl::Status AdaptedModel::AddModule(const LoraModule& module, const ParamVector
   return absl::OkStatus();
 }
 
+void AdaptedModel::Begin(Mode mode, const Rng& rng) {
+  model_.Begin(mode, rng);
+  dropout_ = mode == Mode::kTrain ? frozen_.plan->spec().dropout : 0;
+  rng_ = rng.Split("dropout");
+}
+
 int64_t AdaptedModel::TrainMultiplyAdds(const ParamLayout& layout) const {
   if (!model_.CallsHook()) return 0;
   return 2 * model_.ForwardMultiplyAdds(*frozen_.plan->ordinary()) + 2 * factor_multiply_adds_ +
@@ -173,8 +178,7 @@ at::Tensor AdaptedModel::Forward(absl::Span<const at::Tensor> params, const at::
                                  LayerHook* /*hook*/) const {
   const std::vector<FactorTensors> factors = FactorsOf(params);
   if (!model_.CallsHook()) return ForwardMerged(factors, inputs);
-  const LoraSpec& spec = frozen_.plan->spec();
-  AdapterHook hook(spec.Scale(frozen_.rank), spec.dropout, dropout_);
+  AdapterHook hook(frozen_.plan->spec().Scale(frozen_.rank), dropout_, rng_);
   for (size_t i = 0; i < factors.size(); ++i) {
     hook.Add(frozen_.plan->modules()[i].weight, &factors[i]);
   }

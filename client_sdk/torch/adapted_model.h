@@ -27,7 +27,7 @@ struct FactorTensors {
   at::Tensor b;  // [m, r]
 };
 
-// For the training of one work order: every forward pass draws what it drops. Thread-compatible.
+// For the training of one work order. Thread-compatible.
 class AdaptedModel final : public TorchModel {
  public:
   // Its parameters are those of frozen.plan->AdapterLayout(frozen.rank, frozen.trains); the factor
@@ -35,10 +35,9 @@ class AdaptedModel final : public TorchModel {
   // this model, `frozen` or `adapter` not of the plan; a module that is neither a linear layer nor
   // a convolution, or whose weight lies the other way than the plan says; dropout, where the model
   // calls no hook.
-  static absl::StatusOr<std::unique_ptr<AdaptedModel>> Create(const TorchModel& model,
+  static absl::StatusOr<std::unique_ptr<AdaptedModel>> Create(TorchModel& model,
                                                               const FrozenModel& frozen,
-                                                              const ParamVector& adapter,
-                                                              Rng dropout);
+                                                              const ParamVector& adapter);
 
   // Frozen layers need no gradient of their weights: forward once and backward once. The adapters'
   // layers A and B beside each of them count as all layers do, but for the gradient of a factor
@@ -46,24 +45,26 @@ class AdaptedModel final : public TorchModel {
   int64_t TrainMultiplyAdds(const ParamLayout& layout) const override;
 
   bool CallsHook() const override { return false; }
+  // Only in training something is dropped: another draw in each forward pass.
+  void Begin(Mode mode, const Rng& rng) override;
   at::Tensor Forward(absl::Span<const at::Tensor> params, const at::Tensor& inputs,
                      LayerHook* hook = nullptr) const override;
 
  private:
-  AdaptedModel(const TorchModel& model, const FrozenModel& frozen, Rng dropout)
-      : model_(model), frozen_(frozen), dropout_(dropout) {}
+  AdaptedModel(TorchModel& model, const FrozenModel& frozen) : model_(model), frozen_(frozen) {}
   absl::Status AddModule(const LoraModule& module, const ParamVector& adapter);
   // Of every module, in the plan's order.
   std::vector<FactorTensors> FactorsOf(absl::Span<const at::Tensor> params) const;
   at::Tensor ForwardMerged(absl::Span<const FactorTensors> factors, const at::Tensor& inputs) const;
 
-  const TorchModel& model_;
+  TorchModel& model_;
   const FrozenModel frozen_;
   std::vector<at::Tensor> weights_;   // of model_, views into frozen_
   std::vector<size_t> places_;        // of the modules' weights among them
   std::vector<FactorTensors> fixed_;  // of the modules; those that are trained are undefined
   int64_t factor_multiply_adds_ = 0;
-  mutable Rng dropout_;
+  double dropout_ = 0;
+  mutable Rng rng_{0};
 };
 
 }  // namespace tributary

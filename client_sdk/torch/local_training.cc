@@ -17,23 +17,28 @@
 namespace tributary {
 namespace {
 
-// The parameters as one flat span, as tensors that view it, and their gradients.
+// The trainable values as one flat span, as tensors that view it, and their gradients.
 class Trainable {
  public:
   // `mu`: FedProx's penalty towards the values at the start; 0: none.
   Trainable(const ParamLayout& layout, absl::Span<float> values, float mu)
-      : values_(values), mu_(mu), params_(ParamViews(layout, values.data(), true)) {
-    if (mu_ > 0) start_.assign(values.begin(), values.end());
+      : values_(values.first(static_cast<size_t>(layout.trainable_size()))),
+        mu_(mu),
+        params_(ParamViews(layout, values.data(), true)) {
+    if (mu_ > 0) start_.assign(values_.begin(), values_.end());
   }
 
-  const std::vector<at::Tensor>& params() const { return params_; }
+  absl::Span<float> values() const { return values_; }
+  const std::vector<at::Tensor>& params() const { return params_; }  // and the buffers
 
   // What the backward pass left, with the penalty's part; in the order of the layout.
   absl::Span<const absl::Span<const float>> Gradients() {
     gradients_.clear();
     size_t offset = 0;
     for (const at::Tensor& param : params_) {
-      const at::Tensor& gradient = param.grad();
+      if (!param.requires_grad()) continue;
+      at::Tensor& gradient = param.mutable_grad();
+      if (!gradient.defined()) gradient = at::zeros(param.sizes());  // of no part in this batch
       TORCH_CHECK(gradient.is_contiguous(), "a gradient is laid out unlike its parameter");
       const auto piece =
           absl::MakeSpan(gradient.data_ptr<float>(), static_cast<size_t>(gradient.numel()));
@@ -155,11 +160,12 @@ absl::StatusOr<TrainResult> TrainLocally(const TrainTask& task, const LocalTrain
   TRIB_ASSIGN_OR_RETURN(const std::unique_ptr<LocalOptimizer> optimizer,
                         LocalOptimizer::Create(what.spec.optimizer));
   Trainable trainable(*what.layout, values, static_cast<float>(what.spec.proximal));
+  what.model.Begin(Mode::kTrain, task.rng);
   TrainResult result;
   result.num_examples = data.size();
   const int64_t steps = StepsOf(task, what.spec, batches);
   Patience rest(what.patience, batches.batches_per_pass());
-  RateHook hook(task, what.spec, steps, values, what.previous, *optimizer);
+  RateHook hook(task, what.spec, steps, trainable.values(), what.previous, *optimizer);
   for (int64_t step = 1; step <= steps; ++step) {
     if (task.stop.stop_requested()) {
       return absl::CancelledError(
@@ -173,11 +179,11 @@ absl::StatusOr<TrainResult> TrainLocally(const TrainTask& task, const LocalTrain
                                                 " of ", steps, " with learning_rate ",
                                                 result.learning_rate));
     }
-    hook.BeforeStep(values);
-    optimizer->Step(trainable.Gradients(), values);
-    if (what.mask != nullptr) ClearPruned(*what.mask, 0, values);
+    hook.BeforeStep(trainable.values());
+    optimizer->Step(trainable.Gradients(), trainable.values());
+    if (what.mask != nullptr) ClearPruned(*what.mask, 0, trainable.values());
     trainable.ReleaseGradients();
-    hook.AfterStep(values, (step - 1) % batches.batches_per_pass() == 0);
+    hook.AfterStep(trainable.values(), (step - 1) % batches.batches_per_pass() == 0);
     result.loss += (outcome.loss - result.loss) / static_cast<double>(step);
     result.accuracy += (outcome.accuracy - result.accuracy) / static_cast<double>(step);
     result.local_steps = step;

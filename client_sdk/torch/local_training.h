@@ -17,7 +17,7 @@ namespace tributary {
 // What is trained, and how. Its layout and its values may be those of a part of the task's model:
 // of a submodel.
 struct LocalTraining {
-  const TorchModel& model;
+  TorchModel& model;
   LayoutPtr layout;
   const TrainSpec& spec;
   const Mask* mask = nullptr;        // cleared after every step; null: nothing is
@@ -29,8 +29,8 @@ struct LocalTraining {
 // TrainMultiplyAdds (TorchWorker::TrainFlopsPerExample; AdaptedModel's are fewer).
 int64_t TrainFlops(const TorchModel& model, const ParamLayout& layout);
 
-// Trains `values` in place, as far as it comes; uses `batch`, which holds spec.batch_size examples
-// or all. Errors as TorchWorker::Train.
+// Trains `values`, all those of what.layout, in place, as far as it comes; uses `batch`, which
+// holds spec.batch_size examples or all. Errors as TorchWorker::Train.
 absl::StatusOr<TrainResult> TrainLocally(const TrainTask& task, const LocalTraining& what,
                                          const DataView& data, BatchBuffer& batch,
                                          absl::Span<float> values);

@@ -192,6 +192,19 @@ int64_t TorchModel::ForwardMultiplyAdds(const ParamLayout& layout) const {
   return sum;
 }
 
+absl::StatusOr<ParamVector> TorchModel::InitialParams(LayoutPtr layout, uint64_t seed) const {
+  ParamVector params(std::move(layout));
+  for (const ModelParam& param : params_) {
+    Rng rng = Rng(seed).Split(param.name);
+    for (float& value : params.View(param.name)) {
+      value = static_cast<float>(param.deviation > 0
+                                     ? rng.Normal(0, param.deviation)
+                                     : param.centre + rng.Uniform(-param.bound, param.bound));
+    }
+  }
+  return params;
+}
+
 absl::StatusOr<std::unique_ptr<TorchModel>> MakeModel(const BuiltinModel& spec,
                                                       const DataShape& shape) {
   if (spec.is_language_model()) return MakeLanguageModel(spec, shape);
@@ -219,7 +232,8 @@ absl::StatusOr<std::unique_ptr<TorchModel>> MakeModel(const BuiltinModel& spec,
 
 absl::StatusOr<LayoutPtr> LayoutOf(const TorchModel& model) {
   std::vector<ParamLayout::Tensor> tensors;
-  for (const ModelParam& param : model.params()) tensors.push_back({param.name, param.shape});
+  for (const ModelParam& param : model.params())
+    tensors.push_back({param.name, param.shape, param.kind});
   return ParamLayout::Create(std::move(tensors));
 }
 
@@ -247,22 +261,13 @@ std::vector<at::Tensor> ParamViews(const ParamLayout& layout, const float* value
   std::vector<at::Tensor> views;
   for (const ParamLayout::Tensor& tensor : layout.tensors()) {
     auto* data = const_cast<float*>(values + tensor.offset);  // a tensor has no const form
-    views.push_back(at::from_blob(data, tensor.shape).set_requires_grad(with_gradients));
+    const at::Tensor view = at::from_blob(data, tensor.shape);
+    const bool trainable = tensor.kind == TensorKind::kTrainable;
+    views.push_back(with_gradients || trainable
+                        ? view.set_requires_grad(with_gradients && trainable)
+                        : view.clone());
   }
   return views;
-}
-
-ParamVector InitialParams(const TorchModel& model, LayoutPtr layout, uint64_t seed) {
-  ParamVector params(std::move(layout));
-  for (const ModelParam& param : model.params()) {
-    Rng rng = Rng(seed).Split(param.name);
-    for (float& value : params.View(param.name)) {
-      value = static_cast<float>(param.deviation > 0
-                                     ? rng.Normal(0, param.deviation)
-                                     : param.centre + rng.Uniform(-param.bound, param.bound));
-    }
-  }
-  return params;
 }
 
 }  // namespace tributary

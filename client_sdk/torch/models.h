@@ -1,5 +1,6 @@
-// The built-in models, as functions: a model names its parameters and maps (parameters,
-// inputs) to logits. It owns no tensor: its parameters are views into a ParamVector.
+// Models as functions: a model names its parameters and maps (parameters, inputs) to logits. Its
+// parameters are views into a ParamVector. The built-in ones are made here; script_model.h has
+// those that come as programs.
 #ifndef TRIBUTARY_CLIENT_SDK_TORCH_MODELS_H_
 #define TRIBUTARY_CLIENT_SDK_TORCH_MODELS_H_
 
@@ -15,6 +16,7 @@
 #include "client_sdk/torch/torch_include.h"
 #include "client_sdk/torch/torch_trainer.h"
 #include "common/params/param_vector.h"
+#include "common/rng.h"
 #include "common/train_spec/train_spec.h"
 
 namespace tributary {
@@ -23,8 +25,7 @@ namespace tributary {
 // kNone: it is no such weight, and hooks are not told of it.
 enum class LayerWeight { kNone, kOutputsFirst, kInputsFirst };
 
-// A trainable tensor and how it begins: uniform in centre ± bound; or, with a deviation, normal
-// about 0.
+// A tensor and how it begins: uniform in centre ± bound; or, with a deviation, normal about 0.
 struct ModelParam {
   std::string name;
   std::vector<int64_t> shape;
@@ -33,9 +34,12 @@ struct ModelParam {
   int64_t uses = 0;  // multiplications with each of its values, in one forward pass of an example
   double deviation = 0;
   LayerWeight layer = LayerWeight::kNone;
+  TensorKind kind = TensorKind::kTrainable;  // a program may have buffers, after all others
 };
 
-// Immutable, thread-safe.
+enum class Mode { kTrain, kEvaluate };
+
+// Thread-compatible. The built-in models have no state.
 class TorchModel {
  public:
   virtual ~TorchModel() = default;
@@ -46,6 +50,7 @@ class TorchModel {
   // Multiplications with weights in the forward pass of one example, with parameters of these
   // shapes: of linear layers and convolutions, a bias, a norm, an activation and pooling left out.
   // Padding counts.
+  // 0: not known, of a program.
   int64_t ForwardMultiplyAdds(const ParamLayout& layout) const;
   // Of training on one example once: forward, and backward a gradient for the inputs and one for
   // the weights of each layer. The first layer's inputs need none; it is counted all the same.
@@ -56,9 +61,21 @@ class TorchModel {
   // Whether Forward calls its hook for every weight of a layer.
   virtual bool CallsHook() const { return true; }
 
+  // Of the model's layout. The values that a program holds; of a built-in model, every tensor from
+  // its own stream, Rng(seed).Split(name).
+  virtual absl::StatusOr<ParamVector> InitialParams(LayoutPtr layout, uint64_t seed) const;
+
+  // Whether Forward takes the parameters of a model with fewer units (submodel.h).
+  virtual bool TakesSubmodels() const { return true; }
+
+  // Before a task's forward passes: what the model keeps from one to the next begins anew; what it
+  // draws comes from `rng`.
+  virtual void Begin(Mode /*mode*/, const Rng& /*rng*/) {}
+
   // logits [n, num_classes] of inputs [n, example_shape…]; of tokens [n, length], the logits
-  // [n · length, vocabulary] of the token after each one. The parameters may be of a model with
-  // fewer units than params() says (submodel.h). `hook` may be null.
+  // [n · length, vocabulary] of the token after each one. The parameters need be no leaves of
+  // autograd: gradients reach what they were made of. Buffers are written to in training.
+  // `hook` may be null.
   virtual at::Tensor Forward(absl::Span<const at::Tensor> params, const at::Tensor& inputs,
                              LayerHook* hook = nullptr) const = 0;
 
@@ -91,7 +108,7 @@ class TorchModel {
 absl::StatusOr<std::unique_ptr<TorchModel>> MakeModel(const BuiltinModel& spec,
                                                       const DataShape& shape);
 
-// Of the model's parameters, all trainable, in their order.
+// Of the model's parameters, in their order.
 absl::StatusOr<LayoutPtr> LayoutOf(const TorchModel& model);
 
 // InvalidArgument: `found`, or that of `model`, is not the layout; names the first tensor that
@@ -99,13 +116,10 @@ absl::StatusOr<LayoutPtr> LayoutOf(const TorchModel& model);
 absl::Status CheckLayout(const ParamLayout& expected, const ParamLayout& found);
 absl::Status CheckLayout(const ParamLayout& expected, const ParamVector& model);
 
-// Tensors that are views into the flat `values`: no copy goes in or out. With gradients they are
-// leaves of autograd; without, they are only read.
+// Tensors that are views into the flat `values`: no copy goes in or out. With gradients those that
+// are trainable are leaves of autograd; without, all are only read, and buffers are copies.
 std::vector<at::Tensor> ParamViews(const ParamLayout& layout, const float* values,
                                    bool with_gradients);
-
-// Every tensor from its own stream, Rng(seed).Split(name).
-ParamVector InitialParams(const TorchModel& model, LayoutPtr layout, uint64_t seed);
 
 }  // namespace tributary
 

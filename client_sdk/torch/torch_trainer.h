@@ -1,5 +1,6 @@
 // TorchTrainer: a Trainer over LibTorch for the built-in models (logistic, mlp, cnn,
-// resnet, gpt, llama), and TorchWorker, its engine, which trains for any client's data.
+// resnet, gpt, llama) and for TorchScript programs (script_model.h), and TorchWorker, its engine,
+// which trains for any client's data.
 //
 //   auto trainer = TorchTrainer::Create({.train = view, .eval = DataView::All(data.test)});
 //   auto client = Client::Create(options, std::move(*trainer));
@@ -54,7 +55,7 @@ class TorchWorker {
   TorchWorker& operator=(TorchWorker&&) noexcept;
 
   // Weights and biases uniform in ±1/√fan_in (PyTorch's default), those of language models as
-  // GPT-2's (language_models.h), from Rng(seed).
+  // GPT-2's (language_models.h), from Rng(seed). Of a program the values that it holds.
   absl::StatusOr<ParamVector> InitialModel(const JobInfo& job, const DataShape& shape,
                                            uint64_t seed);
 
@@ -65,7 +66,8 @@ class TorchWorker {
   // (backward computes a gradient for the inputs and one for the weights of each layer), at two
   // operations for each multiplication with a weight of a linear layer or a convolution. The first
   // layer's inputs need no gradient; it is counted. Everything else (biases, norms, activations,
-  // pooling, products of keys, queries and values, the loss, the optimizer) is left out.
+  // pooling, products of keys, queries and values, the loss, the optimizer) is left out. 0: not
+  // known, of a program.
   absl::StatusOr<int64_t> TrainFlopsPerExample(const JobInfo& job, const DataShape& shape);
 
   // Trains `model` in place on `data`: an epoch shuffles the view by task.rng and cuts it

@@ -12,10 +12,12 @@
 #include "client_sdk/torch/layer_inputs.h"
 #include "client_sdk/torch/local_training.h"
 #include "client_sdk/torch/models.h"
+#include "client_sdk/torch/script_model.h"
 #include "client_sdk/torch/submodel.h"
 #include "client_sdk/torch/torch_calls.h"
 #include "client_sdk/torch/torch_include.h"
 #include "client_sdk/torch/torch_trainer.h"
+#include "common/rng.h"
 #include "common/status_macros.h"
 #include "common/train_spec/train_spec.h"
 
@@ -24,12 +26,19 @@ namespace {
 
 constexpr int64_t kEvalPredictions = 512;  // in a batch
 
-absl::StatusOr<BuiltinModel> ParseModel(const std::string& model_json) {
-  TRIB_ASSIGN_OR_RETURN(const config::Node node, config::NodeFromJsonText(model_json));
-  TRIB_ASSIGN_OR_RETURN(ModelSpec spec, config::Parse<ModelSpec>(node, "model"));
-  if (spec.builtin) return *std::move(spec.builtin);
-  return absl::UnimplementedError(absl::StrCat("model.custom is '", *spec.custom,
-                                               "'; this trainer knows the built-in models only"));
+absl::StatusOr<std::unique_ptr<TorchModel>> ModelOf(const JobInfo& job, const DataShape& shape) {
+  TRIB_ASSIGN_OR_RETURN(const config::Node node, config::NodeFromJsonText(job.model_json));
+  TRIB_ASSIGN_OR_RETURN(const ModelSpec spec, config::Parse<ModelSpec>(node, "model"));
+  if (spec.builtin) return MakeModel(*spec.builtin, shape);
+  if (spec.custom) {
+    return absl::UnimplementedError(
+        absl::StrCat("model.custom is '", *spec.custom,
+                     "'; this trainer knows the built-in models and TorchScript programs only"));
+  }
+  if (job.program == nullptr) {
+    return absl::InvalidArgumentError("the model is a TorchScript program, which did not come");
+  }
+  return MakeScriptModel(job.program, shape);
 }
 
 absl::StatusOr<TrainSpec> ParseTrain(const std::string& train_json) {
@@ -121,8 +130,7 @@ class TorchWorker::Impl {
 absl::StatusOr<const BuiltModel*> TorchWorker::Impl::Model(const JobInfo& job,
                                                            const DataShape& shape) {
   if (!model_ || model_->model_json != job.model_json || model_->shape != shape) {
-    TRIB_ASSIGN_OR_RETURN(const BuiltinModel spec, ParseModel(job.model_json));
-    TRIB_ASSIGN_OR_RETURN(std::unique_ptr<TorchModel> model, MakeModel(spec, shape));
+    TRIB_ASSIGN_OR_RETURN(std::unique_ptr<TorchModel> model, ModelOf(job, shape));
     TRIB_ASSIGN_OR_RETURN(LayoutPtr layout, LayoutOf(*model));
     model_ = BuiltModel{job.model_json, shape, std::move(model), std::move(layout)};
   }
@@ -145,7 +153,7 @@ BatchBuffer& TorchWorker::Impl::Buffer(std::optional<BatchBuffer>& slot, int64_t
 
 LayoutPtr TorchWorker::Impl::SubmodelOf(const BuiltModel& built,
                                         const std::shared_ptr<const Mask>& mask) {
-  if (mask == nullptr) return nullptr;
+  if (mask == nullptr || !built.model->TakesSubmodels()) return nullptr;
   if (!submodel_ || submodel_->of != built.layout || submodel_->mask != mask) {
     submodel_ = FoundSubmodel{built.layout, mask, SubmodelLayout(*built.layout, *mask)};
   }
@@ -163,7 +171,7 @@ absl::StatusOr<TrainResult> TorchWorker::Impl::Train(const TrainTask& task, cons
   const LayoutPtr submodel = SubmodelOf(built, task.mask);
   if (submodel == nullptr) {
     what.mask = task.mask.get();
-    return TrainLocally(task, what, data, batch, model.trainable());
+    return TrainLocally(task, what, data, batch, model.values());
   }
   what.layout = submodel;
   std::vector<float> previous;
@@ -180,9 +188,8 @@ absl::StatusOr<TrainResult> TorchWorker::Impl::Train(const TrainTask& task, cons
 absl::StatusOr<TrainResult> TorchWorker::Impl::TrainAdapter(
     const TrainTask& task, const FrozenModel& frozen, const DataView& data, const BuiltModel& built,
     const TrainSpec& spec, ParamVector& adapter) {
-  TRIB_ASSIGN_OR_RETURN(
-      const std::unique_ptr<AdaptedModel> adapted,
-      AdaptedModel::Create(*built.model, frozen, adapter, task.rng.Split("dropout")));
+  TRIB_ASSIGN_OR_RETURN(const std::unique_ptr<AdaptedModel> adapted,
+                        AdaptedModel::Create(*built.model, frozen, adapter));
   ParamVector trained(frozen.plan->AdapterLayout(frozen.rank, frozen.trains));
   CopyShared(adapter, trained);
   BatchBuffer& batch = Buffer(train_batch_, std::min(spec.batch_size, data.size()), built.shape);
@@ -197,6 +204,7 @@ absl::Status TorchWorker::Impl::Observe(const CollectTask& task, const DataView&
                                         LayerHook& hook) {
   const at::NoGradGuard no_gradients;
   const std::vector<at::Tensor> params = ParamViews(*built.layout, model.values().data(), false);
+  built.model->Begin(Mode::kEvaluate, Rng(0));
   const size_t batch_size = EvalBatch(built.shape, data);
   BatchBuffer& batch = Buffer(eval_batch_, static_cast<int64_t>(batch_size), built.shape);
   for (size_t start = 0; start < data.indices.size(); start += batch_size) {
@@ -215,6 +223,7 @@ absl::StatusOr<EvalResult> TorchWorker::Impl::Evaluate(const EvalTask& task, con
                                                        const ParamVector& model) {
   const at::NoGradGuard no_gradients;
   const std::vector<at::Tensor> params = ParamViews(*built.layout, model.values().data(), false);
+  built.model->Begin(Mode::kEvaluate, Rng(0));
   const size_t batch_size = EvalBatch(built.shape, data);
   BatchBuffer& batch = Buffer(eval_batch_, static_cast<int64_t>(batch_size), built.shape);
   double loss = 0;
@@ -248,7 +257,7 @@ absl::StatusOr<ParamVector> TorchWorker::InitialModel(const JobInfo& job, const 
                                                       uint64_t seed) {
   return Guarded([&]() -> absl::StatusOr<ParamVector> {
     TRIB_ASSIGN_OR_RETURN(const BuiltModel* built, impl_->Model(job, shape));
-    return InitialParams(*built->model, built->layout, seed);
+    return built->model->InitialParams(built->layout, seed);
   });
 }
 

@@ -125,8 +125,9 @@ Outcome OutcomeWith(const AdaptedModel& adapted, const ParamVector& trained,
   return outcome;
 }
 
-Outcome OutcomeOf(const TorchModel& model, const Tuned& tuned, const at::Tensor& inputs) {
-  const auto adapted = AdaptedModel::Create(model, tuned.frozen, tuned.adapter, Rng(1)).value();
+Outcome OutcomeOf(TorchModel& model, const Tuned& tuned, const at::Tensor& inputs) {
+  const auto adapted = AdaptedModel::Create(model, tuned.frozen, tuned.adapter).value();
+  adapted->Begin(Mode::kTrain, Rng(1));
   ParamVector trained(tuned.frozen.plan->AdapterLayout(tuned.frozen.rank, tuned.frozen.trains));
   CopyShared(tuned.adapter, trained);
   return OutcomeWith(*adapted, trained, inputs);
@@ -223,7 +224,7 @@ TEST_P(AdaptedModelTest, AgreesWithTheMergedModel) {
 }
 
 TEST_P(AdaptedModelTest, AModelWithoutHooksGivesTheSame) {
-  const WithoutHook without(GetParam());
+  WithoutHook without(GetParam());
   for (const int64_t rank : {1, 4, 30}) {
     for (const AdapterFactors trains :
          {AdapterFactors::kBoth, AdapterFactors::kA, AdapterFactors::kB}) {
@@ -311,6 +312,12 @@ class DropoutTest : public ::testing::Test {
     }
   }
 
+  std::unique_ptr<AdaptedModel> Begun(uint64_t seed, Mode mode = Mode::kTrain) {
+    auto adapted = AdaptedModel::Create(*model_, tuned_.frozen, tuned_.adapter).value();
+    adapted->Begin(mode, Rng(seed));
+    return adapted;
+  }
+
   at::Tensor Pass(const AdaptedModel& adapted) const {
     const at::NoGradGuard no_gradients;
     const auto factors =
@@ -323,7 +330,7 @@ class DropoutTest : public ::testing::Test {
 };
 
 TEST_F(DropoutTest, DropsItsShareOfTheInputsAndScalesTheRest) {
-  const auto adapted = AdaptedModel::Create(*model_, tuned_.frozen, tuned_.adapter, Rng(3)).value();
+  const auto adapted = Begun(3);
   const at::Tensor pass = Pass(*adapted);
   const at::Tensor dropped = pass.eq(0);
   EXPECT_LT(Distance(pass, dropped.logical_not().to(at::kFloat) / (1 - kShare)), 1e-5);
@@ -334,10 +341,7 @@ TEST_F(DropoutTest, DropsItsShareOfTheInputsAndScalesTheRest) {
 }
 
 TEST_F(DropoutTest, ComesFromItsGeneratorAlone) {
-  const auto make = [&](uint64_t seed) {
-    return AdaptedModel::Create(*model_, tuned_.frozen, tuned_.adapter, Rng(seed)).value();
-  };
-  const auto one = make(3), same = make(3), other = make(4);
+  const auto one = Begun(3), same = Begun(3), other = Begun(4);
   const at::Tensor first = Pass(*one), second = Pass(*one);
   EXPECT_FALSE(at::equal(first, second));
   EXPECT_TRUE(at::equal(Pass(*same), first));
@@ -346,10 +350,16 @@ TEST_F(DropoutTest, ComesFromItsGeneratorAlone) {
   EXPECT_FALSE(at::equal(Pass(*other), first));
 }
 
+TEST_F(DropoutTest, IsForTrainingOnly) {
+  const at::Tensor pass = Pass(*Begun(3, Mode::kEvaluate));
+  EXPECT_LT(Distance(pass, at::ones_like(pass)), 1e-5);
+}
+
 TEST(AdaptedModelRefusalTest, DropoutNeedsAHook) {
   const Case of = ImageCase("mlp");
   const Tuned tuned = Tune(of, 2, AdapterFactors::kBoth, "lora_stacking", 0.1);
-  EXPECT_THAT(AdaptedModel::Create(WithoutHook(of), tuned.frozen, tuned.adapter, Rng(1)).status(),
+  WithoutHook without(of);
+  EXPECT_THAT(AdaptedModel::Create(without, tuned.frozen, tuned.adapter).status(),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        AllOf(HasSubstr("lora.dropout is 0.1"), HasSubstr("allowed: 0"))));
 }
@@ -381,15 +391,16 @@ TEST(AdaptedModelMemoryTest, AStepFormsNothingAsLargeAsAWeight) {
   const std::unique_ptr<TorchModel> model = Make(of);
   const at::Tensor inputs = RandomInputs(of.shape, 8);
   const Tuned tuned = Tune(of, 4);
-  const auto measured = [&](const TorchModel& frozen) {
-    const auto adapted = AdaptedModel::Create(frozen, tuned.frozen, tuned.adapter, Rng(1)).value();
+  const auto measured = [&](TorchModel& frozen) {
+    const auto adapted = AdaptedModel::Create(frozen, tuned.frozen, tuned.adapter).value();
     auto seen = std::make_shared<Allocations>();
     const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, seen);
     OutcomeWith(*adapted, tuned.adapter, inputs);
     return seen;
   };
   const int64_t weight_bytes = 1000 * 1000 * 4;
-  EXPECT_GE(measured(WithoutHook(of))->largest(), weight_bytes) << "it would be seen";
+  WithoutHook without(of);
+  EXPECT_GE(measured(without)->largest(), weight_bytes) << "it would be seen";
   EXPECT_LT(measured(*model)->largest(), weight_bytes / 50);
   EXPECT_LT(measured(*model)->peak(), weight_bytes / 4) << "of all together";
 }
@@ -410,7 +421,7 @@ TEST(AdaptedModelMemoryTest, FrozenWeightsGetNoGradient) {
     const std::unique_ptr<TorchModel> model;
     mutable std::vector<at::Tensor> seen;
   };
-  const Watch watch(of);
+  Watch watch(of);
   OutcomeOf(watch, tuned, RandomInputs(of.shape, 3));
   ASSERT_EQ(watch.seen.size(), watch.params().size());
   for (const at::Tensor& weight : watch.seen) {

@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "tests/client_sdk/torch/language_oracle.h"
 #include "tests/testing/params.h"
+#include "tests/testing/script_program.h"
 #include "tests/testing/status_matchers.h"
 
 namespace tributary {
@@ -397,6 +398,47 @@ TEST_F(AdapterRefusalTest, NoStepsAndNoExamples) {
               Refused("local_steps is 0", "at least 1"));
   data_.indices.clear();
   EXPECT_THAT(Train(Gpt(), frozen), Refused("the client has no examples"));
+}
+
+// A program shows no layers: W + s·B·A takes the place of W. What it multiplies is not known.
+TEST(ScriptAdapterTest, TrainsAsTheBuiltInModelOfTheSameLayout) {
+  auto dataset = std::make_shared<Dataset>();
+  dataset->example_shape = {6};
+  dataset->num_classes = 3;
+  Rng rng(2);
+  for (int i = 0; i < 20; ++i) {
+    dataset->labels.push_back(i % 3);
+    for (int j = 0; j < 6; ++j) dataset->features.push_back(static_cast<float>(rng.Normal()));
+  }
+  const DataView data = DataView::All(std::move(dataset));
+  BuiltinModel mlp;
+  mlp.name = "mlp";
+  mlp.hidden = {5};
+  const JobInfo built = Job(mlp, "{\"sgd\":{\"learning_rate\":0.1,\"momentum\":0.9}}");
+  JobInfo program = built;
+  test::SetProgram(test::MlpProgram(6, 5, 3), program);
+  TorchWorker worker;
+  const LayoutPtr layout =
+      worker.InitialModel(program, DataShape::Of(*data.dataset), 1).value().layout();
+  LoraSpec lora = Lora(2, {"fc*"});
+  const auto freeze = [&] {
+    return FrozenModel{LoraPlan::Create(lora, FindLoraRule("lora_stacking").value(), *layout,
+                                        /*transposed_weights=*/false)
+                           .value(),
+                       std::make_shared<const ParamVector>(RandomParams(layout, 7, 0.3F)), 2};
+  };
+  ParamVector expected = RandomAdapter(freeze()), adapter = RandomAdapter(freeze());
+  TRIB_ASSERT_OK_AND_ASSIGN(const TrainResult one,
+                            worker.TrainAdapter(Task(built, 20), freeze(), data, expected));
+  TRIB_ASSERT_OK_AND_ASSIGN(const TrainResult two,
+                            worker.TrainAdapter(Task(program, 20), freeze(), data, adapter));
+  EXPECT_THAT(adapter, ParamsNear(expected, 1e-5));
+  EXPECT_NEAR(two.loss, one.loss, 1e-5);
+  EXPECT_GT(one.flops, 0);
+  EXPECT_EQ(two.flops, 0);
+  lora.dropout = 0.1;
+  EXPECT_THAT(worker.TrainAdapter(Task(program, 1), freeze(), data, adapter).status(),
+              Refused("lora.dropout is 0.1", "allowed: 0"));
 }
 
 TEST(TorchTrainerAdapterTest, TrainsAsItsWorkerDoes) {

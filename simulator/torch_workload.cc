@@ -43,18 +43,18 @@ absl::StatusOr<std::unique_ptr<Experiment>> Experiment::Create(SimulationFile fi
   return Create(std::move(file), std::move(workload), std::move(options));
 }
 
-TorchWorkload::TorchWorkload(const JobSpec& job, int threads, std::stop_token stop)
+TorchWorkload::TorchWorkload(const SimulationFile& file, int threads, std::stop_token stop)
     : job_{.id = JobId("simulation"),
-           .name = job.name,
-           .model_json = config::Print(job.model).dump(),
-           .train_json = config::Print(TrainOf(job)).dump()},
+           .name = file.job.name,
+           .model_json = config::Print(file.job.model).dump(),
+           .train_json = config::Print(TrainOf(file.job)).dump(),
+           .program = file.program},
       stop_(std::move(stop)),
       pool_(threads) {}
 
 absl::StatusOr<std::unique_ptr<Workload>> TorchWorkload::Create(const SimulationFile& file,
                                                                 int threads, std::stop_token stop) {
-  auto workload =
-      std::unique_ptr<TorchWorkload>(new TorchWorkload(file.job, threads, std::move(stop)));
+  auto workload = std::unique_ptr<TorchWorkload>(new TorchWorkload(file, threads, std::move(stop)));
   workload->terms_ = LoraTermsOf(file.job);
   TRIB_ASSIGN_OR_RETURN(workload->error_feedback_, ErrorFeedbackOf(file.job));
   TRIB_ASSIGN_OR_RETURN(workload->codec_, CreateCodec(file.job.codec, workload->error_feedback_ !=
@@ -62,7 +62,10 @@ absl::StatusOr<std::unique_ptr<Workload>> TorchWorkload::Create(const Simulation
   TRIB_RETURN_IF_ERROR(workload->DealOut(file));
   workload->shape_ = DataShape::Of(*workload->View(0, 0).dataset);
   const auto flops = TorchWorker().TrainFlopsPerExample(workload->job_, workload->shape_);
-  if (!flops.ok()) return file.Refuse("job.model", flops.status());
+  if (!flops.ok()) {
+    return file.Refuse(file.program == nullptr ? "job.model" : "job.model.torchscript",
+                       flops.status());
+  }
   workload->flops_per_example_ = *flops;
   return workload;
 }

@@ -37,7 +37,7 @@ class TorchWorkload final : public Workload {
   absl::Duration cpu_time() const override { return pool_.busy(); }
 
  private:
-  TorchWorkload(const JobSpec& job, int threads, std::stop_token stop);
+  TorchWorkload(const SimulationFile& file, int threads, std::stop_token stop);
   const DataView& View(int64_t client, int64_t task) const {
     return views_[static_cast<size_t>(task)][static_cast<size_t>(client)];
   }

@@ -12,6 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/simulator/small_world.h"
+#include "tests/testing/script_program.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 
@@ -238,6 +239,39 @@ TEST(Experiment, StartsFromAModelFile) {
   const Outcome second = RunWorld(SmallWorld(dir, {absl::StrCat("job.model.initial=", path)}));
   EXPECT_EQ(*second.metrics.at(0).accuracy, *first.metrics.back().accuracy);
   EXPECT_NE(second.digest, first.digest);
+}
+
+// Dropout, which draws, and a batch norm, whose statistics are averaged.
+TEST(Experiment, TrainsAProgramWhateverTheThreads) {
+  const TempDir dir;
+  using Kind = test::ScriptTensor::Kind;
+  const std::string program = test::MakeProgram({{"fc1.weight", {16, 10}},
+                                                 {"bn.weight", {16}},
+                                                 {"bn.bias", {16}},
+                                                 {"bn.running_mean", {16}, Kind::kBuffer},
+                                                 {"bn.running_var", {16}, Kind::kBuffer},
+                                                 {"fc2.weight", {4, 16}},
+                                                 {"fc2.bias", {4}}},
+                                                R"(
+def forward(self, x):
+    x = torch.linear(x, self.fc1.weight)
+    x = torch.batch_norm(x, self.bn.weight, self.bn.bias, self.bn.running_mean, self.bn.running_var,
+                         self.training, 0.1, 0.00001, False)
+    x = torch.dropout(torch.relu(x), 0.2, self.training)
+    return torch.linear(x, self.fc2.weight, self.fc2.bias)
+)");
+  const std::string path = dir.Write("model.pt", program);
+  const std::vector<std::string> set = {absl::StrCat("job.model={torchscript: ", path, "}"),
+                                        "simulation.speed={exponential: {jitter: 0.3}}",
+                                        "simulation.data.partition=iid",
+                                        "job.train.local_steps=20"};
+  const Outcome one = RunWorld(SmallWorld(dir, set), /*threads=*/1);
+  const Outcome three = RunWorld(SmallWorld(dir, set), /*threads=*/3);
+  EXPECT_EQ(one.digest, three.digest);
+  EXPECT_GT(one.summary.progress.evaluation.accuracy, 0.8);
+  EXPECT_EQ(one.summary.train_flops, 0) << "not known";
+  // 260 parameters and 32 statistics.
+  EXPECT_EQ(one.summary.uplink_bytes_dense, 24 * 4 * (260 + 32));
 }
 
 TEST(Experiment, ADivergingJobIsToldAndEnds) {

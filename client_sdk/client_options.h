@@ -86,13 +86,17 @@ struct ClientOptions {
   // RunOnce ends with DeadlineExceeded after this long without work.
   absl::Duration once_limit = absl::Minutes(10);
 
+  // Runs the TorchScript programs that jobs bring as their models. A program is code: with it, who
+  // may submit jobs may run code here. Without, such work is given back.
+  bool allow_programs = false;
+
   // Models kept in memory, newest use first, so that they need not be sent again.
   int cached_models = 2;
   // A folder of this client's own for what it keeps across restarts: the newest model of each job,
-  // what lossy codecs left out of its updates, and an update on its way until the server has said
-  // whether it counts. What was not used for 30 days is removed. Empty: in memory only.
+  // what lossy codecs left out of its updates, programs, and an update on its way until the server
+  // has said whether it counts. What was not written for 30 days is removed. Empty: in memory only.
   std::string state_dir;
-  // A larger model is refused.
+  // A larger model is refused, and a larger program.
   int64_t max_model_bytes = int64_t{16} << 30;
 
   // Called on the thread that runs the client; must be quick. May be empty.

@@ -107,6 +107,14 @@ struct FetchRequest {
   std::optional<Xxh128> have_mask;      // of the job's mask that the client holds
 };
 
+struct ProgramRequest {
+  JobId job;
+  int64_t offset = 0;  // first byte wanted
+};
+
+// Takes a chunk as it arrives. An error ends the call, which returns it.
+using TakeChunk = std::function<absl::Status(const Chunk& chunk)>;
+
 // Takes a model as it arrives: one header, then chunks in order unless `unchanged`. An error
 // ends the call, which returns it.
 class ModelSink {
@@ -157,7 +165,7 @@ struct ProgressReport {
   int64_t steps_total = 0;  // 0: not known
 };
 
-enum class AbandonReason { kOther, kStopped, kTrainerFailed, kTooLate };
+enum class AbandonReason { kOther, kStopped, kTrainerFailed, kTooLate, kNotAllowed };
 
 struct AbandonNotice {
   JobId job;
@@ -183,6 +191,10 @@ class Connection {
   // Read-only. OK: the stream came to its end; whether it was complete is the sink's to say.
   virtual absl::Status FetchModel(const FetchRequest& request, ModelSink& sink,
                                   std::stop_token stop) = 0;
+
+  // The program of a job, in chunks in order. Read-only. OK: the stream came to its end.
+  virtual absl::Status FetchProgram(const ProgramRequest& request, const TakeChunk& take,
+                                    std::stop_token stop) = 0;
 
   // Sends the header and all that `chunks` gives. Idempotent by work order. A source that is
   // empty from the start asks how much is durable.

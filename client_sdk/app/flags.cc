@@ -62,8 +62,7 @@ std::variant<ClientFlags, int> ParseFlags(int argc, char** argv) {
   ClientFlags flags;
   std::string id = DefaultClientId();
   std::optional<double> connect_timeout, exit_when_no_work, throttle;
-  CLI::App app("Trains the built-in models on local data for a Tributary coordinator.",
-               "tributary-client");
+  CLI::App app("Trains models on local data for a Tributary coordinator.", "tributary-client");
   app.footer(kExamples);
   app.set_version_flag("--version", "tributary-client " TRIBUTARY_VERSION);
   app.add_option("--server", flags.options.server, "coordinator, host:port")->required();
@@ -92,6 +91,10 @@ std::variant<ClientFlags, int> ParseFlags(int argc, char** argv) {
   app.add_option("--key", flags.options.key_file, "PEM of this client's private key");
   app.add_flag("--allow-insecure", flags.options.allow_insecure,
                "speak without TLS to a server that is not on this machine");
+  app.add_flag(
+      "--allow-programs", flags.options.allow_programs,
+      "run the TorchScript programs that jobs bring as their models: code from whoever may "
+      "submit jobs to the server");
   app.add_option(
          "--state-dir", flags.options.state_dir,
          "folder of this client's own for models, updates on their way and what codecs left "

@@ -132,18 +132,10 @@ absl::Status IncomingModel::OnHeader(const ModelHeader& header, bool unchanged) 
 }
 
 absl::Status IncomingModel::OnChunk(const Chunk& chunk) {
-  const int64_t size = static_cast<int64_t>(chunk.data.size());
   if (!header_ || unchanged_) return absl::InvalidArgumentError("a chunk where none belongs");
-  if (chunk.offset != received_ || size > header_->total_bytes - received_) {
-    return absl::DataLossError(absl::StrCat("a chunk of ", size, " bytes at ", chunk.offset,
-                                            ", expected one at ", received_, " of ",
-                                            header_->total_bytes));
-  }
-  if (Xxh3(chunk.data) != chunk.xxh3) {
-    return absl::DataLossError(absl::StrCat("the chunk at byte ", chunk.offset, " is damaged"));
-  }
+  TRIB_RETURN_IF_ERROR(CheckChunk(chunk, received_, header_->total_bytes));
   std::memcpy(destination() + received_, chunk.data.data(), chunk.data.size());
-  received_ += size;
+  received_ += static_cast<int64_t>(chunk.data.size());
   if (options_.progress) options_.progress(received_, header_->total_bytes);
   return absl::OkStatus();
 }
@@ -180,6 +172,16 @@ absl::Status TakeMask(const ModelHeader& header, ModelCache& cache) {
 }
 
 }  // namespace
+
+absl::Status CheckChunk(const Chunk& chunk, int64_t received, int64_t total) {
+  const auto size = static_cast<int64_t>(chunk.data.size());
+  if (chunk.offset != received || size > total - received) {
+    return absl::DataLossError(absl::StrCat("a chunk of ", size, " bytes at ", chunk.offset,
+                                            ", expected one at ", received, " of ", total));
+  }
+  if (Xxh3(chunk.data) == chunk.xxh3) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat("the chunk at byte ", chunk.offset, " is damaged"));
+}
 
 absl::StatusOr<std::shared_ptr<const ParamVector>> Download(
     Connection& connection, const JobId& job, Version version, int64_t max_model_bytes,

@@ -15,6 +15,9 @@
 
 namespace tributary::sdk {
 
+// `chunk` follows on `received` bytes of `total`, and is as it was sent. DataLoss if not.
+absl::Status CheckChunk(const Chunk& chunk, int64_t received, int64_t total);
+
 // Fetches the version, or learns that it is the one in `cache`; puts it there. With `delta`, the
 // job's, the server may send what makes it of one in the cache; null: no deltas are taken. After a
 // break it goes on at the byte where it stopped. Every chunk is checked against its XXH3, the whole

@@ -95,6 +95,11 @@ class Stream {
   bool timed_out_ = false;
 };
 
+Chunk ChunkOf(const v1::Chunk& chunk) {
+  return {
+      .offset = static_cast<int64_t>(chunk.offset()), .data = chunk.data(), .xxh3 = chunk.xxh3()};
+}
+
 absl::Status Deliver(const v1::FetchModelResponse& response, ModelSink& sink) {
   switch (response.part_case()) {
     case v1::FetchModelResponse::kHeader: {
@@ -102,12 +107,30 @@ absl::Status Deliver(const v1::FetchModelResponse& response, ModelSink& sink) {
       return sink.OnHeader(header, response.header().unchanged());
     }
     case v1::FetchModelResponse::kChunk:
-      return sink.OnChunk({.offset = static_cast<int64_t>(response.chunk().offset()),
-                           .data = response.chunk().data(),
-                           .xxh3 = response.chunk().xxh3()});
+      return sink.OnChunk(ChunkOf(response.chunk()));
     default:
       return absl::UnimplementedError("a part of a model that this client does not know");
   }
+}
+
+// Reads to the end, or until `take` does not like what came: then its error is returned.
+template <typename Response>
+absl::Status ReadAll(Stream& stream, grpc::ClientAsyncReader<Response>& reader,
+                     const std::function<absl::Status(const Response&)>& take) {
+  reader.StartCall(nullptr);
+  bool open = stream.Await();
+  absl::Status taken;
+  Response response;
+  while (open && taken.ok()) {
+    reader.Read(&response, nullptr);
+    open = stream.Await();
+    if (open) taken = take(response);
+  }
+  if (!taken.ok()) stream.context().TryCancel();
+  grpc::Status status;
+  reader.Finish(&status, nullptr);
+  stream.Await();
+  return taken.ok() ? stream.Result(status) : taken;
 }
 
 absl::StatusOr<std::string> ReadPem(absl::string_view field, const std::string& path) {
@@ -218,20 +241,23 @@ absl::Status GrpcConnection::FetchModel(const FetchRequest& request, ModelSink& 
 
   Stream stream(std::move(stop), call_timeout_);
   const auto reader = stub_->PrepareAsyncFetchModel(&stream.context(), wire, &stream.queue());
-  reader->StartCall(nullptr);
-  bool open = stream.Await();
-  absl::Status taken;
-  v1::FetchModelResponse response;
-  while (open && taken.ok()) {
-    reader->Read(&response, nullptr);
-    open = stream.Await();
-    if (open) taken = Deliver(response, sink);
-  }
-  if (!taken.ok()) stream.context().TryCancel();
-  grpc::Status status;
-  reader->Finish(&status, nullptr);
-  stream.Await();
-  return taken.ok() ? stream.Result(status) : taken;
+  return ReadAll<v1::FetchModelResponse>(
+      stream, *reader,
+      [&sink](const v1::FetchModelResponse& response) { return Deliver(response, sink); });
+}
+
+absl::Status GrpcConnection::FetchProgram(const ProgramRequest& request, const TakeChunk& take,
+                                          std::stop_token stop) {
+  v1::FetchProgramRequest wire;
+  wire.set_client_id(client_id_);
+  wire.set_job_id(request.job.value());
+  wire.set_offset(static_cast<uint64_t>(request.offset));
+  Stream stream(std::move(stop), call_timeout_);
+  const auto reader = stub_->PrepareAsyncFetchProgram(&stream.context(), wire, &stream.queue());
+  return ReadAll<v1::FetchProgramResponse>(stream, *reader,
+                                           [&take](const v1::FetchProgramResponse& response) {
+                                             return take(ChunkOf(response.chunk()));
+                                           });
 }
 
 absl::StatusOr<UploadAnswer> GrpcConnection::UploadUpdate(const UpdateHeader& header,

@@ -27,6 +27,8 @@ class GrpcConnection final : public Connection {
                                         std::stop_token stop) override;
   absl::Status FetchModel(const FetchRequest& request, ModelSink& sink,
                           std::stop_token stop) override;
+  absl::Status FetchProgram(const ProgramRequest& request, const TakeChunk& take,
+                            std::stop_token stop) override;
   absl::StatusOr<UploadAnswer> UploadUpdate(const UpdateHeader& header, const ChunkSource& chunks,
                                             std::stop_token stop) override;
   absl::StatusOr<EvaluationAnswer> ReportEvaluation(const EvaluationReport& report,

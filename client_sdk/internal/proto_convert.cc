@@ -268,6 +268,8 @@ v1::AbandonWorkRequest::Reason ToProto(AbandonReason reason) {
       return v1::AbandonWorkRequest::REASON_TRAINER_FAILED;
     case AbandonReason::kTooLate:
       return v1::AbandonWorkRequest::REASON_TOO_LATE;
+    case AbandonReason::kNotAllowed:
+      return v1::AbandonWorkRequest::REASON_NOT_ALLOWED;
   }
   return v1::AbandonWorkRequest::REASON_UNSPECIFIED;
 }

@@ -13,6 +13,7 @@ namespace tributary::sdk {
 namespace {
 
 constexpr char kModels[] = "models";
+constexpr char kPrograms[] = "programs";
 constexpr char kResiduals[] = "residuals";
 constexpr absl::Duration kKeepUnused = absl::Hours(30 * 24);
 
@@ -42,6 +43,7 @@ Session::Session(const ClientOptions& options, Trainer* trainer, Connection* con
       // Differs between clients and runs: it only spreads their calls over time.
       rng_(Rng(static_cast<uint64_t>(absl::ToUnixNanos(clock->Now()))).Split(options.id.value())),
       cache_(options.cached_models, StateFolder(options, kModels)),
+      programs_(StateFolder(options, kPrograms)),
       residuals_(StateFolder(options, kResiduals), options.id),
       outbox_(StateFolder(options, "outbox"), options.id),
       reconnect_(WithLimit(options.retry, options.connect_limit), clock, rng_.Split("reconnect"),
@@ -98,7 +100,7 @@ absl::Status Session::Loop(absl::Duration idle_limit) {
 // Of jobs that this client has not worked for in a long time.
 void Session::RemoveOldState() const {
   if (options_.state_dir.empty()) return;
-  for (const char* folder : {kModels, kResiduals}) {
+  for (const char* folder : {kModels, kPrograms, kResiduals}) {
     const absl::Status removed =
         RemoveFilesOlderThan(StateFolder(options_, folder), clock_->Now() - kKeepUnused);
     if (!removed.ok()) log::Warning("old state not removed", {{"error", removed}});
@@ -150,7 +152,7 @@ absl::StatusOr<CheckInAnswer> Session::AskForWork(absl::Duration max_wait) {
   return answer;
 }
 
-absl::StatusOr<bool> Session::Perform(const WorkOrder& order) {
+absl::StatusOr<bool> Session::Perform(WorkOrder order) {
   Emit(ClientEvent::Kind::kWorkReceived, &order);
   std::stop_source work_stop;
   const std::stop_callback link(stop_, [&work_stop] { work_stop.request_stop(); });
@@ -158,23 +160,8 @@ absl::StatusOr<bool> Session::Perform(const WorkOrder& order) {
   {
     Heartbeat heartbeat(connection_, order, &work_stop);
     Work work{.order = order, .stop = work_stop.get_token(), .heartbeat = &heartbeat};
-    switch (order.kind) {
-      case WorkKind::kInitialise:
-        done = Initialise(work);
-        break;
-      case WorkKind::kTrain:
-        done = Train(work);
-        break;
-      case WorkKind::kEvaluate:
-        done = Evaluate(work);
-        break;
-      case WorkKind::kExplore:
-        done = Explore(work);
-        break;
-      case WorkKind::kSketch:
-        done = SketchInputs(work);
-        break;
-    }
+    done = BringProgram(work, order.job);
+    if (done.ok()) done = Do(work);
     if (!done.ok()) return GiveBack(work, done);
   }
   Emit(ClientEvent::Kind::kAccepted, &order);

@@ -32,6 +32,7 @@
 #include "client_sdk/internal/heartbeat.h"
 #include "client_sdk/internal/model_cache.h"
 #include "client_sdk/internal/outbox.h"
+#include "client_sdk/internal/program_cache.h"
 #include "client_sdk/internal/residual_store.h"
 #include "client_sdk/internal/retry.h"
 #include "client_sdk/internal/uploader.h"
@@ -86,11 +87,14 @@ class Session {
   absl::Status Unreachable(absl::Duration limit) const;
 
   // True: counted; false: the server withdrew the order; or why it came to nothing.
-  absl::StatusOr<bool> Perform(const WorkOrder& order);
+  absl::StatusOr<bool> Perform(WorkOrder order);
   absl::StatusOr<bool> GiveBack(const Work& work, const absl::Status& failure);
   // Finishes what is in the outbox. True: counted; false: not; or why the server did not say.
   absl::StatusOr<bool> SettleOutbox();
 
+  // The program of the job, into it, if its model is one and the client may run it.
+  absl::Status BringProgram(Work& work, JobInfo& job);
+  absl::Status Do(Work& work);
   absl::Status Initialise(Work& work);
   absl::Status Train(Work& work);
   absl::Status TrainAdapter(Work& work, const Codec& codec, const TrainTask& task,
@@ -131,6 +135,7 @@ class Session {
 
   Rng rng_;
   ModelCache cache_;
+  ProgramCache programs_;
   ResidualStore residuals_;
   Outbox outbox_;
   Retry reconnect_;

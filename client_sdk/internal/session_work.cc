@@ -15,6 +15,7 @@
 #include "common/config/schema.h"
 #include "common/log.h"
 #include "common/status_macros.h"
+#include "common/train_spec/train_spec.h"
 
 namespace tributary::sdk {
 namespace {
@@ -59,6 +60,42 @@ absl::StatusOr<std::unique_ptr<const VersionDelta>> ParseDownlink(const std::str
     return AdapterStepCodec::Create(spec, std::move(terms));
   }
   return ModelDifference::Create(spec);
+}
+
+absl::Status Session::BringProgram(Work& work, JobInfo& job) {
+  const auto node = config::NodeFromJsonText(job.model_json);
+  const auto model = node.ok() ? config::Parse<ModelSpec>(*node, "model")
+                               : absl::StatusOr<ModelSpec>(node.status());
+  if (!model.ok() || !model->program) return absl::OkStatus();  // the trainer will see what it is
+  if (!options_.allow_programs) {
+    work.reason = AbandonReason::kNotAllowed;
+    return absl::FailedPreconditionError(
+        absl::StrCat("the job's model is a TorchScript program of ", model->program->bytes,
+                     " bytes, SHA-256 ", model->program->sha256,
+                     "; this client runs none that comes from a server unless its operator sets "
+                     "allow_programs (tributary-client --allow-programs)"));
+  }
+  Retry retry = NewRetry(work, "program");
+  TRIB_ASSIGN_OR_RETURN(
+      job.program, programs_.Get(*connection_, job.id, *model->program, options_.max_model_bytes,
+                                 Transfer(work, ClientEvent::Kind::kDownloading), retry));
+  return absl::OkStatus();
+}
+
+absl::Status Session::Do(Work& work) {
+  switch (work.order.kind) {
+    case WorkKind::kInitialise:
+      return Initialise(work);
+    case WorkKind::kTrain:
+      return Train(work);
+    case WorkKind::kEvaluate:
+      return Evaluate(work);
+    case WorkKind::kExplore:
+      return Explore(work);
+    case WorkKind::kSketch:
+      return SketchInputs(work);
+  }
+  return absl::UnimplementedError("a kind of work that this client does not know");
 }
 
 absl::Status Session::Initialise(Work& work) {

@@ -18,6 +18,8 @@ class MockConnection : public Connection {
               (override));
   MOCK_METHOD(absl::Status, FetchModel, (const FetchRequest&, ModelSink&, std::stop_token),
               (override));
+  MOCK_METHOD(absl::Status, FetchProgram,
+              (const ProgramRequest&, const TakeChunk&, std::stop_token), (override));
   MOCK_METHOD(absl::StatusOr<UploadAnswer>, UploadUpdate,
               (const UpdateHeader&, const ChunkSource&, std::stop_token), (override));
   MOCK_METHOD(absl::StatusOr<EvaluationAnswer>, ReportEvaluation,

@@ -111,22 +111,16 @@ Mutex& GeneratorMutex() {
   return *mutex;
 }
 
-// Runs `work` on the generator alone, seeded; whether it drew.
+// Runs `work` with the generator, which nothing else here draws from, seeded and its own; whether
+// it drew.
 template <typename Work>
 bool RunSeeded(uint64_t seed, Work work) {
   const MutexLock lock(GeneratorMutex());
   at::Generator generator = at::detail::getDefaultCPUGenerator();
-  const auto state = [&] {
-    const std::lock_guard<std::mutex> own(generator.mutex());
-    return generator.get_state();
-  };
-  {
-    const std::lock_guard<std::mutex> own(generator.mutex());
-    generator.set_current_seed(seed);
-  }
-  const at::Tensor before = state();
+  generator.set_current_seed(seed);
+  const at::Tensor before = generator.get_state();
   work();
-  return !state().equal(before);
+  return !generator.get_state().equal(before);
 }
 
 class ScriptModel final : public TorchModel {
@@ -270,14 +264,14 @@ absl::Status ScriptModel::TryIn(Mode mode, const DataShape& shape,
   const at::Tensor inputs = at::zeros(sizes, shape.tokens ? at::kLong : at::kFloat);
   Begin(mode, Rng(0));
   const at::Tensor logits = Forward(params, inputs, nullptr);
-  const std::vector<int64_t> rows = {kExamples * shape.predictions()};
-  if (logits.scalar_type() == at::kFloat && logits.dim() == 2 && logits.size(0) == rows[0] &&
+  const int64_t rows = kExamples * shape.predictions();
+  if (logits.scalar_type() == at::kFloat && logits.dim() == 2 && logits.size(0) == rows &&
       logits.size(1) >= shape.num_classes) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
       absl::StrCat("forward gives ", logits.toString(), " [", absl::StrJoin(logits.sizes(), ", "),
-                   "] of inputs [", absl::StrJoin(sizes, ", "), "]; allowed: float32 [", rows[0],
+                   "] of inputs [", absl::StrJoin(sizes, ", "), "]; allowed: float32 [", rows,
                    ", at least ", shape.num_classes, "]"));
 }
 

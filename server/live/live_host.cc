@@ -50,9 +50,10 @@ event::VersionPublished FromRecord(const VersionRecord& record) {
 
 }  // namespace
 
-LiveHost::LiveHost(LiveOptions options, Deps deps)
+LiveHost::LiveHost(LiveOptions options, Deps deps, std::unique_ptr<ContentFiles> programs)
     : options_(std::move(options)),
       deps_(deps),
+      programs_(std::move(programs)),
       disk_(deps.pool),
       removals_(deps.pool),
       numerics_(deps.pool),
@@ -62,7 +63,9 @@ LiveHost::LiveHost(LiveOptions options, Deps deps)
 
 absl::StatusOr<std::unique_ptr<LiveHost>> LiveHost::Create(LiveOptions options, Deps deps) {
   TRIB_RETURN_IF_ERROR(CreateDirectory(options.data_dir + "/initial"));
-  auto host = std::unique_ptr<LiveHost>(new LiveHost(std::move(options), deps));
+  TRIB_ASSIGN_OR_RETURN(auto programs, ContentFiles::Open(options.data_dir + "/programs", ".pt"));
+  auto host =
+      std::unique_ptr<LiveHost>(new LiveHost(std::move(options), deps, std::move(programs)));
   TRIB_RETURN_IF_ERROR(host->Recover());
   host->Beat();
   return host;

@@ -32,6 +32,7 @@
 #include "server/live/live_job.h"
 #include "server/live/live_types.h"
 #include "server/live/spool.h"
+#include "server/store/content_files.h"
 #include "server/store/delivery.h"
 
 namespace tributary {
@@ -67,6 +68,10 @@ class LiveHost {
   // As OpenDelivery. The callback runs on the pool.
   void OpenModel(const ClientId& client, const JobId& job, Version version,
                  const std::optional<HeldVersion>& held, Callback<ReaderPtr> done);
+  // The job's program, of which model.program has the size. NotFound: its model is none. DataLoss:
+  // the file is damaged. The callback runs on the pool.
+  void OpenProgram(const ClientId& client, const JobId& job,
+                   Callback<std::shared_ptr<const File>> done);
   // That goes with the job's models; null: it prunes nothing, or there is no such job.
   std::shared_ptr<const SentMask> MaskOf(const JobId& job) const;
   void CountDownlink(const ClientId& client, const JobId& job, uint64_t bytes);
@@ -122,7 +127,7 @@ class LiveHost {
     EventLoop::TimerId grace_timer = 0;                // running while it is between calls
   };
 
-  LiveHost(LiveOptions options, Deps deps);
+  LiveHost(LiveOptions options, Deps deps, std::unique_ptr<ContentFiles> programs);
 
   // The engine (live_host.cc): events in, actions out, one at a time.
   void Feed(LiveJob& job, decltype(JobEvent::what) what);
@@ -200,6 +205,8 @@ class LiveHost {
   JobView View(const LiveJob& job) const;
   void Changed(LiveJob& job);
   absl::Status MakeExecutor(LiveJob& job) const;
+  // Of the jobs in the store; all others go.
+  absl::Status KeepPrograms(const std::vector<JobRecord>& jobs);
   void Submitted(std::unique_ptr<LiveJob> owned, const absl::Status& written, Callback<JobId> done);
   absl::Status Recover();
   absl::Status RecoverJob(LiveJob& job);
@@ -208,6 +215,7 @@ class LiveHost {
 
   const LiveOptions options_;
   const Deps deps_;
+  const std::unique_ptr<ContentFiles> programs_;  // of all jobs, ended ones too, as their versions
   SerialLane disk_;
   SerialLane removals_;  // beside the disk lane: a large file takes its time, and nobody waits
   SerialLane numerics_;  // one model-sized piece of work at a time, over all jobs

@@ -10,6 +10,31 @@
 #include "server/live/live_host.h"
 
 namespace tributary {
+namespace {
+
+// That the files came which the job names, and no others.
+absl::Status CheckFilesCame(const Submission& submission) {
+  const ModelSpec& model = submission.spec.model;
+  if (model.initial.has_value() != !submission.initial.empty()) {
+    return absl::InvalidArgumentError(
+        model.initial
+            ? absl::StrCat("job.model.initial: '", *model.initial, "' did not come with the job")
+            : "an initial model came with a job that names none in job.model.initial");
+  }
+  if (model.torchscript) {
+    return absl::InvalidArgumentError(
+        "job.model.torchscript: found in a submitted job; allowed: job.model.program, with the "
+        "SHA-256 and the size of the file that comes with it");
+  }
+  if (model.program.has_value() != !submission.program.empty()) {
+    return absl::InvalidArgumentError(
+        model.program ? "job.model.program: its file did not come with the job"
+                      : "a program came with a job that names none in job.model.program");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 LiveJob* LiveHost::FindJob(const JobId& job) const {
   const auto it = jobs_.find(job);
@@ -44,13 +69,7 @@ void LiveHost::SubmitJob(Submission submission, Callback<JobId> done) {
       });
     });
   }
-  if (HasInitialModel(submission.spec) != !submission.initial.empty()) {
-    return done(absl::InvalidArgumentError(
-        HasInitialModel(submission.spec)
-            ? absl::StrCat("job.model.initial: '", *submission.spec.model.initial,
-                           "' did not come with the job")
-            : "an initial model came with a job that names none in job.model.initial"));
-  }
+  if (const absl::Status came = CheckFilesCame(submission); !came.ok()) return done(came);
   auto controller = JobController::Create(submission.spec);
   if (!controller.ok()) return done(controller.status());
   auto job = std::make_unique<LiveJob>();
@@ -66,9 +85,11 @@ void LiveHost::SubmitJob(Submission submission, Callback<JobId> done) {
   submitting_.insert(job->id());
   if (!submission.request_id.empty()) submissions_[submission.request_id] = job->id();
   const std::string path = job->InitialPath(options_.data_dir);
-  disk_.Run([this, job = std::move(job), initial = std::move(submission.initial), path,
-             store = deps_.store, loop = deps_.loop, done = std::move(done)]() mutable {
+  disk_.Run([this, job = std::move(job), initial = std::move(submission.initial),
+             program = std::move(submission.program), path, store = deps_.store, loop = deps_.loop,
+             done = std::move(done)]() mutable {
     absl::Status written = CreateDirectory(path.substr(0, path.rfind('/')));
+    if (written.ok() && !program.empty()) written = programs_->Put(program).status();
     if (written.ok() && !initial.empty()) written = WriteSafetensors(initial, path);
     if (written.ok()) written = store->PutJob(job->record);
     loop->Post([this, job = std::move(job), written, done = std::move(done)]() mutable {

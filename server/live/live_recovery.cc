@@ -12,6 +12,7 @@ absl::Status LiveHost::Recover() {
   TRIB_ASSIGN_OR_RETURN(const auto clients, deps_.store->ListClients());
   for (const ClientRecord& client : clients) clients_[client.id].record = client;
   TRIB_ASSIGN_OR_RETURN(const auto jobs, deps_.store->ListJobs());
+  TRIB_RETURN_IF_ERROR(KeepPrograms(jobs));
   for (const JobRecord& record : jobs) {
     auto job = std::make_unique<LiveJob>();
     job->record = record;
@@ -28,6 +29,18 @@ absl::Status LiveHost::Recover() {
   }
   for (const JobRecord& record : jobs) Rejoin(*jobs_.at(record.id));
   return CleanSpool();
+}
+
+// What a submission left that a crash cut off.
+absl::Status LiveHost::KeepPrograms(const std::vector<JobRecord>& jobs) {
+  std::set<Digest> wanted;
+  for (const JobRecord& record : jobs) {
+    const auto spec = ParseJobSpecJson(record.spec_json);
+    if (!spec.ok() || !spec->model.program) continue;
+    TRIB_ASSIGN_OR_RETURN(const Digest digest, Digest::FromHex(spec->model.program->sha256));
+    wanted.insert(digest);
+  }
+  return programs_->Sweep(wanted).status();
 }
 
 absl::Status LiveHost::RecoverJob(LiveJob& job) {
@@ -59,6 +72,9 @@ absl::Status LiveHost::RecoverJob(LiveJob& job) {
     TRIB_RETURN_IF_ERROR(deps_.store->PutJob(job.record));
   }
   if (job.ended()) return absl::OkStatus();
+  if (const auto& program = job.controller->spec().model.program) {
+    TRIB_RETURN_IF_ERROR(OpenProgramFile(*programs_, *program).status());
+  }
   TRIB_RETURN_IF_ERROR(MakeExecutor(job));
   TRIB_RETURN_IF_ERROR(job.executor->Restore());
   job.collections = job.executor->Collections();

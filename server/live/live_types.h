@@ -118,6 +118,7 @@ struct Submission {
   std::string request_id;
   JobSpec spec;
   ParamVector initial;  // empty: a client makes the first model
+  std::string program;  // that model.program stands for, checked against it; empty: there is none
 };
 
 // What people see of a job.

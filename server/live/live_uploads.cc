@@ -352,6 +352,27 @@ void LiveHost::OpenModel(const ClientId& client, const JobId& job_id, Version ve
   });
 }
 
+void LiveHost::OpenProgram(const ClientId& client, const JobId& job_id,
+                           Callback<std::shared_ptr<const File>> done) {
+  const auto enrolled = Enrolled(client);
+  if (!enrolled.ok()) return done(enrolled.status());
+  const auto job = RequireJob(job_id);
+  if (!job.ok()) return done(job.status());
+  for (const auto& [of_job, order] : (*enrolled)->orders) {
+    if (of_job == job_id) Confirm(**job, client, order);
+  }
+  const JobController* const controller = (*job)->controller.get();
+  if (controller == nullptr || !controller->spec().model.program) {
+    return done(absl::NotFoundError(absl::StrCat("job ", job_id.value(), " has no program")));
+  }
+  deps_.pool->Run([programs = programs_.get(), program = *controller->spec().model.program,
+                   done = std::move(done)]() mutable {
+    auto file = OpenProgramFile(*programs, program);
+    if (!file.ok()) return done(file.status());
+    done(std::make_shared<const File>(*std::move(file)));
+  });
+}
+
 void LiveHost::CountDownlink(const ClientId& client, const JobId& job_id, uint64_t bytes) {
   LiveJob* const job = FindJob(job_id);
   const auto known = clients_.find(client);

@@ -25,15 +25,13 @@ using cli::FormatTable;
 
 constexpr size_t kMaxArtefactBytes = 64 << 20;  // job.proto
 
-absl::StatusOr<v1::Artefact> ReadArtefact(const std::string& name, const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string data{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (!file) return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
+// `otherwise`: what to do about a file that is too large.
+absl::StatusOr<v1::Artefact> MakeArtefact(const std::string& name, absl::string_view field,
+                                          std::string data, absl::string_view otherwise) {
   if (data.size() > kMaxArtefactBytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat(path, ": has ", FormatBytes(static_cast<double>(data.size())),
-                     ", at most 64 MiB travel with a job; leave model.initial out and let a "
-                     "client make the first model"));
+        absl::StrCat(field, ": has ", FormatBytes(static_cast<double>(data.size())),
+                     ", at most 64 MiB travel with a job", otherwise));
   }
   v1::Artefact artefact;
   artefact.set_name(name);
@@ -43,15 +41,26 @@ absl::StatusOr<v1::Artefact> ReadArtefact(const std::string& name, const std::st
 }
 
 absl::StatusOr<v1::JobEnvelope> MakeEnvelope(const std::string& path) {
-  TRIB_ASSIGN_OR_RETURN(const JobSpec spec, ReadJobFile(path));
+  TRIB_ASSIGN_OR_RETURN(JobSpec spec, ReadJobFile(path));
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  TRIB_ASSIGN_OR_RETURN(std::string program, TakeProgram(folder.string(), spec));
   v1::JobEnvelope envelope;
   envelope.set_spec_json(CanonicalJson(spec));
   envelope.set_config_digest(ConfigDigest(spec).ToBytes());
   if (spec.model.initial) {
-    const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+    const std::string initial = (folder / *spec.model.initial).string();
+    std::ifstream file(initial, std::ios::binary);
+    std::string data{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    if (!file) return absl::NotFoundError(absl::StrCat(initial, ": cannot be read"));
     TRIB_ASSIGN_OR_RETURN(
         *envelope.add_artefacts(),
-        ReadArtefact(*spec.model.initial, (folder / *spec.model.initial).string()));
+        MakeArtefact(*spec.model.initial, initial, std::move(data),
+                     "; leave model.initial out and let a client make the first model"));
+  }
+  if (spec.model.program) {
+    TRIB_ASSIGN_OR_RETURN(
+        *envelope.add_artefacts(),
+        MakeArtefact(spec.model.program->sha256, "job.model.torchscript", std::move(program), ""));
   }
   return envelope;
 }

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "server/rpc/chunk_stream.h"
 #include "server/rpc/model_stream.h"
 #include "server/rpc/wire.h"
 
@@ -119,6 +120,29 @@ grpc::ServerWriteReactor<v1::FetchModelResponse>* CoordinatorService::FetchModel
       stream->Send(job, *std::move(reader), request->offset(), unchanged);
     };
     deps_->host->OpenModel(client, job, request->version(), wire::GetHeld(*request), send);
+  });
+  return stream;
+}
+
+grpc::ServerWriteReactor<v1::FetchProgramResponse>* CoordinatorService::FetchProgram(
+    grpc::CallbackServerContext* context, const v1::FetchProgramRequest* request) {
+  auto* const stream = new ChunkStream<v1::FetchProgramResponse>(deps_, &downloads_);
+  if (const absl::Status allowed = Allowed(*context, request->client_id()); !allowed.ok()) {
+    stream->Fail(allowed);
+    return stream;
+  }
+  deps_->loop->Post([this, stream, request] {
+    deps_->host->OpenProgram(
+        ClientId(request->client_id()), JobId(request->job_id()),
+        [stream, offset = request->offset()](absl::StatusOr<std::shared_ptr<const File>> file) {
+          const auto size = file.ok() ? (*file)->Size() : file.status();
+          if (!size.ok()) return stream->Fail(size.status());
+          const auto read = [file = *file](uint64_t from, uint64_t length, std::string& out) {
+            out.resize(length);
+            return file->ReadAt(from, out.data(), length);
+          };
+          stream->Send(read, offset, *size);
+        });
   });
   return stream;
 }

@@ -30,6 +30,8 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
                                     v1::CheckInResponse* response) override;
   grpc::ServerWriteReactor<v1::FetchModelResponse>* FetchModel(
       grpc::CallbackServerContext* context, const v1::FetchModelRequest* request) override;
+  grpc::ServerWriteReactor<v1::FetchProgramResponse>* FetchProgram(
+      grpc::CallbackServerContext* context, const v1::FetchProgramRequest* request) override;
   grpc::ServerReadReactor<v1::UploadUpdateRequest>* UploadUpdate(
       grpc::CallbackServerContext* context, v1::UploadUpdateResponse* response) override;
   grpc::ServerUnaryReactor* ReportEvaluation(grpc::CallbackServerContext* context,

@@ -38,21 +38,29 @@ absl::StatusOr<Submission> ReadSubmission(const v1::SubmitJobRequest& request) {
     TRIB_RETURN_IF_ERROR(
         CheckDigest("config_digest", envelope.spec_json(), envelope.config_digest()));
   }
-  Submission submission{.request_id = request.request_id(), .spec = {}, .initial = {}};
+  Submission submission{
+      .request_id = request.request_id(), .spec = {}, .initial = {}, .program = {}};
   TRIB_ASSIGN_OR_RETURN(submission.spec, ParseJobSpecJson(envelope.spec_json()));
   const std::optional<std::string>& initial = submission.spec.model.initial;
+  const std::optional<ProgramSpec>& program = submission.spec.model.program;
   for (const v1::Artefact& artefact : envelope.artefacts()) {
-    if (!initial || artefact.name() != *initial) {
+    const bool is_program = program && artefact.name() == program->sha256;
+    if (!is_program && (!initial || artefact.name() != *initial)) {
       return absl::InvalidArgumentError(
           absl::StrCat("artefact '", artefact.name(), "': the job names no such file"));
     }
     if (artefact.data().size() > kMostArtefactBytes) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("artefact '", artefact.name(), "': found ", artefact.data().size(),
-                       " bytes, at most ", kMostArtefactBytes, "; let a client initialise"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "artefact '", artefact.name(), "': found ", artefact.data().size(), " bytes, at most ",
+          kMostArtefactBytes, is_program ? "" : "; let a client initialise"));
     }
     TRIB_RETURN_IF_ERROR(CheckDigest(absl::StrCat("artefact '", artefact.name(), "'"),
                                      artefact.data(), artefact.digest()));
+    if (is_program) {
+      TRIB_RETURN_IF_ERROR(CheckProgram(*program, artefact.data()));
+      submission.program = artefact.data();
+      continue;
+    }
     auto model = ParseSafetensors(artefact.data());
     if (!model.ok()) {
       return absl::InvalidArgumentError(

@@ -34,7 +34,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Create(const std::string& 
   builder.RegisterService(&rpc->coordinator_);
   builder.RegisterService(&rpc->operator_);
   builder.SetMaxReceiveMessageSize(static_cast<int>(
-      std::max(rpc->deps_.limits.max_chunk_bytes, kMostArtefactBytes) + kSlackBytes));
+      std::max(rpc->deps_.limits.max_chunk_bytes, 2 * kMostArtefactBytes) + kSlackBytes));
   const auto ms = [](absl::Duration d) { return static_cast<int>(absl::ToInt64Milliseconds(d)); };
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              ms(kMinKeepalive));

@@ -87,7 +87,18 @@ absl::Status FakeServer::FetchModel(const FetchRequest& request, ModelSink& sink
   const absl::string_view values(reinterpret_cast<const char*>(model.values().data()),
                                  model.values().size() * 4);
   const absl::string_view bytes = chain.empty() ? values : absl::string_view(chain);
-  int64_t offset = request.offset;
+  return SendChunks(
+      bytes, request.offset, call, [&sink](const Chunk& chunk) { return sink.OnChunk(chunk); },
+      stop);
+}
+
+absl::Status FakeServer::FetchProgram(const ProgramRequest& request, const TakeChunk& take,
+                                      std::stop_token stop) {
+  return SendChunks(program, request.offset, program_calls++, take, stop);
+}
+
+absl::Status FakeServer::SendChunks(absl::string_view bytes, int64_t offset, int64_t call,
+                                    const TakeChunk& take, const std::stop_token& stop) {
   for (int64_t index = 0; offset < static_cast<int64_t>(bytes.size()); ++index) {
     if (stop.stop_requested()) return absl::CancelledError("stop");
     if (fetch_fault) TRIB_RETURN_IF_ERROR(fetch_fault(call, index));
@@ -96,7 +107,7 @@ absl::Status FakeServer::FetchModel(const FetchRequest& request, ModelSink& sink
     const uint64_t xxh3 = Xxh3(data);
     if (damage_fetch) damage_fetch(data);
     fetched_bytes += static_cast<int64_t>(data.size());
-    TRIB_RETURN_IF_ERROR(sink.OnChunk({.offset = offset, .data = data, .xxh3 = xxh3}));
+    TRIB_RETURN_IF_ERROR(take({.offset = offset, .data = data, .xxh3 = xxh3}));
     offset += static_cast<int64_t>(data.size());
   }
   return absl::OkStatus();

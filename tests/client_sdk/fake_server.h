@@ -34,6 +34,7 @@ class FakeServer : public Connection {
   RetryWindow no_work{absl::Seconds(1), absl::Seconds(2)};
   ServerLimits limits{.max_chunk_bytes = 16, .server_agent = "fake/1"};
   std::map<Version, ParamVector> models;
+  std::string program;                    // of every job
   std::map<Version, std::string> deltas;  // what makes a version of the one before
 
   // Faults; `call` counts calls and `chunk` the chunks within one, both from 0. May be empty.
@@ -62,6 +63,7 @@ class FakeServer : public Connection {
   int64_t fetch_calls = 0;
   int64_t fetched_bytes = 0;
   std::vector<FetchRequest> fetches;
+  int64_t program_calls = 0;
   int64_t upload_calls = 0;
   int64_t sent_bytes = 0;  // of payload, as the client sent them
 
@@ -72,6 +74,8 @@ class FakeServer : public Connection {
                                         std::stop_token stop) override;
   absl::Status FetchModel(const FetchRequest& request, ModelSink& sink,
                           std::stop_token stop) override;
+  absl::Status FetchProgram(const ProgramRequest& request, const TakeChunk& take,
+                            std::stop_token stop) override;
   absl::StatusOr<UploadAnswer> UploadUpdate(const UpdateHeader& header, const ChunkSource& chunks,
                                             std::stop_token stop) override;
   absl::StatusOr<EvaluationAnswer> ReportEvaluation(const EvaluationReport& report,
@@ -80,6 +84,9 @@ class FakeServer : public Connection {
   absl::Status AbandonWork(const AbandonNotice& notice) override;
 
  private:
+  // The bytes from `offset` on, with the faults of call number `call`.
+  absl::Status SendChunks(absl::string_view bytes, int64_t offset, int64_t call,
+                          const TakeChunk& take, const std::stop_token& stop);
   // Those from the version that the client holds, if all are there; they go into the header.
   std::string DeltasFor(const FetchRequest& request, ModelHeader& header) const;
   absl::Status StoreChunk(Upload& upload, const Chunk& chunk, int64_t index);

@@ -51,7 +51,7 @@ ClientOptions LiveCluster::Options(const std::string& id) const {
   return options;
 }
 
-std::string LiveCluster::Submit(const nlohmann::json& job) {
+std::string LiveCluster::Submit(const nlohmann::json& job, const std::string& program) {
   const auto spec = ParseJobSpecJson(job.dump());
   if (!spec.ok()) {
     Fail(spec.status().ToString());
@@ -61,6 +61,12 @@ std::string LiveCluster::Submit(const nlohmann::json& job) {
   request.mutable_job()->set_spec_json(CanonicalJson(*spec));
   request.mutable_job()->set_config_digest(ConfigDigest(*spec).ToBytes());
   request.set_request_id(spec->name);
+  if (spec->model.program) {
+    v1::Artefact& artefact = *request.mutable_job()->add_artefacts();
+    artefact.set_name(spec->model.program->sha256);
+    artefact.set_data(program);
+    artefact.set_digest(Sha256::Of(program).ToBytes());
+  }
   v1::SubmitJobResponse response;
   grpc::ClientContext context;
   const grpc::Status status = operator_->SubmitJob(&context, request, &response);
@@ -72,6 +78,10 @@ void LiveCluster::AddClient(const std::string& id, std::unique_ptr<Trainer> trai
                             bool evaluate_only) {
   ClientOptions options = Options(id);
   options.evaluate_only = evaluate_only;
+  AddClient(std::move(options), std::move(trainer));
+}
+
+void LiveCluster::AddClient(ClientOptions options, std::unique_ptr<Trainer> trainer) {
   auto client = Client::Create(std::move(options), std::move(trainer));
   if (!client.ok()) return Fail(client.status().ToString());
   RunningClient& running = clients_.emplace_back();

@@ -33,11 +33,12 @@ class LiveCluster {
   std::string address() const;
   ClientOptions Options(const std::string& id) const;
 
-  // `job`: the job section. Returns the job's id.
-  std::string Submit(const nlohmann::json& job);
+  // `job`: the job section; `program`: what its model.program stands for. Returns the job's id.
+  std::string Submit(const nlohmann::json& job, const std::string& program = "");
   // Runs a client until the cluster ends.
   void AddClient(const std::string& id, std::unique_ptr<Trainer> trainer,
                  bool evaluate_only = false);
+  void AddClient(ClientOptions options, std::unique_ptr<Trainer> trainer);
 
   // Watches the job until `done` holds of it or it has ended; fails after `limit`.
   v1::Job Await(const std::string& job, const std::function<bool(const v1::Job&)>& done,

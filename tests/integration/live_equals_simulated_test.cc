@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "simulator/experiment.h"
 #include "tests/integration/live_cluster.h"
+#include "tests/testing/script_program.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 
@@ -48,6 +49,26 @@ simulation:
 )";
 
 constexpr char kLora[] = "job.lora={rank: 4, alpha: 8, targets: ['fc*'], dropout: 0.1}";
+// With dropout, a batch norm (to which a batch of one example would be none) and a counter.
+std::string Program() {
+  using Kind = test::ScriptTensor::Kind;
+  return test::MakeProgram({{"fc1.weight", {16, 12}},
+                            {"bn.weight", {16}},
+                            {"bn.bias", {16}},
+                            {"bn.running_mean", {16}, Kind::kBuffer},
+                            {"bn.running_var", {16}, Kind::kBuffer},
+                            {"bn.num_batches_tracked", {}, Kind::kCounter},
+                            {"fc2.weight", {3, 16}}},
+                           R"(
+def forward(self, x):
+    x = torch.linear(x, self.fc1.weight)
+    if self.training:
+        self.bn.num_batches_tracked.add_(1)
+    x = torch.batch_norm(x, self.bn.weight, self.bn.bias, self.bn.running_mean, self.bn.running_var,
+                         self.training, 0.1, 0.00001, False)
+    return torch.linear(torch.dropout(torch.relu(x), 0.3, self.training), self.fc2.weight)
+)");
+}
 
 struct Case {
   std::string name;
@@ -57,6 +78,7 @@ class LiveEqualsSimulated : public ::testing::TestWithParam<Case> {};
 
 TEST_P(LiveEqualsSimulated, SameModelDigest) {
   const TempDir dir;
+  dir.Write("model.pt", Program());
   TRIB_ASSERT_OK_AND_ASSIGN(
       const SimulationFile file,
       ReadSimulationFile(dir.Write("job.yaml", kFile), {.set = GetParam().set}));
@@ -70,14 +92,22 @@ TEST_P(LiveEqualsSimulated, SameModelDigest) {
       const Partition parts,
       PartitionDataset(*data.train, file.simulation.data.partition, kClients, kSeed));
   test::LiveCluster cluster(dir.File("data"));
-  const std::string job = cluster.Submit(config::Print(file.job));
+  const std::string job =
+      cluster.Submit(config::Print(file.job), file.program == nullptr ? "" : *file.program);
+  const auto options = [&](const std::string& id) {
+    ClientOptions made = cluster.Options(id);
+    made.allow_programs = true;
+    return made;
+  };
   TRIB_ASSERT_OK_AND_ASSIGN(auto evaluator,
                             TorchTrainer::Create({.train = {}, .eval = DataView::All(data.test)}));
-  cluster.AddClient("evaluator", std::move(evaluator), /*evaluate_only=*/true);
+  ClientOptions evaluates = options("evaluator");
+  evaluates.evaluate_only = true;
+  cluster.AddClient(evaluates, std::move(evaluator));
   for (int i = 0; i < kClients; ++i) {
     TRIB_ASSERT_OK_AND_ASSIGN(auto trainer,
                               TorchTrainer::Create({.train = {data.train, parts[i]}, .eval = {}}));
-    cluster.AddClient(absl::StrCat("client-", i), std::move(trainer));
+    cluster.AddClient(options(absl::StrCat("client-", i)), std::move(trainer));
   }
   const v1::Job live = cluster.AwaitEnd(job);
 
@@ -102,9 +132,13 @@ INSTANTIATE_TEST_SUITE_P(
               "job.aggregation={combine: {fedavg: {weights: uniform}}}"}},
         Case{"exact_downlink", {"job.downlink={}"}},
         Case{"topk_int8_downlink", {"job.downlink={codec: [{topk: {fraction: 0.1}}, int8]}"}},
+        Case{"a_program", {"job.model={torchscript: model.pt}", "simulation.data.partition=iid"}},
         Case{"server_adam_and_clip",
              {"job.aggregation={transforms: [{clip: {norm: 0.5}}], optimizer: {adam: "
               "{learning_rate: 0.01}}}"}},
+        Case{"lora_of_a_program",
+             {"job.model={torchscript: model.pt}", "simulation.data.partition=iid",
+              "job.lora={rank: 2, targets: ['fc*']}"}},
         Case{"lora_stacking", {kLora}},
         Case{"lora_recompressed_with_quantised_factors",
              {kLora, "job.codec=[int8]", "job.downlink={codec: [fp16]}",

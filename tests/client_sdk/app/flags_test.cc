@@ -80,6 +80,9 @@ TEST(FlagsTest, ByDefaultItRunsForEverUnderAnIdOfItsOwn) {
   EXPECT_EQ(flags.options.connect_limit, absl::InfiniteDuration());
   EXPECT_FALSE(flags.once);
   EXPECT_FALSE(flags.options.allow_insecure);
+  EXPECT_FALSE(flags.options.allow_programs);
+  EXPECT_TRUE(Flags({"--server", "localhost:1", "--data", "mnist", "--allow-programs"})
+                  .options.allow_programs);
   EXPECT_TRUE(Validate(flags.options).ok());
   EXPECT_EQ(Flags({"--server", "localhost:1", "--data", "mnist", "--once"}).options.connect_limit,
             absl::Minutes(1));

@@ -13,6 +13,7 @@
 #include "client_sdk/mocks/fake_trainer.h"
 #include "common/clock.h"
 #include "common/codec/update_payload.h"
+#include "common/train_spec/train_spec.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/client_sdk/fake_server.h"
@@ -101,6 +102,72 @@ TEST_F(SessionTest, InitialisesWithTheOrdersSeedAndSendsTheWholeModel) {
   const ParamVector expected = *FakeTrainer(layout_).InitialModel({}, order.seed);
   ASSERT_EQ(upload.payload.size(), expected.values().size() * 4);
   EXPECT_EQ(std::memcmp(upload.payload.data(), expected.values().data(), upload.payload.size()), 0);
+}
+
+// ---- programs --------------------------------------------------------------------------
+
+class SessionProgramTest : public SessionTest {
+ protected:
+  SessionProgramTest() {
+    server_.program = "the program's bytes";
+    const ModelSpec model{.program = ProgramSpecOf(server_.program)};
+    model_json_ = config::Print(model).dump();
+    trainer_.on_initial_model = [this](const JobInfo& job, uint64_t) {
+      See(job);
+      return absl::StatusOr<ParamVector>(RandomParams(layout_, 1));
+    };
+    trainer_.on_train = [this](const TrainTask& task, ParamVector&) {
+      See(task.job);
+      return TrainResult{.num_examples = 1, .local_steps = 1};
+    };
+    trainer_.on_evaluate = [this](const EvalTask& task, const ParamVector&) {
+      See(task.job);
+      return EvalResult{.num_examples = 1};
+    };
+  }
+  void See(const JobInfo& job) { seen_.push_back(job.program == nullptr ? "none" : *job.program); }
+  void Give(WorkKind kind, WorkOrderId id) {
+    WorkOrder order = MakeOrder(kind, id, 3);
+    order.job.model_json = model_json_;
+    server_.check_ins.push_back(order);
+  }
+
+  std::string model_json_;
+  std::vector<std::string> seen_;  // the programs that the trainer was given
+};
+
+TEST_F(SessionProgramTest, BringsTheProgramToEveryKindOfWork) {
+  options_.allow_programs = true;
+  Give(WorkKind::kInitialise, 1);
+  Give(WorkKind::kTrain, 2);
+  Give(WorkKind::kEvaluate, 3);
+  server_.check_ins.push_back(MakeOrder(WorkKind::kTrain, 4, 3));  // of a job without one
+  EXPECT_THAT(Run(), IsOk());
+  EXPECT_THAT(seen_, ElementsAre(server_.program, server_.program, server_.program, "none"));
+  EXPECT_EQ(server_.program_calls, 1);
+  EXPECT_THAT(server_.abandoned, IsEmpty());
+}
+
+TEST_F(SessionProgramTest, RunsNoneUnlessItsOperatorAllowsIt) {
+  Give(WorkKind::kTrain, 1);
+  server_.check_ins.push_back(MakeOrder(WorkKind::kTrain, 2, 3));
+  EXPECT_THAT(Run(), IsOk()) << "and goes on";
+  ASSERT_THAT(server_.abandoned, SizeIs(1));
+  EXPECT_EQ(server_.abandoned[0].work_order, 1);
+  EXPECT_EQ(server_.abandoned[0].reason, AbandonReason::kNotAllowed);
+  EXPECT_THAT(server_.abandoned[0].message, HasSubstr("--allow-programs"));
+  EXPECT_EQ(server_.program_calls, 0) << "not even fetched";
+  EXPECT_EQ(server_.uploads.count(1), 0u);
+  EXPECT_TRUE(server_.uploads.at(2).accepted);
+}
+
+TEST_F(SessionProgramTest, AProgramThatIsNotTheOneNamedIsNeverRun) {
+  options_.allow_programs = true;
+  server_.program = "the programme bytes";  // as long
+  Give(WorkKind::kTrain, 1);
+  EXPECT_THAT(Run(), IsOk());
+  EXPECT_THAT(seen_, IsEmpty());
+  ASSERT_THAT(server_.abandoned, SizeIs(1));
 }
 
 class SessionCodecTest : public SessionTest, public ::testing::WithParamInterface<std::string> {};

@@ -72,6 +72,15 @@ ParamVector FirstModel(const JobInfo& job, const DataView& view) {
   return *std::move(model);
 }
 
+at::Tensor Random(std::vector<int64_t> shape, uint64_t seed) {
+  at::Tensor values = at::empty(shape);
+  Rng rng(seed);
+  for (int64_t i = 0; i < values.numel(); ++i) {
+    values.data_ptr<float>()[i] = static_cast<float>(rng.Normal());
+  }
+  return values;
+}
+
 absl::Status WhyRefused(const std::string& program, const DataView& view) {
   return TorchWorker().InitialModel(Job(program), DataShape::Of(*view.dataset), 1).status();
 }
@@ -264,10 +273,12 @@ TEST(ScriptModelTest, GradientsReachWhatAWeightIsMadeOf) {
   const auto program = std::make_shared<const std::string>(MlpProgram(6, 5, 3));
   TRIB_ASSERT_OK_AND_ASSIGN(const auto model,
                             MakeScriptModel(program, DataShape::Of(*view.dataset)));
-  const at::Tensor inputs = at::rand({8, 6}), targets = at::randint(3, {8}, at::kLong);
+  const at::Tensor inputs = Random({8, 6}, 1);
+  const at::Tensor targets = at::arange(8, at::kLong).remainder(3);
   std::vector<at::Tensor> params;
-  for (const ModelParam& param : model->params()) params.push_back(at::randn(param.shape));
-  const at::Tensor a = at::randn({2, 6}).requires_grad_(), b = at::randn({5, 2}).requires_grad_();
+  for (const ModelParam& param : model->params())
+    params.push_back(Random(param.shape, params.size()));
+  const at::Tensor a = Random({2, 6}, 7).requires_grad_(), b = Random({5, 2}, 8).requires_grad_();
   constexpr double kScale = 0.7;
   const at::Tensor weight = params[0];
   const auto loss = [&](const at::Tensor& first) {

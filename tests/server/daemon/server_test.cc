@@ -339,6 +339,66 @@ TEST_F(ServerTest, BadSubmissionsAreRefusedWithTheReason) {
   EXPECT_EQ(submit(request).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 }
 
+TEST_F(ServerTest, AProgramComesWithItsJobAndOutlivesARestart) {
+  std::string program;
+  for (int i = 0; i < 3000; ++i) program.push_back(static_cast<char>(i * i));
+  nlohmann::json json = nlohmann::json::parse(*Canonical("demo", 2));
+  const ProgramSpec spec = ProgramSpecOf(program);
+  json["model"] = {{"program", {{"sha256", spec.sha256}, {"bytes", spec.bytes}}}};
+  v1::SubmitJobRequest request;
+  request.mutable_job()->set_spec_json(json.dump());
+  const auto submit = [&](v1::SubmitJobResponse* response) {
+    grpc::ClientContext context;
+    return operator_->SubmitJob(&context, request, response);
+  };
+  v1::SubmitJobResponse submitted;
+  EXPECT_THAT(submit(&submitted).error_message(),
+              HasSubstr("job.model.program: its file did not come with the job"));
+  v1::Artefact& artefact = *request.mutable_job()->add_artefacts();
+  artefact.set_name(spec.sha256);
+  artefact.set_data(program.substr(1));
+  artefact.set_digest(Sha256::Of(artefact.data()).ToBytes());
+  EXPECT_THAT(submit(&submitted).error_message(), HasSubstr("model.program says 3000"));
+  artefact.set_data(program);
+  artefact.set_digest(Sha256::Of(program).ToBytes());
+  ASSERT_TRUE(submit(&submitted).ok());
+  const std::string plain = Submit("plain", 1);
+
+  const auto fetch = [&](const std::string& job, uint64_t offset, std::string* bytes) {
+    grpc::ClientContext context;
+    v1::FetchProgramRequest wanted;
+    wanted.set_client_id("c1");
+    wanted.set_job_id(job);
+    wanted.set_offset(offset);
+    const auto stream = coordinator_->FetchProgram(&context, wanted);
+    v1::FetchProgramResponse part;
+    while (stream->Read(&part)) {
+      EXPECT_EQ(part.chunk().offset(), offset + bytes->size());
+      EXPECT_EQ(part.chunk().xxh3(), Xxh3(part.chunk().data()));
+      EXPECT_LE(part.chunk().data().size(), 1024u);
+      *bytes += part.chunk().data();
+    }
+    return stream->Finish();
+  };
+  for (int run = 0; run < 2; ++run) {
+    std::string whole, rest, none;
+    EXPECT_EQ(fetch(submitted.job_id(), 0, &none).error_code(),
+              run == 0 ? grpc::StatusCode::FAILED_PRECONDITION : grpc::StatusCode::OK)
+        << "enrolled only from then on";
+    ASSERT_TRUE(Enroll("c1").ok());
+    EXPECT_TRUE(fetch(submitted.job_id(), 0, &whole).ok());
+    EXPECT_EQ(whole, program);
+    EXPECT_TRUE(fetch(submitted.job_id(), 2500, &rest).ok());
+    EXPECT_EQ(rest, program.substr(2500));
+    EXPECT_TRUE(fetch(submitted.job_id(), 3000, &none).ok());
+    EXPECT_EQ(fetch(submitted.job_id(), 3001, &none).error_code(), grpc::StatusCode::OUT_OF_RANGE);
+    EXPECT_EQ(fetch(plain, 0, &none).error_code(), grpc::StatusCode::NOT_FOUND);
+    EXPECT_EQ(fetch("nobody", 0, &none).error_code(), grpc::StatusCode::NOT_FOUND);
+    server_.reset();
+    Start();
+  }
+}
+
 TEST_F(ServerTest, HealthIsToldOverHttp) {
   httplib::Client http("127.0.0.1", server_->http_port());
   for (const char* path : {"/healthz", "/readyz"}) {

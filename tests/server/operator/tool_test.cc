@@ -218,6 +218,33 @@ TEST_F(ToolTest, SubmitSendsTheCanonicalSpecAndItsFiles) {
   EXPECT_EQ(sent.job().artefacts(0).digest(), Sha256::Of(sent.job().artefacts(0).data()).ToBytes());
 }
 
+TEST_F(ToolTest, SubmitSendsAProgramByItsDigest) {
+  const std::string program("code\0and values", 15);
+  dir_.Write("models/my.pt", program);
+  std::string text = kGoodJob;
+  const size_t model = text.find("model: {");
+  text.replace(model, text.find('\n', model) - model, "model: {torchscript: models/my.pt}");
+  const std::string path = dir_.Write("job.yaml", text);
+  ASSERT_EQ(Run({"job", "submit", path}).exit_code, 0);
+  ASSERT_EQ(service_.submitted().size(), 1U);
+  const v1::JobEnvelope sent = service_.submitted().front().job();
+  EXPECT_EQ(json::parse(sent.spec_json())["model"],
+            (json{{"program", {{"sha256", Sha256::Of(program).ToHex()}, {"bytes", 15}}}}));
+  ASSERT_EQ(sent.artefacts_size(), 1);
+  EXPECT_EQ(sent.artefacts(0).name(), Sha256::Of(program).ToHex());
+  EXPECT_EQ(sent.artefacts(0).data(), program);
+  EXPECT_EQ(Run({"job", "validate", path}).exit_code, 0);
+
+  dir_.Write("models/my.pt", "");
+  const ToolResult empty = Run({"job", "submit", path});
+  EXPECT_EQ(empty.exit_code, 3);
+  EXPECT_THAT(empty.err, HasSubstr("job.model.torchscript: is empty"));
+  dir_.Write("models/my.pt", std::string((64 << 20) + 1, 'x'));
+  const ToolResult large = Run({"job", "submit", path});
+  EXPECT_EQ(large.exit_code, 3);
+  EXPECT_THAT(large.err, HasSubstr("at most 64 MiB travel with a job"));
+}
+
 TEST_F(ToolTest, SubmitThatIsRefused) {
   EXPECT_EQ(Run({"job", "submit", dir_.Write("bad.yaml", "job: {}\n")}).exit_code, 3);
   EXPECT_THAT(service_.submitted(), IsEmpty());

@@ -1,0 +1,116 @@
+// What the host does with the program of a job: takes it, keeps it over restarts, hands it out.
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/durable_file.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/server/live/live_fixture.h"
+#include "tests/testing/status_matchers.h"
+
+namespace tributary::test {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using Code = absl::StatusCode;
+
+class LiveProgramsTest : public ::testing::Test {
+ protected:
+  LiveProgramsTest() { fixture_.Start(); }
+
+  static JobSpec Spec(const std::string& program) {
+    nlohmann::json json = {{"name", "demo"},
+                           {"model", {{"custom", "fake"}}},
+                           {"train", {{"local_steps", 1}}},
+                           {"scheduler", {{"sync_round", {{"clients_per_round", 1}}}}},
+                           {"stop", {{"versions", 1}}}};
+    JobSpec spec = *ParseJobSpecJson(json.dump());
+    spec.model = {.program = ProgramSpecOf(program)};
+    return spec;
+  }
+  absl::StatusOr<JobId> Submit(JobSpec spec, std::string program) {
+    absl::StatusOr<JobId> result = absl::DeadlineExceededError("no answer");
+    fixture_.host().SubmitJob({.request_id = absl::StrCat("r", ++requests_),
+                               .spec = std::move(spec),
+                               .initial = {},
+                               .program = std::move(program)},
+                              [&](absl::StatusOr<JobId> job) { result = std::move(job); });
+    fixture_.Run();
+    return result;
+  }
+  // The bytes as a client would be given them.
+  absl::StatusOr<std::string> Open(const JobId& job) {
+    absl::StatusOr<std::string> result = absl::DeadlineExceededError("no answer");
+    fixture_.host().OpenProgram(
+        ClientId("a"), job, [&](absl::StatusOr<std::shared_ptr<const File>> file) {
+          if (!file.ok()) return void(result = file.status());
+          std::string bytes(*(*file)->Size(), '\0');
+          EXPECT_THAT((*file)->ReadAt(0, bytes.data(), bytes.size()), IsOk());
+          result = bytes;
+        });
+    fixture_.Run();
+    return result;
+  }
+  std::string PathOf(const std::string& program) const {
+    const std::string hex = ProgramSpecOf(program).sha256;
+    return absl::StrCat(fixture_.data_dir(), "/programs/", hex.substr(0, 2), "/", hex, ".pt");
+  }
+
+  LiveFixture fixture_;
+  int requests_ = 0;
+};
+
+TEST_F(LiveProgramsTest, SurviveACrashAndAreHandedOut) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobId job, Submit(Spec("code"), "code"));
+  EXPECT_THAT(Open(job), StatusIs(Code::kFailedPrecondition, HasSubstr("has not enrolled")));
+  ASSERT_THAT(FakeClient(&fixture_, "a").Enroll(), IsOk());
+  EXPECT_THAT(Open(job), IsOkAndHolds("code"));
+  fixture_.Crash();
+  fixture_.Start();
+  EXPECT_THAT(Open(job), IsOkAndHolds("code"));
+  EXPECT_THAT(Open(JobId("none")), StatusIs(Code::kNotFound));
+  EXPECT_THAT(Open(fixture_.Submit("plain", 1, 1, {})), StatusIs(Code::kNotFound));
+}
+
+TEST_F(LiveProgramsTest, ComeWithTheirJobsAndOnlyWithThese) {
+  EXPECT_THAT(Submit(Spec("code"), ""),
+              StatusIs(Code::kInvalidArgument, HasSubstr("its file did not come with the job")));
+  JobSpec custom = Spec("code");
+  custom.model = {.custom = "fake"};
+  EXPECT_THAT(Submit(custom, "code"),
+              StatusIs(Code::kInvalidArgument, HasSubstr("names none in job.model.program")));
+  JobSpec path = Spec("code");
+  path.model = {.torchscript = "/home/operator/model.pt"};
+  EXPECT_THAT(Submit(path, "code"),
+              StatusIs(Code::kInvalidArgument, HasSubstr("job.model.torchscript: found in a")));
+}
+
+TEST_F(LiveProgramsTest, OnlyThoseOfJobsAreKept) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobId one, Submit(Spec("code"), "code"));
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobId two, Submit(Spec("code"), "code"));
+  fixture_.store().full = true;  // the job is refused after its program was written
+  EXPECT_FALSE(Submit(Spec("orphan"), "orphan").ok());
+  fixture_.store().full = false;
+  EXPECT_TRUE(std::filesystem::exists(PathOf("code")));
+  fixture_.Crash();
+  fixture_.Start();
+  EXPECT_TRUE(std::filesystem::exists(PathOf("code")));
+  EXPECT_FALSE(std::filesystem::exists(PathOf("orphan")));
+}
+
+TEST_F(LiveProgramsTest, AJobThatLostItsProgramFailsAndSaysSo) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobId job, Submit(Spec("code"), "code"));
+  fixture_.Crash();
+  ASSERT_THAT(WriteFileAtomically(PathOf("code"), "cod"), IsOk());
+  fixture_.Start();
+  const JobView view = fixture_.Job(job);
+  EXPECT_EQ(view.progress.state, JobState::kFailed);
+  EXPECT_THAT(view.progress.reason, AllOf(HasSubstr(PathOf("code")), HasSubstr("has 3 bytes")));
+}
+
+}  // namespace
+}  // namespace tributary::test

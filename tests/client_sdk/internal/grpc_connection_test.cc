@@ -43,6 +43,11 @@ class ScriptedService final : public v1::Coordinator::Service {
     fetch = *q;
     return on_fetch(*c, *w);
   }
+  grpc::Status FetchProgram(Context*, const v1::FetchProgramRequest* q,
+                            grpc::ServerWriter<v1::FetchProgramResponse>* w) override {
+    program = *q;
+    return on_program(*w);
+  }
   grpc::Status UploadUpdate(Context*, grpc::ServerReader<v1::UploadUpdateRequest>* reader,
                             v1::UploadUpdateResponse* r) override {
     return on_upload(*reader, *r);
@@ -71,6 +76,8 @@ class ScriptedService final : public v1::Coordinator::Service {
   std::function<grpc::Status(grpc::ServerReader<v1::UploadUpdateRequest>&,
                              v1::UploadUpdateResponse&)>
       on_upload;
+  std::function<grpc::Status(grpc::ServerWriter<v1::FetchProgramResponse>&)> on_program;
+  v1::FetchProgramRequest program;
   v1::EnrollRequest enroll;
   v1::CheckInRequest check_in;
   v1::FetchModelRequest fetch;
@@ -329,6 +336,41 @@ TEST_F(GrpcConnectionTest, AModelArrivesInChunks) {
   EXPECT_FALSE(service_.fetch.has_have_version());
   EXPECT_EQ(service_.fetch.offset(), 12);
   EXPECT_EQ(service_.fetch.have_digest(), Sha256::Of("held").ToBytes());
+}
+
+TEST_F(GrpcConnectionTest, AProgramArrivesInChunks) {
+  service_.on_program = [](grpc::ServerWriter<v1::FetchProgramResponse>& w) {
+    for (const auto& [offset, data] : {std::pair(5, "hello "), std::pair(11, "world")}) {
+      v1::FetchProgramResponse message;
+      *message.mutable_chunk() = ChunkMessage(offset, data).chunk();
+      w.Write(message);
+    }
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "broken");
+  };
+  std::string bytes;
+  const auto take = [&](const Chunk& chunk) {
+    EXPECT_EQ(chunk.offset, static_cast<int64_t>(5 + bytes.size()));
+    EXPECT_EQ(chunk.xxh3, Xxh3(chunk.data));
+    bytes.append(chunk.data.data(), chunk.data.size());
+    return bytes.size() > 20 ? absl::DataLossError("enough") : absl::OkStatus();
+  };
+  EXPECT_THAT(connection_->FetchProgram({.job = JobId("job-1"), .offset = 5}, take, {}),
+              StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(bytes, "hello world");
+  EXPECT_EQ(service_.program.client_id(), "c1");
+  EXPECT_EQ(service_.program.job_id(), "job-1");
+  EXPECT_EQ(service_.program.offset(), 5u);
+
+  bytes = std::string(11, 'x');
+  service_.on_program = [](grpc::ServerWriter<v1::FetchProgramResponse>& w) {
+    v1::FetchProgramResponse message;
+    *message.mutable_chunk() = ChunkMessage(16, "hello world").chunk();
+    while (w.Write(message)) {
+    }
+    return grpc::Status::OK;
+  };
+  EXPECT_THAT(connection_->FetchProgram({.job = JobId("job-1"), .offset = 5}, take, {}),
+              StatusIs(absl::StatusCode::kDataLoss, "enough"));
 }
 
 TEST_F(GrpcConnectionTest, TheSinksErrorEndsTheStreamAndIsReturned) {

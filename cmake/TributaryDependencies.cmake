@@ -52,4 +52,6 @@ endif()
 
 if(TRIBUTARY_BUILD_TESTS)
   find_package(GTest CONFIG REQUIRED)
+  # An oracle. It has a protobuf of its own inside, which cannot stand beside LibTorch's in a process.
+  pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
 endif()

@@ -6,6 +6,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "client_sdk/data/utf8.h"
 #include "common/status_macros.h"
 
 namespace tributary {
@@ -27,25 +28,10 @@ class ByteTokenizer final : public Tokenizer {
   }
 };
 
-// How many bytes the UTF-8 character at `at` has; 0: it is none.
-size_t CharacterSize(absl::string_view text, size_t at) {
-  const auto first = static_cast<uint8_t>(text[at]);
-  const size_t size = first < 0x80                    ? 1
-                      : first >= 0xc2 && first < 0xe0 ? 2
-                      : first >= 0xe0 && first < 0xf0 ? 3
-                      : first >= 0xf0 && first < 0xf5 ? 4
-                                                      : 0;
-  if (at + size > text.size()) return 0;
-  for (size_t i = 1; i < size; ++i) {
-    if ((static_cast<uint8_t>(text[at + i]) & 0xc0) != 0x80) return 0;
-  }
-  return size;
-}
-
 template <typename Visit>
 absl::Status ForEachCharacter(absl::string_view text, Visit visit) {
   for (size_t at = 0; at < text.size();) {
-    const size_t size = CharacterSize(text, at);
+    const size_t size = CharacterSize(text.substr(at));
     if (size == 0) {
       return absl::InvalidArgumentError(
           absl::StrCat("byte ", at, ": not UTF-8; `tokens: bytes` takes any text"));

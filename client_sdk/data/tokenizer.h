@@ -33,6 +33,13 @@ std::unique_ptr<Tokenizer> MakeByteTokenizer();
 absl::StatusOr<std::unique_ptr<Tokenizer>> MakeCharacterTokenizer(
     absl::Span<const absl::string_view> texts);
 
+// The pieces of a SentencePiece model, unigram or byte pairs: the bytes of its `.model` file, and
+// the file. Tokens are those of the library that wrote it, sentencepiece. Control pieces (<s>,
+// </s>) are none that text encodes to, and decode to nothing. NotFound: no such file; otherwise as
+// ParseSentencePieceModel and CharacterMap::Parse.
+absl::StatusOr<std::unique_ptr<Tokenizer>> MakeSentencePieceTokenizer(absl::string_view model);
+absl::StatusOr<std::unique_ptr<Tokenizer>> ReadSentencePieceTokenizer(const std::string& path);
+
 }  // namespace tributary
 
 #endif  // TRIBUTARY_CLIENT_SDK_DATA_TOKENIZER_H_

@@ -21,8 +21,10 @@
 #include "common/cli/format.h"
 #include "common/cli/progress_line.h"
 #include "common/codec/codec_registry.h"
+#include "common/params/safetensors.h"
 #include "common/version.h"
 #include "schedulers/scheduler_registry.h"
+#include "simulator/evaluation.h"
 #include "simulator/experiment.h"
 #include "simulator/replay.h"
 #include "simulator/report/report.h"
@@ -150,6 +152,22 @@ ExitCode Validate(const RunFlags& flags) {
   return ExitCode::kDone;
 }
 
+ExitCode EvaluateModel(const RunFlags& flags, const std::string& path, int64_t task) {
+  WarnOfBadBlas();
+  const auto file = ReadSimulationFile(flags.file, flags.overrides);
+  if (!file.ok()) return Fail(file.status());
+  const auto model = ReadSafetensors(path);
+  if (!model.ok()) return Fail(model.status());
+  const auto evaluation = Evaluate(*file, *model, task);
+  if (!evaluation.ok()) return Fail(evaluation.status());
+  if (flags.json) {
+    std::cout << EvaluationJson(*evaluation).dump(2) << "\n";
+  } else {
+    std::cout << cli::FormatTable(EvaluationTable(*evaluation));
+  }
+  return ExitCode::kDone;
+}
+
 ExitCode ReplayRun(const std::string& path, const std::string& updates) {
   const auto result = Replay(path, updates);
   if (!result.ok()) return Fail(result.status());
@@ -230,6 +248,22 @@ ExitCode Main(int argc, char** argv) {
   add_file(validate);
   validate->footer("Example:\n  tributary-sim validate examples/fashion_mnist/fedavg.yaml\n");
   validate->callback([&] { code = Validate(flags); });
+
+  std::string model;
+  int64_t task = 0;
+  CLI::App* evaluate =
+      app.add_subcommand("evaluate", "what a saved model says of a simulation's test set");
+  evaluate->add_option("MODEL", model, "a run's model.safetensors")->required();
+  add_file(evaluate);
+  evaluate->add_option("--task", task, "whose data, from 0")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  evaluate->add_flag("--json", flags.json, "print JSON and not a table");
+  evaluate->footer(
+      "With the partition `natural` also of each client's own part of it.\n"
+      "Example:\n  tributary-sim evaluate build/a/model.safetensors "
+      "examples/fashion_mnist/fedavg.yaml\n");
+  evaluate->callback([&] { code = EvaluateModel(flags, model, task); });
 
   std::string recorded, updates;
   CLI::App* replay =

@@ -272,6 +272,7 @@ absl::StatusOr<Dataset> ToDataset(Table table, const CsvOptions& options, const 
                           NumberOf(table.clients, names.clients, table, *options.client));
     data.client_ids.assign(clients.begin(), clients.end());
     data.num_clients = static_cast<int32_t>(names.clients.size());
+    data.client_names = names.clients;
   }
   data.features = std::move(table.features);
   TRIB_RETURN_IF_ERROR(data.Validate());

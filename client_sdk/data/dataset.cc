@@ -97,6 +97,10 @@ absl::Status Dataset::Validate() const {
     return absl::InvalidArgumentError(
         absl::StrCat(client_ids.size(), " client ids for ", size(), " examples"));
   }
+  if (!client_names.empty() && std::ssize(client_names) != num_clients) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(client_names.size(), " client names for ", num_clients, " clients"));
+  }
   for (size_t i = 0; i < client_ids.size(); ++i) {
     if (client_ids[i] < 0 || client_ids[i] >= num_clients) {
       return absl::InvalidArgumentError(absl::StrCat("example ", i, ": client ", client_ids[i],
@@ -139,6 +143,7 @@ Dataset Dataset::Subset(absl::Span<const int32_t> indices) const {
   subset.labels = SubsetRows(labels, 1, indices);
   subset.client_ids = SubsetRows(client_ids, 1, indices);
   subset.num_clients = num_clients;
+  subset.client_names = client_names;
   subset.head = head;
   return subset;
 }

@@ -35,6 +35,7 @@ struct Dataset {
   // The natural owner of each example, [size], each in [0, num_clients); or empty.
   std::vector<int32_t> client_ids;
   int32_t num_clients = 0;
+  std::vector<std::string> client_names;  // [num_clients], or empty: they have none
   // The classes that are told apart here: the logits of others are left out, in training and in
   // evaluation. All labels are in it. Empty, begin == end: all classes.
   struct ClassRange {

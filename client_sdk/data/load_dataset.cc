@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "client_sdk/data/readers.h"
 #include "client_sdk/data/text_reader.h"
@@ -118,6 +119,25 @@ absl::StatusOr<Split> SplitAtTheEnds(const Dataset& all, double fraction) {
   return Split{all.Subset(train), all.Subset(test)};
 }
 
+// Gives the owners of test text the numbers that they have in training; where one of them has none,
+// all of it is nobody's.
+void MatchOwners(const Dataset& train, Dataset& test) {
+  std::vector<int32_t> numbers;
+  for (const std::string& name : test.client_names) {
+    const auto found = absl::c_find(train.client_names, name);
+    if (found == train.client_names.end()) {
+      test.client_ids.clear();
+      test.client_names.clear();
+      test.num_clients = 0;
+      return;
+    }
+    numbers.push_back(static_cast<int32_t>(found - train.client_names.begin()));
+  }
+  for (int32_t& id : test.client_ids) id = numbers[static_cast<size_t>(id)];
+  test.client_names = train.client_names;
+  test.num_clients = train.num_clients;
+}
+
 absl::StatusOr<Split> LoadText(const DatasetSpec& spec) {
   constexpr int64_t kContext = 128;
   const int64_t context = spec.context.value_or(kContext);
@@ -128,6 +148,7 @@ absl::StatusOr<Split> LoadText(const DatasetSpec& spec) {
   if (!spec.test_path) return SplitAtTheEnds(train, *spec.test_fraction);
   TRIB_ASSIGN_OR_RETURN(const std::vector<OwnedText> tests, ReadTexts(*spec.test_path, owner));
   TRIB_ASSIGN_OR_RETURN(Dataset test, PackWindows(tests, *tokenizer, context));
+  MatchOwners(train, test);
   return Split{std::move(train), std::move(test)};
 }
 

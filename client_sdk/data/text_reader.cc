@@ -95,6 +95,7 @@ absl::StatusOr<Dataset> PackWindows(absl::Span<const OwnedText> texts, const Tok
   data.num_clients = static_cast<int32_t>(texts.size());
   size_t longest = 0;
   for (size_t owner = 0; owner < texts.size(); ++owner) {
+    data.client_names.push_back(texts[owner].owner);
     const auto tokens = tokenizer.Encode(texts[owner].text);
     if (!tokens.ok()) return WithContext(tokens.status(), texts[owner].owner);
     longest = std::max(longest, tokens->size());

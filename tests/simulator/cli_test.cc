@@ -56,12 +56,12 @@ class CliTest : public ::testing::Test {
   }
 
   const test::TempDir dir_;
-  const std::string file_ = dir_.Write("small.yaml", test::kSmallWorld);
+  std::string file_ = dir_.Write("small.yaml", test::kSmallWorld);
   const std::string out_ = dir_.File("out");
 };
 
 TEST_F(CliTest, EveryCommandHelpsWithAnExample) {
-  for (const Args& command : {Args{}, {"run"}, {"validate"}, {"replay"}, {"list"}}) {
+  for (const Args& command : {Args{}, {"run"}, {"validate"}, {"evaluate"}, {"replay"}, {"list"}}) {
     Args args = command;
     args.emplace_back("--help");
     const Completed done = Sim(args);
@@ -80,6 +80,8 @@ TEST_F(CliTest, UsageErrors) {
                            {"run", file_, "--out", out_, "--threads", "0"},
                            {"run", file_, "--out", out_, "--fast"},
                            {"validate"},
+                           {"evaluate", file_},
+                           {"evaluate", "model.safetensors", file_, "--task", "-1"},
                            {"replay"},
                            {"list"},
                            {"list", "clients"}}) {
@@ -183,6 +185,58 @@ TEST_F(CliTest, ValidateSaysThatAFileIsGood) {
   const Completed done = Sim({"validate", file_});
   EXPECT_EQ(done.exit, Exit{.code = 0});
   EXPECT_THAT(done.out, HasSubstr("small.yaml: valid"));
+}
+
+TEST_F(CliTest, EvaluatesAModelOnTheWholeTestSet) {
+  const auto summary = RunTo(out_);
+  const std::string model = out_ + "/model.safetensors";
+  const Completed done = Sim({"evaluate", model, file_, "--json"});
+  EXPECT_EQ(done.exit, Exit{.code = 0}) << done.err;
+  const auto json = nlohmann::json::parse(done.out);
+  EXPECT_EQ(json["all"]["examples"], 200);
+  EXPECT_EQ(json["all"]["loss"], summary["final"]["loss"]);
+  EXPECT_EQ(json["all"]["accuracy"], summary["final"]["accuracy"]);
+  EXPECT_THAT(json["clients"], IsEmpty());  // a part of the test set is nobody's
+}
+
+TEST_F(CliTest, EvaluatesAModelOnEachClientsPart) {
+  file_ = dir_.Write(
+      "natural.yaml",
+      absl::StrReplaceAll(test::kSmallWorld, {{"partition: {dirichlet: {alpha: 0.5}}",
+                                               "natural_clients: 9\n    partition: natural"}}));
+  RunTo(out_);
+  const std::string model = out_ + "/model.safetensors";
+  const auto json = nlohmann::json::parse(Sim({"evaluate", model, file_, "--json"}).out);
+  ASSERT_EQ(json["clients"].size(), 8) << "the last owner is no client";
+  int64_t examples = 0;
+  for (size_t i = 0; i < 8; ++i) {
+    const auto& client = json["clients"][i];
+    EXPECT_EQ(client["name"], absl::StrCat(i));
+    EXPECT_GT(client["loss"], 0);
+    examples += client["examples"].get<int64_t>();
+  }
+  EXPECT_LT(examples, 200);
+  EXPECT_GT(examples, 150);
+  EXPECT_THAT(Sim({"evaluate", model, file_}).out,
+              AllOf(StartsWith("client  examples  loss"), HasSubstr("\nall     200 ")));
+}
+
+TEST_F(CliTest, EvaluateRefusesWhatDoesNotFit) {
+  RunTo(out_);
+  const std::string model = out_ + "/model.safetensors";
+  const std::vector<std::pair<Args, std::string>> cases = {
+      {{dir_.File("none"), file_}, "none"},
+      {{dir_.Write("bad", "text"), file_}, "bad"},
+      {{model, file_, "--set", "simulation.data.classes=5"}, "job.model: "},
+      {{model, file_, "--task", "1"}, "task is 1; allowed: 0 to 0"}};
+  for (const auto& [args, message] : cases) {
+    Args command = {"evaluate"};
+    command.insert(command.end(), args.begin(), args.end());
+    const Completed done = Sim(command);
+    EXPECT_EQ(done.exit, Exit{.code = 3}) << message;
+    EXPECT_THAT(done.err, AllOf(StartsWith("error: "), HasSubstr(message)));
+    EXPECT_THAT(done.out, IsEmpty());
+  }
 }
 
 TEST_F(CliTest, AJobThatCannotGoOnFails) {

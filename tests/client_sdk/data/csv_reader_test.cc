@@ -52,6 +52,7 @@ TEST(ReadCsvTest, ClientColumnGivesOwners) {
                                                      {.label = "y", .client = "who"}));
   EXPECT_THAT(data.client_ids, ElementsAre(1, 0, 1));
   EXPECT_EQ(data.num_clients, 2);
+  EXPECT_THAT(data.client_names, ElementsAre("ann", "zoe"));
   EXPECT_THAT(data.features, ElementsAre(1, 2, 3));
 }
 

@@ -27,6 +27,7 @@ Dataset TinyImages() {
   data.labels = {2, 0, 1};
   data.client_ids = {0, 1, 1};
   data.num_clients = 2;
+  data.client_names = {"ann", "zoe"};
   return data;
 }
 
@@ -83,6 +84,7 @@ TEST(DatasetTest, SubsetKeepsTheExamplesAndTheirOwners) {
   EXPECT_THAT(subset.labels, ElementsAre(1, 2));
   EXPECT_THAT(subset.client_ids, ElementsAre(1, 0));
   EXPECT_EQ(subset.num_clients, 2);
+  EXPECT_THAT(subset.client_names, ElementsAre("ann", "zoe"));
   EXPECT_EQ(subset.num_classes, 3);
   EXPECT_EQ(subset.mean, 0.5F);
 }
@@ -161,6 +163,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "example 0: client 2 is out of range [0, 2)"},
         Spoiled{"TooFewClients", [](Dataset& d) { d.client_ids.pop_back(); },
                 "2 client ids for 3 examples"},
+        Spoiled{"TooFewNames", [](Dataset& d) { d.client_names.pop_back(); },
+                "1 client names for 2 clients"},
         Spoiled{"TooFewPixels", [](Dataset& d) { d.pixels.pop_back(); },
                 "5 input values for 3 labels; expected 2"},
         Spoiled{"BothForms", [](Dataset& d) { d.features = {1}; }, "either pixels or features"},

@@ -20,6 +20,7 @@ using test::TempDir;
 using ::testing::ElementsAre;
 using ::testing::Field;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 constexpr char kPlay[] =
     "First Citizen:\nBefore we proceed,\nhear me speak.\n\n"
@@ -127,6 +128,26 @@ TEST(LoadTextTest, TestTextMayStandInAnotherFile) {
   spec.test_path = dir.Write("b.txt", "a cabana");
   EXPECT_THAT(LoadDataset(spec),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("the character 'c' is none")));
+}
+
+TEST(LoadTextTest, OwnersOfTestTextAreThoseOfTrainingByName) {
+  const TempDir dir;
+  for (const char* name :
+       {"train/a.txt", "train/b.txt", "train/c.txt", "test/a.txt", "test/c.txt"}) {
+    dir.Write(name, "0123456789");
+  }
+  DatasetSpec spec = TextSpec(dir.File("train"));
+  spec.test_fraction.reset();
+  spec.test_path = dir.File("test");
+  TRIB_ASSERT_OK_AND_ASSIGN(const LoadedData data, LoadDataset(spec));
+  EXPECT_THAT(data.test->client_ids, ElementsAre(0, 0, 2, 2));
+  EXPECT_THAT(data.test->client_names, ElementsAre("a.txt", "b.txt", "c.txt"));
+  EXPECT_THAT(data.test->Validate(), IsOk());
+  dir.Write("test/d.txt", "0123456789");  // nobody's, so whose the others are says nothing
+  TRIB_ASSERT_OK_AND_ASSIGN(const LoadedData other, LoadDataset(spec));
+  EXPECT_EQ(other.test->size(), 6);
+  EXPECT_THAT(other.test->client_ids, IsEmpty());
+  EXPECT_THAT(other.test->Validate(), IsOk());
 }
 
 TEST(LoadTextTest, SpeakersOwnWhatTheySay) {

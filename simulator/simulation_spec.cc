@@ -200,7 +200,7 @@ absl::StatusOr<SimulationFile> ReadSimulationFile(const std::string& path,
   SimulationSpec& simulation = whole.simulation;
   DatasetSpec& data = simulation.data;
   for (auto* file : {&whole.job.model.initial, &data.path, &data.test_path, &data.labels_path,
-                     &data.test_labels_path}) {
+                     &data.test_labels_path, &data.model}) {
     MakeRelativeTo(folder, *file);
   }
   if (simulation.network) MakeRelativeTo(folder, simulation.network->trace);

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -29,6 +30,8 @@ constexpr int kRefused = 3;
 constexpr char kExamples[] = R"(Examples:
   # a folder as Hugging Face keeps them, of a model that reads bytes
   tributary-client generate --model tiny-gpt2 --prompt 'Once upon a time'
+  # one of Llama's family, with the tokenizer.model beside its weights
+  tributary-client generate --model tiny-llama --first-token 1 --prompt 'Once upon a time'
   # the model that a job left, trained on the characters of a text
   tributary-client generate --model out/model.safetensors \
       --builtin '{name: gpt, context: 64, vocabulary: 65}' \
@@ -37,9 +40,11 @@ constexpr char kExamples[] = R"(Examples:
 
 struct GenerateFlags {
   std::string model;
-  std::string builtin;  // of a file; empty: `model` is a folder
-  std::string data;     // empty: tokens are bytes
+  std::string builtin;    // of a file; empty: `model` is a folder
+  std::string tokenizer;  // empty: the folder's, if it has one
+  std::string data;       // without either: the text's tokens; empty: bytes
   std::string prompt;
+  std::optional<int32_t> first_token;
   ContinueOptions options{.tokens = 100};
 };
 
@@ -62,6 +67,12 @@ absl::StatusOr<PretrainedModel> ReadModel(const GenerateFlags& flags) {
 }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> ReadTokenizer(const GenerateFlags& flags) {
+  const std::string beside = absl::StrCat(flags.model, "/tokenizer.model");
+  std::error_code error;
+  if (!flags.tokenizer.empty()) return ReadSentencePieceTokenizer(flags.tokenizer);
+  if (flags.data.empty() && std::filesystem::exists(beside, error)) {
+    return ReadSentencePieceTokenizer(beside);
+  }
   if (flags.data.empty()) return MakeByteTokenizer();
   TRIB_ASSIGN_OR_RETURN(const DatasetSpec spec, ParseDataFlag(flags.data));
   return TokenizerOf(spec);
@@ -73,15 +84,17 @@ absl::StatusOr<std::string> Continuation(const GenerateFlags& flags) {
   TRIB_ASSIGN_OR_RETURN(const auto predictor,
                         TokenPredictor::Create(model.spec, std::move(model.values)));
   if (*model.spec.vocabulary != tokenizer->vocabulary()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the model has ", *model.spec.vocabulary, " tokens, ",
-                     flags.data.empty() ? "bytes are " : "those of --data are ",
-                     tokenizer->vocabulary(), "; it was trained on others"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the model has ", *model.spec.vocabulary, " tokens, the text ", tokenizer->vocabulary(),
+        "; it was trained on others, which --tokenizer or --data name"));
   }
-  TRIB_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, tokenizer->Encode(flags.prompt));
+  TRIB_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, tokenizer->Encode(flags.prompt));
+  if (flags.first_token) tokens.insert(tokens.begin(), *flags.first_token);
   TRIB_ASSIGN_OR_RETURN(const std::vector<int32_t> more,
-                        predictor->Continue(prompt, flags.options));
-  return tokenizer->Decode(more);
+                        predictor->Continue(tokens, flags.options));
+  tokens.insert(tokens.end(), more.begin(), more.end());
+  tokens.erase(tokens.begin(), tokens.begin() + (flags.first_token ? 1 : 0));
+  return tokenizer->Decode(tokens);  // as one: what a token says may depend on where it stands
 }
 
 }  // namespace
@@ -94,10 +107,16 @@ int Generate(int argc, char** argv, std::ostream& out, std::ostream& err) {
       ->required();
   app.add_option("--builtin", flags.builtin,
                  "of a file: the job's model.builtin, with its context and vocabulary");
+  CLI::Option* tokenizer =
+      app.add_option("--tokenizer", flags.tokenizer,
+                     "a SentencePiece model; absent: the folder's tokenizer.model");
   app.add_option("--data", flags.data,
-                 "the text that the model was trained on, {dataset: text, key: value, ...}; "
-                 "absent: tokens are bytes");
+                 "or the text that the model was trained on, {dataset: text, key: value, ...}; "
+                 "absent, without a tokenizer: tokens are bytes")
+      ->excludes(tokenizer);
   app.add_option("--prompt", flags.prompt, "the text to go on from")->required();
+  app.add_option("--first-token", flags.first_token,
+                 "put before the prompt's; 1, <s>, for most of Llama's family");
   app.add_option("--tokens", flags.options.tokens, "how many")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
@@ -116,7 +135,7 @@ int Generate(int argc, char** argv, std::ostream& out, std::ostream& err) {
     err << "tributary-client generate: " << text.status().message() << "\n";
     return absl::IsInternal(text.status()) ? kFailed : kRefused;
   }
-  out << flags.prompt << *text << "\n";
+  out << *text << "\n";
   return 0;
 }
 

@@ -29,6 +29,7 @@ std::vector<KeyUse> KeyUses(const DatasetSpec& spec) {
       {"labels_path", spec.labels_path.has_value(), {"npy"}},
       {"test_labels_path", spec.test_labels_path.has_value(), {"npy"}},
       {"tokens", spec.tokens.has_value(), {"text"}},
+      {"model", spec.model.has_value(), {"text"}},
       {"context", spec.context.has_value(), {"text"}},
       {"owner", spec.owner.has_value(), {"text"}},
       {"dimensions", spec.dimensions.has_value(), {"synthetic"}},
@@ -92,7 +93,8 @@ void DatasetSpec::Describe(config::Fields<DatasetSpec>& fields) {
   fields
       .Add("tokens", &S::tokens,
            "text: what a token is; characters are those of the training text; absent: bytes")
-      .OneOf({"bytes", "characters"});
+      .OneOf({"bytes", "characters", "sentencepiece"});
+  fields.Add("model", &S::model, "text with sentencepiece tokens: the .model file");
   fields.Add("context", &S::context, "text: tokens of an example; absent: 128").Min(1).Max(1000000);
   fields
       .Add("owner", &S::owner,
@@ -128,6 +130,8 @@ absl::Status DatasetSpec::Validate() const {
   }
   if (dataset == "text") {
     TRIB_RETURN_IF_ERROR(Needs(*this, "'path'", path.has_value()));
+    TRIB_RETURN_IF_ERROR(Needs(*this, "both of 'tokens: sentencepiece' and 'model', or neither",
+                               (tokens == "sentencepiece") == model.has_value()));
   }
   if (dataset == "csv" || dataset == "npy" || dataset == "text") {
     TRIB_RETURN_IF_ERROR(Needs(*this, "exactly one of 'test_path' and 'test_fraction'",

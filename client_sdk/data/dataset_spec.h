@@ -50,7 +50,8 @@ struct DatasetSpec {
   std::optional<std::string> labels_path;       // npy
   std::optional<std::string> test_labels_path;  // npy
 
-  std::optional<std::string> tokens;  // text: bytes | characters
+  std::optional<std::string> tokens;  // text: bytes | characters | sentencepiece
+  std::optional<std::string> model;   // text: the .model file of sentencepiece
   std::optional<int64_t> context;     // text: tokens that an example predicts from
   std::optional<std::string> owner;   // text: file | speaker
 

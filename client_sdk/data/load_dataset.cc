@@ -93,6 +93,7 @@ TextOwner OwnerOf(const DatasetSpec& spec) {
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> TokenizerFor(const DatasetSpec& spec,
                                                         absl::Span<const OwnedText> texts) {
+  if (spec.model) return ReadSentencePieceTokenizer(*spec.model);
   if (spec.tokens != "characters") return MakeByteTokenizer();
   std::vector<absl::string_view> views;
   for (const OwnedText& text : texts) views.push_back(text.text);
@@ -201,7 +202,10 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> TokenizerOf(const DatasetSpec& spec) 
     return absl::InvalidArgumentError(
         absl::StrCat("dataset is '", spec.dataset, "', which has no tokens; allowed: text"));
   }
-  TRIB_ASSIGN_OR_RETURN(const std::vector<OwnedText> texts, ReadTexts(*spec.path, OwnerOf(spec)));
+  std::vector<OwnedText> texts;
+  if (spec.tokens == "characters") {
+    TRIB_ASSIGN_OR_RETURN(texts, ReadTexts(*spec.path, OwnerOf(spec)));
+  }
   return TokenizerFor(spec, texts);
 }
 

@@ -5,11 +5,13 @@
 #include <utility>
 #include <vector>
 
+#include "client_sdk/data/tokenizer.h"
 #include "client_sdk/torch/token_predictor.h"
 #include "client_sdk/torch/torch_trainer.h"
 #include "common/params/safetensors.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/client_sdk/data/sentence_piece_file.h"
 #include "tests/testing/params.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
@@ -90,6 +92,38 @@ TEST(GenerateTest, DrawsTheCharactersOfTheDataBySeed) {
   EXPECT_NE(run("2").out, one.out);
 }
 
+TEST(GenerateTest, ReadsTheSentencePieceModelBesideTheWeights) {
+  const TempDir dir;
+  const BuiltinModel spec = Spec(7);
+  ASSERT_THAT(WriteSafetensors(Values(spec), dir.File("model.safetensors")), test::IsOk());
+  dir.Write("config.json",
+            R"({"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 8, "n_positions": 6,)"
+            R"( "vocab_size": 7})");
+  const std::string model = dir.Write("tokenizer.model", test::SmallSentencePieceModel());
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto predictor, TokenPredictor::Create(spec, Values(spec)));
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto tokenizer, ReadSentencePieceTokenizer(model));
+  // "ab a" is 6 2 3.
+  const auto expected = [&](std::vector<int32_t> tokens, size_t before) {
+    const auto more = predictor->Continue(tokens, {.tokens = 9});
+    tokens.insert(tokens.end(), more->begin(), more->end());
+    return tokenizer->Decode(absl::MakeConstSpan(tokens).subspan(before)) + "\n";
+  };
+  const std::vector<std::string> args = {"--prompt", "ab a", "--tokens", "9", "--model"};
+  const auto run = [&args](std::vector<std::string> more) {
+    more.insert(more.begin(), args.begin(), args.end());
+    return RunGenerate(more);
+  };
+  const Outcome folder = run({dir.path()});
+  EXPECT_EQ(folder.code, 0) << folder.err;
+  EXPECT_EQ(folder.out, expected({6, 2, 3}, 0));
+  EXPECT_EQ(run({dir.path(), "--first-token", "1"}).out, expected({1, 6, 2, 3}, 1));
+  EXPECT_EQ(run({dir.File("model.safetensors"), "--builtin", config::Print(spec).dump(),
+                 "--tokenizer", model})
+                .out,
+            folder.out);
+  EXPECT_EQ(run({dir.path(), "--tokenizer", model, "--data", "text"}).code, 2);
+}
+
 TEST(GenerateTest, SaysWhatIsWrong) {
   const TempDir dir;
   const std::string file = dir.File("model.safetensors");
@@ -106,7 +140,7 @@ TEST(GenerateTest, SaysWhatIsWrong) {
       {{"--model", dir.path(), "--prompt", "a"}, 3, "config.json: no such file"},
       {{"--model", file, "--builtin", builtin, "--prompt", "a"},
        3,
-       "the model has 3 tokens, bytes are 256"},
+       "the model has 3 tokens, the text 256"},
       {{"--model", file, "--builtin", "{name: mlp}", "--prompt", "a"},
        3,
        "model mlp predicts no tokens"},

@@ -8,6 +8,7 @@
 #include "client_sdk/data/readers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/client_sdk/data/sentence_piece_file.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 
@@ -166,6 +167,22 @@ TEST(LoadTextTest, SpeakersOwnWhatTheySay) {
                             PartitionDataset(*data.train, NaturalPartition(), 2, 1));
   // "Speak, speak.\n" and the line of First Citizen.
   EXPECT_GT(parts[1].size(), 3 * parts[0].size());
+}
+
+TEST(LoadTextTest, SentencePiecesAreTheModelsTokens) {
+  const TempDir dir;
+  DatasetSpec spec = TextSpec(dir.Write("a.txt", "ab ab b a ab ab ab ab ab"));
+  spec.tokens = "sentencepiece";
+  spec.model = dir.Write("small.model", test::SmallSentencePieceModel());
+  TRIB_ASSERT_OK_AND_ASSIGN(const LoadedData data, LoadDataset(spec));
+  EXPECT_EQ(data.train->num_classes, 7);
+  EXPECT_THAT(data.train->tokens, ElementsAre(6, 6, 2, 4, 2));
+  EXPECT_THAT(data.test->tokens, ElementsAre(2, 3, 6, 6, 6));
+  TRIB_ASSERT_OK_AND_ASSIGN(const auto tokenizer, TokenizerOf(spec));
+  EXPECT_EQ(tokenizer->Decode({6, 6, 2, 4}), "ab ab b");
+  spec.model = dir.Write("bad.model", "text");
+  EXPECT_THAT(LoadDataset(spec),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("bad.model: not a")));
 }
 
 TEST(LoadTextTest, RefusesASplitThatLeavesASideEmpty) {

@@ -68,8 +68,15 @@ std::vector<std::string> Row(const std::string& name, const EvalResult& result) 
 
 }  // namespace
 
-absl::StatusOr<Evaluation> Evaluate(const SimulationFile& file, const ParamVector& model,
+absl::StatusOr<Evaluation> Evaluate(const SimulationFile& file, const ParamVector& version,
                                     int64_t task) {
+  ParamVector merged;
+  if (const auto terms = LoraTermsOf(file.job)) {
+    const auto plan = LoraPlan::Create(*terms, *version.layout());
+    if (!plan.ok()) return file.Refuse("job.lora", plan.status());
+    merged = (*plan)->Merged(version);
+  }
+  const ParamVector& model = merged.empty() ? version : merged;
   TRIB_ASSIGN_OR_RETURN(const LoadedData data, DataOfTask(file, task));
   TorchWorker worker;
   EvalTask what;

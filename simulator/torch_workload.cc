@@ -66,6 +66,11 @@ absl::StatusOr<std::unique_ptr<Workload>> TorchWorkload::Create(const Simulation
     return file.Refuse(file.program == nullptr ? "job.model" : "job.model.torchscript",
                        flops.status());
   }
+  if (workload->terms_) {
+    const absl::Status fits =
+        TorchWorker().CheckAdapters(workload->job_, workload->shape_, *workload->terms_);
+    if (!fits.ok()) return file.Refuse("job.lora", fits);
+  }
   workload->flops_per_example_ = *flops;
   return workload;
 }
@@ -89,7 +94,9 @@ absl::Status TorchWorkload::DealOut(const SimulationFile& file) {
 }
 
 absl::Status TorchWorkload::CheckModel(const ParamVector& model) const {
-  return TorchWorker().CheckModel(job_, shape_, model);
+  if (!terms_) return TorchWorker().CheckModel(job_, shape_, model);
+  TRIB_ASSIGN_OR_RETURN(const auto plan, LoraPlan::Create(*terms_, *model.layout()));
+  return TorchWorker().CheckModel(job_, shape_, plan->Merged(model));
 }
 
 template <typename T, typename Body>

@@ -9,8 +9,8 @@
 // lora_zero_padding: the same for mixed ranks. What only client k has, counts p_k² instead of p_k.
 //
 // hetlora: the same with p_k = ‖B_k·A_k‖_F / Σ_j ‖B_j·A_j‖_F, by module; the examples do not count.
-// Cho et al. 2024, EMNLP, arXiv 2401.06432, "sparsity-weighted aggregation". SelfPrunedRank is its
-// clients' half.
+// Cho et al. 2024, EMNLP, arXiv 2401.06432, "sparsity-weighted aggregation". Its
+// clients' half, which prune their own ranks, is left out.
 //
 // ffa: A = A_0 for ever, random and shared; B = Σ p_k·B_k. Exact. A client of rank r has the first
 // r rows of A_0, which keeps mixed ranks exact. FFA-LoRA: Sun et al. 2024, ICLR, arXiv 2403.12313.

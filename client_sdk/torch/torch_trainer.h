@@ -62,6 +62,9 @@ class TorchWorker {
   // InvalidArgument: the job's model does not fit the data, or `model` is not of its layout.
   absl::Status CheckModel(const JobInfo& job, const DataShape& shape, const ParamVector& model);
 
+  // InvalidArgument: the model has no such modules, or some that can have no adapter.
+  absl::Status CheckAdapters(const JobInfo& job, const DataShape& shape, const LoraTerms& terms);
+
   // Floating-point operations of training on one example once: three times the forward pass
   // (backward computes a gradient for the inputs and one for the weights of each layer), at two
   // operations for each multiplication with a weight of a linear layer or a convolution. The first

@@ -294,6 +294,19 @@ absl::StatusOr<TrainResult> TorchWorker::Train(const TrainTask& task, const Data
   });
 }
 
+absl::Status TorchWorker::CheckAdapters(const JobInfo& job, const DataShape& shape,
+                                        const LoraTerms& terms) {
+  return Guarded([&]() -> absl::Status {
+    TRIB_ASSIGN_OR_RETURN(const BuiltModel* built, impl_->Model(job, shape));
+    TRIB_ASSIGN_OR_RETURN(const auto plan, LoraPlan::Create(terms, *built->layout));
+    const int64_t rank = terms.spec.max_rank();
+    const FrozenModel frozen{
+        .plan = plan, .model = std::make_shared<const ParamVector>(plan->model()), .rank = rank};
+    return AdaptedModel::Create(*built->model, frozen, ParamVector(plan->AdapterLayout(rank)))
+        .status();
+  });
+}
+
 absl::StatusOr<TrainResult> TorchWorker::TrainAdapter(const TrainTask& task,
                                                       const FrozenModel& frozen,
                                                       const DataView& data, ParamVector& adapter) {

@@ -1,5 +1,4 @@
-// Adapters that go on from version to version: what a client starts from, what it changed, and how
-// its rank may shrink.
+// What the training of an adapter begins with.
 #ifndef TRIBUTARY_COMMON_LORA_ADAPTER_START_H_
 #define TRIBUTARY_COMMON_LORA_ADAPTER_START_H_
 
@@ -18,17 +17,6 @@ LowRank FreshAdapter(int64_t rows, int64_t columns, int64_t rank, Rng& rng);
 // scale is 1. With balanced factors of a decomposition that is the best of rank r. Where r is more
 // than there is, fresh rows and columns follow, which change nothing. rank >= 1, scale > 0.
 LowRank InitPair(const LowRank& start, int64_t rank, double scale, Rng& rng);
-
-// What training changed of the product: s·(B·A − B_0·A_0) = [s·B, −s·B_0]·[A; A_0], exact, of rank
-// 2r at most: what lora_stacking may sum, with scale 1. `trained` and `initial` are of one shape;
-// they may differ in rank.
-LowRank AdapterDelta(const LowRank& trained, const LowRank& initial, double scale);
-
-// HetLoRA's self-pruning (arXiv 2401.06432): the tail are the columns of B and the rows
-// of A from ⌈γ·r⌉ on, its size ‖B_tail‖_F·‖A_tail‖_F. A client whose tail got smaller in training
-// goes on with rank ⌈γ·r⌉, never below 1. `initial` and `trained` are of one shape and rank; 0 < γ
-// <= 1.
-int64_t SelfPrunedRank(const LowRank& initial, const LowRank& trained, double decay);
 
 }  // namespace tributary
 

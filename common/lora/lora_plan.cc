@@ -142,12 +142,7 @@ LowRankModel LoraPlan::KeptAdapter(const ParamVector& model) const {
 ParamVector LoraPlan::StartAdapter(const LowRankModel& kept, int64_t rank,
                                    uint64_t order_seed) const {
   ParamVector start(AdapterLayout(rank));
-  LowRankModel factors;
-  for (const auto& [name, whole] : kept) {
-    LowRank& part = factors[name] = Slice(whole, 0, std::min(rank, whole.rank));
-    Multiply(1 / spec_.Scale(rank), absl::MakeSpan(part.b));
-  }
-  PutFactors(factors, Rng(order_seed).Split("adapter"), start);
+  Begin(kept, spec_.Scale(rank), Rng(order_seed).Split("adapter"), start);
   return start;
 }
 
@@ -198,19 +193,20 @@ LowRankModel LoraPlan::FactorsOf(const ParamVector& from, int64_t rank) const {
 }
 
 void LoraPlan::PutFactors(const LowRankModel& factors, Rng fresh, ParamVector& to) const {
+  Begin(factors, /*scale=*/1, std::move(fresh), to);
+}
+
+void LoraPlan::Begin(const LowRankModel& from, double scale, Rng fresh, ParamVector& to) const {
   for (const LoraModule& module : modules_) {
     const absl::Span<float> a = to.View(FactorName(module.name, 'A'));
     const absl::Span<float> b = to.View(FactorName(module.name, 'B'));
     const int64_t rank = static_cast<int64_t>(a.size()) / module.columns;
     Rng rng = fresh.Split(module.name);
-    LowRank whole = FreshAdapter(module.rows, module.columns, rank, rng);
-    const auto given = factors.find(module.name);
-    if (given != factors.end()) {
-      const LowRank rest = Slice(whole, given->second.rank, rank - given->second.rank);
-      whole = Concatenate({&given->second, &rest});
-    }
-    std::ranges::copy(whole.a, a.begin());
-    std::ranges::copy(whole.b, b.begin());
+    const auto given = from.find(module.name);
+    const LowRank pair = given == from.end() ? FreshAdapter(module.rows, module.columns, rank, rng)
+                                             : InitPair(given->second, rank, scale, rng);
+    std::ranges::copy(pair.a, a.begin());
+    std::ranges::copy(pair.b, b.begin());
   }
 }
 

@@ -79,14 +79,16 @@ class LoraPlan {
 
   // The factors of an adapter, or of what a model keeps; a factor that is not there stays empty.
   LowRankModel FactorsOf(const ParamVector& from, int64_t rank) const;
-  // Into `to`, which has these factors; what there is less of is filled up with fresh rows of A,
-  // which change nothing while their B is 0.
+  // Into `to`, which has both factors of every module; what it has more ranks of is filled up with
+  // fresh rows of A, which change nothing while their B is 0.
   void PutFactors(const LowRankModel& factors, Rng fresh, ParamVector& to) const;
   // weights += delta, `model` of either layout.
   void AddToWeights(const ModelDelta& delta, ParamVector& model) const;
 
  private:
   LoraPlan() = default;
+  // Both factors of every module of `to`: InitPair of what there is, or fresh ones.
+  void Begin(const LowRankModel& from, double scale, Rng fresh, ParamVector& to) const;
 
   LoraSpec spec_;
   LoraRule rule_;

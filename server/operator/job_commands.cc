@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -140,33 +141,48 @@ std::string CountsText(const google::protobuf::Map<std::string, int64_t>& counts
   return absl::StrCat(all, each);
 }
 
+// "rank 2: 1.2 MB, rank 4: 1.3 MB".
+std::string AdapterMemoryText(const v1::Job& job) {
+  const std::map<int64_t, int64_t> by_rank(job.adapter_memory().begin(),
+                                           job.adapter_memory().end());
+  return absl::StrJoin(by_rank, ", ", [](std::string* out, const auto& entry) {
+    absl::StrAppend(out, "rank ", entry.first, ": ",
+                    FormatBytes(static_cast<double>(entry.second)));
+  });
+}
+
 void PrintJob(const Console& console, const v1::Job& job) {
   if (console.json) return console.PrintJson(ToJson(job));
   const v1::JobCounters& counters = job.counters();
   const auto bytes = [](uint64_t n) { return FormatBytes(static_cast<double>(n)); };
   std::string state = StateName(job.state());
   if (!job.reason().empty()) absl::StrAppend(&state, " (", job.reason(), ")");
-  console.out << FormatTable(
-      {{"job", job.job_id()},
-       {"name", job.name()},
-       {"state", state},
-       {"phase", PhaseText(job)},
-       {"submitted", FormatTime(job.submitted_at())},
-       {"version", VersionText(job)},
-       {"newest evaluation", EvaluationText(job.has_evaluation(), job.evaluation())},
-       {"best evaluation", EvaluationText(job.has_best(), job.best())},
-       {"task accuracies", TasksText(job)},
-       {"rates", absl::StrFormat("server %g, clients %g", job.server_rate(), job.client_rate())},
-       {"updates", absl::StrCat(job.updates())},
-       {"in flight", absl::StrCat(job.in_flight())},
-       {"lost", CountsText(counters.lost())},
-       {"put off", CountsText(counters.put_off())},
-       {"disk pauses", absl::StrCat(counters.disk_pauses())},
-       {"late updates", absl::StrCat(counters.late_updates())},
-       {"client steps", absl::StrCat(counters.client_steps())},
-       {"uplink", absl::StrCat(bytes(counters.uplink_bytes()), " (",
-                               bytes(counters.uplink_bytes_dense()), " as raw float32)")},
-       {"downlink", bytes(counters.downlink_bytes())}});
+  std::vector<std::vector<std::string>> rows = {
+      {"job", job.job_id()},
+      {"name", job.name()},
+      {"state", state},
+      {"phase", PhaseText(job)},
+      {"submitted", FormatTime(job.submitted_at())},
+      {"version", VersionText(job)},
+      {"newest evaluation", EvaluationText(job.has_evaluation(), job.evaluation())},
+      {"best evaluation", EvaluationText(job.has_best(), job.best())},
+      {"task accuracies", TasksText(job)},
+      {"rates", absl::StrFormat("server %g, clients %g", job.server_rate(), job.client_rate())},
+      {"updates", absl::StrCat(job.updates())},
+      {"in flight", absl::StrCat(job.in_flight())},
+      {"lost", CountsText(counters.lost())},
+      {"put off", CountsText(counters.put_off())},
+      {"disk pauses", absl::StrCat(counters.disk_pauses())},
+      {"late updates", absl::StrCat(counters.late_updates())},
+      {"client steps", absl::StrCat(counters.client_steps())},
+      {"uplink", absl::StrCat(bytes(counters.uplink_bytes()), " (",
+                              bytes(counters.uplink_bytes_dense()), " as raw float32)")},
+      {"downlink", bytes(counters.downlink_bytes())}};
+  if (job.adapter_memory_size() > 0) {
+    rows.push_back({"adapter memory", AdapterMemoryText(job)});
+    rows.push_back({"clients without rank", absl::StrCat(job.clients_without_rank())});
+  }
+  console.out << FormatTable(rows);
 }
 
 }  // namespace

@@ -39,6 +39,10 @@ nlohmann::json ToJson(const v1::Job& job) {
   for (const v1::TaskAccuracies& row : job.task_accuracies()) {
     task_accuracies.push_back(std::vector<double>(row.accuracy().begin(), row.accuracy().end()));
   }
+  nlohmann::json adapter_memory = nlohmann::json::object();
+  for (const auto& [rank, bytes] : job.adapter_memory()) {
+    adapter_memory[absl::StrCat(rank)] = bytes;
+  }
   return {
       {"job_id", job.job_id()},
       {"name", job.name()},
@@ -63,6 +67,8 @@ nlohmann::json ToJson(const v1::Job& job) {
       {"client_rate", job.client_rate()},
       {"updates", job.updates()},
       {"in_flight", job.in_flight()},
+      {"adapter_memory", std::move(adapter_memory)},
+      {"clients_without_rank", job.clients_without_rank()},
       {"evaluation", EvaluationJson(job.has_evaluation(), job.evaluation())},
       {"best", EvaluationJson(job.has_best(), job.best())},
       {"counters",

@@ -216,6 +216,8 @@ void Put(const JobView& view, v1::Job* out) {
   out->set_server_rate(p.server_rate);
   out->set_client_rate(p.client_rate);
   out->set_in_flight(p.in_flight);
+  out->mutable_adapter_memory()->insert(p.adapter_memory.begin(), p.adapter_memory.end());
+  out->set_clients_without_rank(p.clients_without_rank);
   v1::JobCounters& counters = *out->mutable_counters();
   counters.set_uplink_bytes(static_cast<uint64_t>(p.uplink_bytes));
   counters.set_downlink_bytes(view.downlink_bytes);

@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include "aggregators/lora/delta_log.h"
 #include "aggregators/lora/low_rank_products.h"
 #include "aggregators/lora/product_svd.h"
 #include "common/lora/adapter_start.h"
@@ -148,66 +147,6 @@ TEST(LoraDeliveryTest, BudgetOverModules) {
   EXPECT_EQ(sent.values * 4, 5 * 128);
 }
 
-TEST(LoraDeltaLogTest, CatchesUpFromAnyVersion) {
-  Rng rng(6);
-  LoraDeltaLog log(3);
-  std::vector<Rows> weights = {Zeros(16, 12)};  // of versions 3, 4, …
-  for (Version v = 4; v <= 12; ++v) {
-    // 16·12/28 < 7: version 8's own step is dense.
-    const LowRank step = RandomFactors(16, 12, v == 8 ? 7 : 1 + v % 3, rng);
-    weights.push_back(Plus(weights.back(), ProductOf(step)));
-    ASSERT_THAT(log.Append(v, {{"w", DeltaOf(step)}}), IsOk());
-  }
-  for (Version base = 3; base <= 12; ++base) {
-    TRIB_ASSERT_OK_AND_ASSIGN(const ModelDelta caught_up, log.Since(base));
-    const Rows want = Plus(weights.back(), weights[static_cast<size_t>(base - 3)], -1);
-    EXPECT_LE(Distance(ProductOf(caught_up.at("w")), want),
-              2e-6 * (1 + std::sqrt(SquaredSize(want))));
-    EXPECT_LE(DeltaValues(caught_up.at("w")), 16 * 12);
-  }
-  EXPECT_EQ(DeltaValues(log.Since(12).value().at("w")), 0);
-  EXPECT_EQ(log.Since(10).value().at("w").factors.rank, 1 + 11 % 3 + 1 + 12 % 3);
-}
-
-// Twenty steps of rank 1 in the same two directions: rank 20 at first, 2 in truth.
-TEST(LoraDeltaLogTest, LongWaysAreBroughtToTheirRank) {
-  Rng rng(7);
-  const LowRank x = RandomFactors(16, 12, 2, rng);
-  LoraDeltaLog log(0);
-  Rows want = Zeros(16, 12);
-  for (Version v = 1; v <= 20; ++v) {
-    const LowRank step = Slice(x, v % 2, 1);
-    want = Plus(want, ProductOf(step));
-    ASSERT_THAT(log.Append(v, {{"w", DeltaOf(step)}}), IsOk());
-  }
-  TRIB_ASSERT_OK_AND_ASSIGN(const ModelDelta caught_up, log.Since(0));
-  EXPECT_EQ(caught_up.at("w").factors.rank, 2);
-  EXPECT_LE(RelativeError(ProductOf(caught_up.at("w")), want), 1e-6);
-}
-
-TEST(LoraDeltaLogTest, SaysWhatItCannotDo) {
-  Rng rng(8);
-  LoraDeltaLog log(0);
-  const auto step = [&](int64_t rows) {
-    return ModelDelta{{"w", DeltaOf(RandomFactors(rows, 12, 1, rng))}};
-  };
-  EXPECT_TRUE(log.Since(0).value().empty());
-  ASSERT_THAT(log.Append(1, step(16)), IsOk());
-  ASSERT_THAT(log.Append(2, step(16)), IsOk());
-  EXPECT_THAT(log.Append(2, step(16)),
-              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("the next is 3")));
-  EXPECT_THAT(log.Append(3, step(15)),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("other modules or shapes")));
-  EXPECT_THAT(log.Append(3, {}), StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_EQ(log.latest(), 2);
-  log.ForgetBefore(1);
-  EXPECT_EQ(log.first(), 1);
-  EXPECT_THAT(log.Since(0),
-              StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("allowed are 1 to 2")));
-  EXPECT_THAT(log.Since(3), StatusIs(absl::StatusCode::kOutOfRange));
-  EXPECT_THAT(log.Since(1), IsOk());
-}
-
 TEST(PersistentAdapterTest, AStartCompensatesTheScaleAndFillsWithFreshRanks) {
   Rng rng(9);
   const LowRank start = RandomFactors(9, 7, 3, rng);
@@ -217,28 +156,6 @@ TEST(PersistentAdapterTest, AStartCompensatesTheScaleAndFillsWithFreshRanks) {
   EXPECT_GT(SquaredSize(Unflat(Slice(own, 3, 2).a, 7)), 0);
   const LowRank less = InitPair(start, 2, 1, rng);
   EXPECT_EQ(less, Slice(start, 0, 2));
-}
-
-TEST(PersistentAdapterTest, ADeltaIsWhatTrainingChanged) {
-  Rng rng(10);
-  const LowRank initial = RandomFactors(9, 7, 3, rng), trained = RandomFactors(9, 7, 3, rng);
-  const LowRank delta = AdapterDelta(trained, initial, 1.5);
-  EXPECT_EQ(delta.rank, 6);
-  const Rows want = Plus(Plus(Zeros(9, 7), ProductOf(trained), 1.5), ProductOf(initial), -1.5);
-  EXPECT_LE(RelativeError(ProductOf(delta), want), 1e-6);
-}
-
-TEST(PersistentAdapterTest, ARankIsPrunedWhenItsTailShrinks) {
-  Rng rng(11);
-  const LowRank initial = RandomFactors(9, 7, 4, rng);
-  LowRank trained = initial;
-  for (size_t i = 3; i < trained.b.size(); i += 4) trained.b[i] *= 0.5F;  // the last column
-  EXPECT_EQ(SelfPrunedRank(initial, trained, 0.75), 3);
-  EXPECT_EQ(SelfPrunedRank(initial, trained, 0.7), 3);
-  EXPECT_EQ(SelfPrunedRank(initial, trained, 0.1), 1);
-  EXPECT_EQ(SelfPrunedRank(initial, trained, 1.0), 4);
-  EXPECT_EQ(SelfPrunedRank(trained, initial, 0.75), 4);
-  EXPECT_EQ(SelfPrunedRank(initial, initial, 0.75), 4);
 }
 
 TEST(LowRankTest, InnerProductsNeedNoProducts) {

@@ -181,6 +181,10 @@ class MortalConnection final : public sdk::Connection {
                           std::stop_token stop) override {
     return inner_->FetchModel(request, sink, stop);
   }
+  absl::Status FetchProgram(const sdk::ProgramRequest& request, const sdk::TakeChunk& take,
+                            std::stop_token stop) override {
+    return inner_->FetchProgram(request, take, stop);
+  }
   absl::StatusOr<sdk::UploadAnswer> UploadUpdate(const sdk::UpdateHeader& header,
                                                  const sdk::ChunkSource& chunks,
                                                  std::stop_token stop) override {

@@ -30,7 +30,8 @@ class ChunkStream : public grpc::ServerWriteReactor<Response> {
   }
 
  protected:
-  // False: the stream has failed. Else go on with Next, or with StartWrite of a header in response_.
+  // False: the stream has failed. Else go on with Next, or with StartWrite of a header that is in
+  // response_.
   bool Begin(Read read, uint64_t offset, uint64_t size) {
     if (offset > size) {
       Fail(absl::OutOfRangeError(absl::StrCat("offset: found ", offset, ", at most ", size)));

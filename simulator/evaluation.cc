@@ -82,6 +82,7 @@ absl::StatusOr<Evaluation> Evaluate(const SimulationFile& file, const ParamVecto
   EvalTask what;
   what.job.name = file.job.name;
   what.job.model_json = config::Print(file.job.model).dump();
+  what.job.program = file.program;
   if (auto fits = worker.CheckModel(what.job, DataShape::Of(*data.test), model); !fits.ok()) {
     return file.Refuse("job.model", fits);
   }

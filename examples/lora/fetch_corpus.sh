@@ -24,10 +24,10 @@ die() {
   exit 1
 }
 
-# Samples as text: tags go, a paragraph (a tab begins it) becomes a line, punctuation moves to its word,
-# and what ends a sentence, which the corpus has twice ("? ?"), stands once.
+# Samples as text: tags go, a paragraph (a tab begins it, or a sample) becomes a line, punctuation moves to
+# its word, and what ends a sentence, which the corpus has twice ("? ?"), stands once.
 plain_text() {
-  sed -E -e 's:/[^/[:space:]]+([[:space:]]|$): :g' "$@" |
+  sed -s -E -e '1s/^/\t/' -e 's:/[^/[:space:]]+([[:space:]]|$): :g' "$@" |
     awk '/^\t/ && text { print text; text = "" } NF { $1 = $1; text = text " " $0 } END { print text }' |
     sed -E -e 's/^ //' -e 's/([?!;:]) \1/\1/g' -e "s/\`\` ?/\"/g" -e "s/ ''/\"/g" \
       -e 's/([[(]) /\1/g' -e 's/ ([])?!.,;:])/\1/g'

@@ -188,6 +188,7 @@ absl::StatusOr<std::shared_ptr<const ParamVector>> Download(
     const TransferOptions& options, ModelCache& cache, Retry& retry, const VersionDelta* delta) {
   std::optional<HeldModel> held;
   if (const HeldModel* found = cache.Find(job, version)) held = *found;
+  if (!held || held->version != version) cache.MakeRoom();
 
   IncomingModel model(job, version, max_model_bytes, options,
                       held && delta != nullptr ? &*held : nullptr);

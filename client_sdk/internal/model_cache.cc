@@ -57,6 +57,10 @@ const HeldModel* ModelCache::Find(const JobId& job, Version version) {
   return &models_.front();
 }
 
+void ModelCache::MakeRoom() {
+  while (models_.size() > 1 && models_.size() >= capacity_) models_.pop_back();
+}
+
 const HeldMask* ModelCache::FindMask(const JobId& job) const {
   const auto it = masks_.find(job);
   return it == masks_.end() ? nullptr : &it->second;

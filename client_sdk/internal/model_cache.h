@@ -42,6 +42,9 @@ class ModelCache {
   // next call.
   const HeldModel* Find(const JobId& job, Version version);
 
+  // Lets go of what would make way for one more, but not of what was found last: so that the one
+  // to come does not stand beside all the others.
+  void MakeRoom();
   void Put(HeldModel model);
 
   // In memory alone: after a restart a mask is sent once more. Null: the job prunes nothing, as far

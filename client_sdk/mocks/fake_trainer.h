@@ -38,6 +38,12 @@ class FakeTrainer : public Trainer {
                        .accuracy = 0.75};
   }
 
+  absl::StatusOr<TrainResult> TrainAdapter(const TrainTask& task, const FrozenModel& frozen,
+                                           ParamVector& adapter) override {
+    if (on_train_adapter) return on_train_adapter(task, frozen, adapter);
+    return Trainer::TrainAdapter(task, frozen, adapter);
+  }
+
   absl::StatusOr<EvalResult> Evaluate(const EvalTask& task, const ParamVector& model) override {
     if (on_evaluate) return on_evaluate(task, model);
     return EvalResult{.num_examples = 7, .loss = model.values()[0], .accuracy = 0.5};
@@ -52,6 +58,8 @@ class FakeTrainer : public Trainer {
   std::function<absl::StatusOr<int64_t>(const CollectTask&, ParamVector&)> on_sketch;
   std::function<absl::StatusOr<ParamVector>(const JobInfo&, uint64_t)> on_initial_model;
   std::function<absl::StatusOr<TrainResult>(const TrainTask&, ParamVector&)> on_train;
+  std::function<absl::StatusOr<TrainResult>(const TrainTask&, const FrozenModel&, ParamVector&)>
+      on_train_adapter;
   std::function<absl::StatusOr<EvalResult>(const EvalTask&, const ParamVector&)> on_evaluate;
   int trained = 0;  // calls of Train
 

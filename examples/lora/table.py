@@ -48,7 +48,6 @@ METHODS = {
     "`flexlora`": rule("flexlora"),
     "`ffa`": rule("ffa"),
     "`lora_average`, rank 8": rule("lora_average", **one_rank(8)),
-    "`lora_average`, rank 2": rule("lora_average", **one_rank(2)),
     "alone": None,
     "pooled, rank 16": one_client(16) | {"simulation.data.partition": "iid", "job.train.local_steps": 200},
 }

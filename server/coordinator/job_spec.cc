@@ -169,8 +169,9 @@ void JobSpec::Expand() {
         Chosen("orthogonal_projection", *std::exchange(continual->orthogonal, std::nullopt)));
   }
   if (lora) {
-    const AggregationSpec defaults;
-    if (aggregation.combine.name == defaults.combine.name) {
+    // The default; a file that says so is told what it may say.
+    const config::Choice& rule = aggregation.combine;
+    if (rule.name == AggregationSpec().combine.name && rule.position.line == 0) {
       aggregation.combine = Chosen("lora_stacking", LoraMergeOptions{});
     }
     if (!downlink) downlink.emplace();

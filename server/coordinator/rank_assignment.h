@@ -23,14 +23,15 @@
 
 namespace tributary {
 
-// What a client of such a job holds while it trains: the model, the adapter, its gradient and the
-// optimizer's state. Activations, which depend on data and batch, come on top. Bytes.
+// What a client of such a job holds at most: two versions of the model, as it makes one of the
+// other; the adapter, its gradient and the optimizer's state. Activations, which depend on data and
+// batch, and LibTorch itself come on top. Bytes.
 struct AdapterMemory {
-  int64_t model = 0;
+  int64_t model = 0;      // of one version
   int64_t each_rank = 0;  // of the factors of all modules, per rank
   int64_t copies = 2;     // of them: values, gradient, optimizer's state
 
-  int64_t At(int64_t rank) const { return model + copies * each_rank * rank; }
+  int64_t At(int64_t rank) const { return 2 * model + copies * each_rank * rank; }
 };
 
 // Of factors as the local optimizer takes them: 2, and 1 or 2 more for momentum or Adam's moments.

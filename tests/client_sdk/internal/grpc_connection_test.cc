@@ -210,6 +210,8 @@ TEST_F(GrpcConnectionTest, AWorkOrderArrivesWhole) {
     w.mutable_liveness()->set_seconds(300);
     w.set_client_rate(0.25);
     w.set_server_rate(3);
+    w.set_lora_json("{l}");
+    w.set_adapter_rank(8);
     return grpc::Status::OK;
   };
   TRIB_ASSERT_OK_AND_ASSIGN(const CheckInAnswer answer,
@@ -235,6 +237,8 @@ TEST_F(GrpcConnectionTest, AWorkOrderArrivesWhole) {
   EXPECT_EQ(order.liveness, absl::Minutes(5));
   EXPECT_EQ(order.client_rate, 0.25);
   EXPECT_EQ(order.server_rate, 3.0);
+  EXPECT_EQ(order.lora_json, "{l}");
+  EXPECT_EQ(order.adapter_rank, 8);
 }
 
 TEST(ProtoConvertTest, WhatAWorkOrderLeavesOutIsAbsent) {
@@ -265,6 +269,9 @@ TEST(ProtoConvertTest, AnswersThatMakeNoSenseAreErrors) {
   r.mutable_work()->set_local_steps(-1);
   EXPECT_THAT(FromProto(r), StatusIs(absl::StatusCode::kInvalidArgument));
   r.mutable_work()->set_local_steps(0);
+  r.mutable_work()->set_adapter_rank(-1);
+  EXPECT_THAT(FromProto(r), StatusIs(absl::StatusCode::kInvalidArgument));
+  r.mutable_work()->set_adapter_rank(0);
   r.mutable_work()->set_job_id("../etc");
   EXPECT_THAT(FromProto(r), StatusIs(absl::StatusCode::kInvalidArgument));
 

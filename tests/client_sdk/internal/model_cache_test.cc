@@ -51,6 +51,20 @@ TEST(ModelCacheTest, ForgetsTheOneThatWasNotUsedForLongest) {
   EXPECT_EQ(FoundVersion(cache, kJob, 2), 3);
 }
 
+TEST(ModelCacheTest, MakesRoomWithoutTheOneFoundLast) {
+  ModelCache cache(3, "");
+  for (const Version version : {1, 2, 3}) cache.Put(Model(version));
+  EXPECT_EQ(FoundVersion(cache, kJob, 1), 1);
+  cache.MakeRoom();
+  EXPECT_EQ(FoundVersion(cache, kJob, 2), 3) << "2 was used longest ago";
+  EXPECT_EQ(FoundVersion(cache, kJob, 1), 1);
+
+  ModelCache one(1, "");
+  one.Put(Model(1));
+  one.MakeRoom();
+  EXPECT_EQ(FoundVersion(one, kJob, 1), 1);
+}
+
 TEST(ModelCacheTest, PuttingAVersionAgainReplacesIt) {
   ModelCache cache(2, "");
   cache.Put(Model(1));

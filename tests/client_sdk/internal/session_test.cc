@@ -104,6 +104,92 @@ TEST_F(SessionTest, InitialisesWithTheOrdersSeedAndSendsTheWholeModel) {
   EXPECT_EQ(std::memcmp(upload.payload.data(), expected.values().data(), upload.payload.size()), 0);
 }
 
+// ---- adapters --------------------------------------------------------------------------
+
+class SessionAdapterTest : public SessionTest {
+ protected:
+  explicit SessionAdapterTest(const std::string& rule = "fedsa") {
+    terms_ = {.spec = {}, .rule = rule};
+    terms_.spec.rank = 2;
+    terms_.spec.targets = {"fc"};
+    plan_ = LoraPlan::Create(terms_, *tiny_).value();
+    server_.models[3] = plan_->FirstModel(RandomParams(tiny_, 3), 5);
+    trainer_.on_train_adapter = [this](const TrainTask&, const FrozenModel& frozen,
+                                       ParamVector& adapter) -> absl::StatusOr<TrainResult> {
+      EXPECT_EQ(frozen.model->ComputeDigest(), server_.models[3].ComputeDigest());
+      EXPECT_EQ(frozen.rank, 2);
+      started_.push_back(adapter.Clone());
+      AddScaled(1.0F, RandomParams(adapter.layout(), 40 + started_.size()).values(),
+                adapter.values());
+      trained_.push_back(adapter.Clone());
+      return TrainResult{.num_examples = 4, .local_steps = 2};
+    };
+  }
+  void GiveAdapter(WorkOrderId id, int64_t rank = 2) {
+    WorkOrder order = MakeOrder(WorkKind::kTrain, id, 3, 70 + static_cast<uint64_t>(id));
+    order.adapter_rank = rank;
+    order.lora_json = config::Print(terms_).dump();
+    order.downlink_json = "{}";
+    server_.check_ins.push_back(order);
+  }
+
+  const LayoutPtr tiny_ = test::TinyLayout();
+  LoraTerms terms_;
+  std::shared_ptr<const LoraPlan> plan_;
+  std::vector<ParamVector> started_, trained_;
+};
+
+TEST_F(SessionAdapterTest, SendsWhatTrainingHasChangedOfTheFactorThatTheRuleSends) {
+  GiveAdapter(1);
+  EXPECT_THAT(Run(), IsOk());
+  const FakeServer::Upload& upload = server_.uploads.at(1);
+  EXPECT_TRUE(upload.accepted);
+  const LayoutPtr sent = plan_->AdapterLayout(2, AdapterFactors::kA);
+  EXPECT_EQ(upload.header.layout_digest, sent->digest());
+  ASSERT_EQ(upload.payload.size(), static_cast<size_t>(sent->size()) * sizeof(float));
+  const ParamVector expected = plan_->Sent(trained_[0], started_[0], 2, 3);
+  EXPECT_EQ(std::memcmp(upload.payload.data(), expected.values().data(), upload.payload.size()), 0);
+}
+
+TEST_F(SessionAdapterTest, TheFactorThatStaysIsWhereTheNextTrainingBeginsAndIsEvaluated) {
+  ParamVector evaluated;
+  trainer_.on_evaluate = [&](const EvalTask&, const ParamVector& model) {
+    evaluated = model.Clone();
+    return EvalResult{.num_examples = 1};
+  };
+  GiveAdapter(1);
+  GiveAdapter(2);
+  WorkOrder evaluate = MakeOrder(WorkKind::kEvaluate, 3, 3);
+  evaluate.lora_json = config::Print(terms_).dump();
+  server_.check_ins.push_back(evaluate);
+  EXPECT_THAT(Run(), IsOk());
+  ASSERT_THAT(started_, SizeIs(2));
+  const std::string b = FactorName("fc", 'B'), a = FactorName("fc", 'A');
+  EXPECT_THAT(started_[1].View(b), ParamsNear(trained_[0].View(b), 0));
+  EXPECT_THAT(started_[1].View(a), ParamsNear(started_[0].View(a), 0)) << "the version's";
+
+  ParamVector own = started_[0].Clone();  // A of the version, B of the client
+  std::ranges::copy(trained_[1].View(b), own.View(b).begin());
+  EXPECT_EQ(evaluated.layout()->digest(), tiny_->digest()) << "an ordinary model";
+  EXPECT_THAT(evaluated, ParamsNear(plan_->Merged(server_.models[3], own, 2), 0));
+}
+
+TEST_F(SessionAdapterTest, OrdersThatMakeNoSenseAreGivenBack) {
+  GiveAdapter(1, /*rank=*/0);
+  GiveAdapter(2, /*rank=*/3);
+  EXPECT_THAT(Run(), IsOk());
+  ASSERT_THAT(server_.abandoned, SizeIs(2));
+  EXPECT_THAT(server_.abandoned[1].message, HasSubstr("adapter_rank 3; allowed: 1 to 2"));
+}
+
+TEST_F(SessionAdapterTest, ATrainerThatKnowsNoAdaptersSaysSo) {
+  trainer_.on_train_adapter = nullptr;
+  GiveAdapter(1);
+  EXPECT_THAT(Run(), IsOk());
+  ASSERT_THAT(server_.abandoned, SizeIs(1));
+  EXPECT_THAT(server_.abandoned[0].message, HasSubstr("it has no TrainAdapter"));
+}
+
 // ---- programs --------------------------------------------------------------------------
 
 class SessionProgramTest : public SessionTest {

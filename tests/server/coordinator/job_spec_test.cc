@@ -19,6 +19,7 @@ using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 using ::tributary::test::IsOk;
+using ::tributary::test::IsOkAndHolds;
 using ::tributary::test::StatusIs;
 using Code = absl::StatusCode;
 
@@ -207,7 +208,7 @@ TEST(JobSpecTest, ErrorFeedbackWeighsAsTheSchedulerOrElseTheCombineRuleDoes) {
 }
 
 TEST(JobSpecTest, SectionsOfOtherFeaturesAreUnknownKeys) {
-  for (const char* section : {"distillation", "lora"}) {
+  for (const char* section : {"distillation", "privacy"}) {
     nlohmann::json json = Minimal();
     json[section] = nlohmann::json::object();
     EXPECT_THAT(FromJson(json),
@@ -285,6 +286,53 @@ TEST(JobSpecTest, AServerRateBesideAClientsRateIsRefused) {
   EXPECT_THAT(
       With(R"({"aggregation": {"optimizer": {"hypergradient": {"variant": "client_local"}}}})"),
       StatusIs(Code::kInvalidArgument, HasSubstr("train.hypergradient")));
+}
+
+TEST(JobSpecTest, AdaptersAreStackedUnlessTheJobSaysOtherwise) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec spec, With(R"({"lora": {"ranks": [2, 16, 4, 16]}})"));
+  EXPECT_EQ(spec.aggregation.combine.name, "lora_stacking");
+  EXPECT_EQ(spec.aggregation.combine.options.at("delivery"), "stacked");
+  EXPECT_TRUE(spec.downlink.has_value()) << "versions travel as what has changed";
+  EXPECT_THAT(spec.lora->Ranks(), ElementsAre(16, 4, 2));
+  EXPECT_EQ(spec.lora->Scale(4), 4) << "alpha 16 over the rank";
+  EXPECT_THAT(ErrorFeedbackOf(spec), IsOkAndHolds(ErrorFeedback::kOff));
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec again, ParseJobSpecJson(CanonicalJson(spec)));
+  EXPECT_EQ(CanonicalJson(again), CanonicalJson(spec));
+
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const JobSpec gpt,
+      With(R"({"model": {"builtin": {"name": "gpt"}}, "lora": {"rank": 8, "rslora": true},
+               "aggregation": {"combine": "ffa"}})"));
+  const LoraTerms terms = LoraTermsOf(gpt).value();
+  EXPECT_EQ(terms.rule, "ffa");
+  EXPECT_TRUE(terms.transposed_weights);
+  EXPECT_NEAR(terms.spec.Scale(4), 8, 1e-12) << "alpha over the root of the rank";
+  TRIB_ASSERT_OK_AND_ASSIGN(const LoraTerms sent, ParseLoraTerms(config::Print(terms).dump()));
+  EXPECT_EQ(config::Print(sent), config::Print(terms));
+}
+
+TEST(JobSpecTest, WhatDoesNotGoWithAdaptersIsRefusedWithTheRemedy) {
+  const auto refused = [](const char* patch, const char* why) {
+    EXPECT_THAT(With(patch), StatusIs(Code::kInvalidArgument, HasSubstr(why))) << patch;
+  };
+  refused(R"({"lora": {}})", "exactly one of rank and ranks; found neither");
+  refused(R"({"lora": {"rank": 2, "ranks": [4]}})", "found both");
+  refused(R"({"lora": {"ranks": []}})", "ranks");
+  refused(R"({"lora": {"rank": 0}})", "rank");
+  refused(R"({"aggregation": {"combine": "flexlora"}})", "has no `lora` section");
+  refused(R"({"lora": {"ranks": [4, 2]}, "aggregation": {"combine": "lora_average"}})",
+          "needs one rank for all; found are 2 to 4");
+  refused(R"({"lora": {"rank": 4}, "codec": ["int8"], "error_feedback": true})", "leave it out");
+  refused(R"({"lora": {"rank": 4}, "train": {"hypergradient": {}}})", "global and server_local");
+  refused(R"({"lora": {"rank": 4}, "pruning": {"density": 0.5}})", "nothing to prune");
+  refused(R"({"lora": {"rank": 4}, "scheduler": "fedasync", "aggregation": {"combine": "ffa"}})",
+          "lora_stacking does");
+  refused(R"({"model": {"builtin": {"name": "gpt"}}, "continual": {"tasks": 2, "orthogonal": {}}})",
+          "[inputs, outputs]");
+  EXPECT_THAT(With(R"({"model": {"builtin": {"name": "gpt"}}, "lora": {"rank": 4},
+                       "continual": {"tasks": 2, "orthogonal": {}}})"),
+              IsOk());
+  EXPECT_THAT(With(R"({"lora": {"rank": 4}, "scheduler": "fedasync"})"), IsOk());
 }
 
 TEST(JobSpecTest, TextFromTheWireIsHostile) {

@@ -54,7 +54,7 @@ TEST(RankAssignmentTest, AWishIsTheMost) {
   EXPECT_THAT(ranks.RankOf(Id(4)), Optional(2)) << "it may say something new";
 }
 
-TEST(RankAssignmentTest, MemoryHoldsModelAdapterGradientAndMoments) {
+TEST(RankAssignmentTest, MemoryHoldsModelsAdapterGradientAndMoments) {
   TrainSpec train;
   EXPECT_EQ(CopiesInTraining(train), 2);
   train.optimizer.options["momentum"] = 0.9;
@@ -64,11 +64,11 @@ TEST(RankAssignmentTest, MemoryHoldsModelAdapterGradientAndMoments) {
 
   RankAssignment ranks(Ranks("memory"), CopiesInTraining(train));
   ranks.SetModel(/*model_bytes=*/1000, /*bytes_each_rank=*/10);
-  EXPECT_EQ(ranks.memory().At(8), 1000 + 4 * 10 * 8);
-  ranks.Know(Id(1), 0, 1640);  // exactly rank 16
-  ranks.Know(Id(2), 0, 1639);
-  ranks.Know(Id(3), 0, 1080);  // exactly rank 2
-  ranks.Know(Id(4), 0, 1079);
+  EXPECT_EQ(ranks.memory().At(8), 2 * 1000 + 4 * 10 * 8);
+  ranks.Know(Id(1), 0, 2640);  // exactly rank 16
+  ranks.Know(Id(2), 0, 2639);
+  ranks.Know(Id(3), 0, 2080);  // exactly rank 2
+  ranks.Know(Id(4), 0, 2079);
   ranks.Know(Id(5), 0, 0);  // not declared
   EXPECT_THAT(ranks.RankOf(Id(1)), Optional(16));
   EXPECT_THAT(ranks.RankOf(Id(2)), Optional(8));

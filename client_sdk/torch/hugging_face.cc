@@ -192,9 +192,7 @@ class Shards {
 };
 
 absl::StatusOr<ParamVector> ReadValues(const BuiltinModel& spec, const Shards& shards) {
-  const DataShape shape{{1}, *spec.vocabulary, /*tokens=*/true};
-  TRIB_ASSIGN_OR_RETURN(const std::unique_ptr<TorchModel> model, MakeModel(spec, shape));
-  TRIB_ASSIGN_OR_RETURN(const LayoutPtr layout, LayoutOf(*model));
+  TRIB_ASSIGN_OR_RETURN(const LayoutPtr layout, LanguageModelLayout(spec));
   // All of them before there is memory for any.
   for (const auto& tensor : layout->tensors()) TRIB_RETURN_IF_ERROR(shards.Check(tensor));
   ParamVector values(layout);
@@ -226,6 +224,19 @@ absl::StatusOr<BuiltinModel> ParseHuggingFaceConfig(absl::string_view json) {
   TRIB_RETURN_IF_ERROR(reader.status());
   // What a job file would be checked for.
   return config::Parse<BuiltinModel>(config::NodeFromJson(config::Print(spec)), "config");
+}
+
+absl::StatusOr<LayoutPtr> LanguageModelLayout(const BuiltinModel& spec) {
+  if (!spec.is_language_model() || !spec.context || !spec.vocabulary) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("model ", spec.name, " ",
+                     !spec.is_language_model() ? "is no language model; allowed: gpt, llama"
+                     : !spec.context           ? "has no 'context'; it must be said"
+                                               : "has no 'vocabulary'; it must be said"));
+  }
+  const DataShape shape{{1}, *spec.vocabulary, /*tokens=*/true};
+  TRIB_ASSIGN_OR_RETURN(const std::unique_ptr<TorchModel> model, MakeModel(spec, shape));
+  return LayoutOf(*model);
 }
 
 absl::StatusOr<PretrainedModel> ReadHuggingFaceFolder(const std::string& folder) {

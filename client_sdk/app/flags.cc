@@ -32,6 +32,9 @@ constexpr char kExamples[] = R"(Examples:
       --ca ca.pem --cert clinic-3.pem --key clinic-3.key
   # what a language model says; tributary-client generate --help
   tributary-client generate --model tiny-gpt2 --prompt 'Once upon a time'
+  # what a job trained, for other tools; tributary-client export --help
+  tributary-client export --model out/model.safetensors --program model.pt \
+      --as torchscript --out trained.pt
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 options or data refused, 4 server unreachable,
 5 not authenticated or not allowed, 130 interrupted.)";

@@ -12,20 +12,16 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "client_sdk/app/model_file.h"
 #include "client_sdk/data/dataset_spec.h"
 #include "client_sdk/data/readers.h"
-#include "client_sdk/torch/hugging_face.h"
 #include "client_sdk/torch/token_predictor.h"
-#include "common/config/yaml.h"
-#include "common/params/safetensors.h"
 #include "common/status_macros.h"
 
 namespace tributary {
 namespace {
 
-constexpr int kFailed = 1;
 constexpr int kUsage = 2;
-constexpr int kRefused = 3;
 
 constexpr char kExamples[] = R"(Examples:
   # a folder as Hugging Face keeps them, of a model that reads bytes
@@ -48,24 +44,6 @@ struct GenerateFlags {
   ContinueOptions options{.tokens = 100};
 };
 
-absl::StatusOr<PretrainedModel> ReadModel(const GenerateFlags& flags) {
-  std::error_code error;
-  const bool folder = std::filesystem::is_directory(flags.model, error);
-  if (folder != flags.builtin.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--builtin says what a .safetensors file's model is, and a folder says it "
-                     "itself; --model is ",
-                     folder ? "a folder" : "no folder", ", --builtin is ",
-                     flags.builtin.empty() ? "missing" : "given"));
-  }
-  if (folder) return ReadHuggingFaceFolder(flags.model);
-  TRIB_ASSIGN_OR_RETURN(const config::Node node, config::ParseYaml(flags.builtin, "builtin"));
-  PretrainedModel model;
-  TRIB_ASSIGN_OR_RETURN(model.spec, config::Parse<BuiltinModel>(node, "builtin"));
-  TRIB_ASSIGN_OR_RETURN(model.values, ReadSafetensors(flags.model));
-  return model;
-}
-
 absl::StatusOr<std::unique_ptr<Tokenizer>> ReadTokenizer(const GenerateFlags& flags) {
   const std::string beside = absl::StrCat(flags.model, "/tokenizer.model");
   std::error_code error;
@@ -79,7 +57,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> ReadTokenizer(const GenerateFlags& fl
 }
 
 absl::StatusOr<std::string> Continuation(const GenerateFlags& flags) {
-  TRIB_ASSIGN_OR_RETURN(PretrainedModel model, ReadModel(flags));
+  TRIB_ASSIGN_OR_RETURN(PretrainedModel model, ReadModelFile(flags.model, flags.builtin));
   TRIB_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, ReadTokenizer(flags));
   TRIB_ASSIGN_OR_RETURN(const auto predictor,
                         TokenPredictor::Create(model.spec, std::move(model.values)));
@@ -133,7 +111,7 @@ int Generate(int argc, char** argv, std::ostream& out, std::ostream& err) {
   const absl::StatusOr<std::string> text = Continuation(flags);
   if (!text.ok()) {
     err << "tributary-client generate: " << text.status().message() << "\n";
-    return absl::IsInternal(text.status()) ? kFailed : kRefused;
+    return ExitCodeOfRefusal(text.status());
   }
   out << *text << "\n";
   return 0;

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "client_sdk/app/export.h"
 #include "client_sdk/app/flags.h"
 #include "client_sdk/app/generate.h"
 #include "client_sdk/app/progress_view.h"
@@ -62,9 +63,9 @@ absl::StatusOr<std::unique_ptr<TorchTrainer>> MakeTrainer(const ClientFlags& fla
 }
 
 int Main(int argc, char** argv) {
-  if (argc > 1 && absl::string_view(argv[1]) == "generate") {
-    return Generate(argc - 1, argv + 1, std::cout, std::cerr);
-  }
+  const absl::string_view command = argc > 1 ? argv[1] : "";
+  if (command == "generate") return Generate(argc - 1, argv + 1, std::cout, std::cerr);
+  if (command == "export") return Export(argc - 1, argv + 1, std::cout, std::cerr);
   std::unique_ptr<Client> client;  // outlives the watcher, which stops it
   SignalWatcher signals;
   std::variant<ClientFlags, int> parsed = ParseFlags(argc, argv);

@@ -179,7 +179,7 @@ TEST(LoraRulesTest, SharedAIsTheMeanAndBStays) {
   deps.start = next.start;
   deps.spec.max_product_norm = 1e-3;
   EXPECT_THAT(Combine("fedsa", deps, updates),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("the product's norm")));
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("the product's norm")));
 }
 
 TEST(LoraRulesTest, FlexLoraIsTheBestOfItsRankForEveryClient) {

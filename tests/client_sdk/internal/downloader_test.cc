@@ -44,7 +44,7 @@ class DownloaderTest : public ::testing::Test {
   int64_t max_bytes_ = 1 << 20;
   std::stop_source stop_;
   std::function<void(int64_t, int64_t)> progress_;
-  std::unique_ptr<const VersionDelta> delta_;
+  std::unique_ptr<const ModelDifference> delta_;
 };
 
 TEST_F(DownloaderTest, BringsTheValuesAndTheLayout) {

@@ -290,7 +290,8 @@ TEST_F(ServerTest, BadCallsCostTheirCallerAnError) {
   EXPECT_EQ(CheckIn("stranger", 0, &answer).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   const grpc::Status backwards = CheckIn("c1", 0, &answer, /*task=*/-1);
   EXPECT_EQ(backwards.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_EQ(backwards.error_message(), "task: found -1, allowed: an integer from 0");
+  EXPECT_EQ(backwards.error_message(),
+            "task, adapter_rank and memory_bytes: found -1, 0 and 0, allowed: integers from 0");
 
   grpc::ClientContext no_header;
   const auto stream = coordinator_->UploadUpdate(&no_header, &response);

@@ -106,7 +106,7 @@ absl::Status FakeClient::Enroll() {
 
 void FakeClient::CheckIn(absl::Duration max_wait) {
   answer.reset();
-  fixture_->host().CheckIn(id_, max_wait, task,
+  fixture_->host().CheckIn(id_, max_wait, {.task = task},
                            [this](absl::StatusOr<CheckInAnswer> a) { answer = std::move(a); });
   fixture_->Run();
 }

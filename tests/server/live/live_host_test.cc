@@ -205,7 +205,7 @@ TEST_F(LiveHostTest, ALongPollEndsWithARetryWindow) {
 TEST_F(LiveHostTest, OnlyTheNewestPollOfAClientIsHeld) {
   FakeClient a = Client("a");
   std::optional<absl::StatusOr<CheckInAnswer>> first;
-  fixture_.host().CheckIn(a.id(), absl::Seconds(20), /*task=*/0,
+  fixture_.host().CheckIn(a.id(), absl::Seconds(20), {},
                           [&](absl::StatusOr<CheckInAnswer> answer) { first = answer; });
   a.CheckIn(absl::Seconds(20));
   ASSERT_TRUE(first);

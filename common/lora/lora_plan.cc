@@ -136,7 +136,8 @@ ParamVector LoraPlan::FirstModel(ParamVector ordinary, uint64_t seed) const {
 }
 
 LowRankModel LoraPlan::KeptAdapter(const ParamVector& model) const {
-  return rule_.keeps_adapter ? FactorsOf(model, spec_.max_rank()) : LowRankModel();
+  const bool holds = model.layout()->Find(FactorName(modules_.front().name, 'A')) != nullptr;
+  return rule_.keeps_adapter && holds ? FactorsOf(model, spec_.max_rank()) : LowRankModel();
 }
 
 ParamVector LoraPlan::StartAdapter(const LowRankModel& kept, int64_t rank,

@@ -60,7 +60,7 @@ class LoraPlan {
 
   // The first version: the model as it is, with a fresh adapter under a rule that keeps one.
   ParamVector FirstModel(ParamVector ordinary, uint64_t seed) const;
-  // The adapter that a version keeps; empty under a rule that keeps none.
+  // The adapter that a version keeps; empty under a rule that keeps none, and of an ordinary model.
   LowRankModel KeptAdapter(const ParamVector& model) const;
   // What a client that trains with an order of this seed begins with: a slice of the adapter that
   // the order's version keeps, or a fresh one.

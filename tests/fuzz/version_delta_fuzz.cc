@@ -1,5 +1,5 @@
-// Hostile bytes into VersionDelta::Apply. The first byte chooses the codec, the second the layout;
-// the rest is the delta.
+// Hostile bytes into ModelDifference::Apply. The first byte chooses the codec, the second the
+// layout; the rest is the delta.
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -12,8 +12,8 @@
 namespace tributary {
 namespace {
 
-std::vector<std::unique_ptr<const VersionDelta>> MakeDeltas() {
-  std::vector<std::unique_ptr<const VersionDelta>> deltas;
+std::vector<std::unique_ptr<const ModelDifference>> MakeDeltas() {
+  std::vector<std::unique_ptr<const ModelDifference>> deltas;
   for (const DownlinkSpec& spec :
        {DownlinkSpec{}, DownlinkSpec{{{.name = "bf16"}}},
         DownlinkSpec{{{.name = "topk"}, {.name = "int8"}}},
@@ -38,10 +38,10 @@ std::vector<ParamVector> MakeModels() {
 
 void Run(const std::string& input) {
   static const auto* const deltas =
-      new std::vector<std::unique_ptr<const VersionDelta>>(MakeDeltas());
+      new std::vector<std::unique_ptr<const ModelDifference>>(MakeDeltas());
   static const auto* const models = new std::vector<ParamVector>(MakeModels());
   if (input.size() < 2) return;
-  const VersionDelta& delta = *(*deltas)[static_cast<uint8_t>(input[0]) % deltas->size()];
+  const ModelDifference& delta = *(*deltas)[static_cast<uint8_t>(input[0]) % deltas->size()];
   const ParamVector& before = (*models)[static_cast<uint8_t>(input[1]) % models->size()];
   ParamVector after = before.Clone();
   if (!delta.Apply(7, input.substr(2), after).ok()) return;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/params/safetensors.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "schedulers/scheduler_registry.h"
@@ -94,6 +95,29 @@ TEST(AdapterJobs, ProjectedRowsKeepWhatEarlierTasksHaveTaught) {
   const double plain = learn("null"), projected = learn("{energy: 0.95}");
   EXPECT_GT(plain, 0.3);
   EXPECT_LT(projected, 0.05);
+}
+
+// From a model without adapters, and from one that a job of the same kind has left.
+TEST(AdapterJobs, StartFromAModelFile) {
+  const TempDir dir;
+  const std::string path = dir.File("first.safetensors");
+  for (const char* rule : {"lora_stacking", "flexlora"}) {
+    SCOPED_TRACE(rule);
+    const std::string combine = absl::StrCat("job.aggregation.combine=", rule);
+    const auto run = [&](std::vector<std::string> set) {
+      auto experiment = Experiment::Create(*SmallWorld(dir, std::move(set)), {.threads = 1});
+      EXPECT_THAT(experiment, IsOk());
+      EXPECT_THAT((*experiment)->Run(nullptr), IsOk());
+      EXPECT_THAT(WriteSafetensors(*(*experiment)->Model(), path), IsOk());
+      return (*experiment)->metrics();
+    };
+    run({kAdapters[0], kAdapters[1]});
+    const std::string from =
+        absl::StrCat("job.model={builtin: {name: mlp, hidden: [32]}, initial: ", path, "}");
+    const auto tuned = run(With({combine, from}));
+    const auto again = run(With({combine, from}));
+    EXPECT_EQ(again.front().accuracy, tuned.back().accuracy) << "where the other ended";
+  }
 }
 
 TEST(AdapterJobs, TargetsThatCanHaveNoneAreFoundBeforeTheRun) {

@@ -85,9 +85,9 @@ absl::StatusOr<AcceptedModule> AcceptModule(const AdapterModule& module, const M
   }
   accepted.norm = accepted.scale * NormOf(accepted.factors);
   if (!(accepted.norm <= spec.max_product_norm)) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("adapter module '", module.name, "': the product's norm is ", accepted.norm,
-                     "; allowed is up to ", spec.max_product_norm));
+    return absl::ResourceExhaustedError(absl::StrCat("adapter module '", module.name,
+                                                     "': the product's norm is ", accepted.norm,
+                                                     "; allowed is up to ", spec.max_product_norm));
   }
   return accepted;
 }

@@ -68,9 +68,10 @@ struct AcceptedModule {
 using AcceptedUpdate = std::map<std::string, AcceptedModule>;
 
 // Checks an update whole: InvalidArgument names the module and the field, what was found and what
-// is allowed; ResourceExhausted for a product whose norm is above the bound. `factors`: what must be there. The other one is taken from `start`, the adapter that
-// the clients started from, as far as the rank goes; B from there has its scale in it already.
-// Without it in `start`, factors.b stays empty, and the norm is that of A.
+// is allowed; ResourceExhausted for a product whose norm is above the bound. `factors`: what must
+// be there. The other one is taken from `start`, the adapter that the clients started from, as far
+// as the rank goes; B from there has its scale in it already. Without it in `start`, factors.b
+// stays empty, and the norm is that of A.
 absl::StatusOr<AcceptedUpdate> Accept(const AdapterUpdate& update, const AdapterSpec& spec,
                                       AdapterFactors factors, const LowRankModel& start);
 

@@ -52,7 +52,8 @@ struct UpdateInfo {
   double learning_rate = 0;  // of the last step
   double loss = 0;           // mean training loss over the steps
   double accuracy = 0;       // mean training accuracy over the steps, [0, 1]; 0 if n/a
-  int64_t adapter_rank = 0;  // the work order's: the delta is an adapter's of this rank; 0: a model's
+  int64_t adapter_rank =
+      0;  // the work order's: the delta is an adapter's of this rank; 0: a model's
 };
 
 struct Update {

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "aggregators/adapter_steps.h"
+#include "aggregators/adapter_pipeline.h"
 #include "aggregators/combine/fedavg.h"
 #include "aggregators/lora/low_rank_state.h"
 #include "aggregators/optimize/sgd.h"
@@ -81,7 +81,7 @@ absl::Status AggregationSpec::Validate() const {
     if (optimizer.name == hypergradient->name) return TwoHypergradients();
   }
   TRIB_RETURN_IF_ERROR(CheckSoundOrder(steps));
-  if (combines_adapters()) return CheckAdapterSteps(*this);
+  if (combines_adapters()) return CheckAdapterPipeline(*this);
   const AggregatorDeps deps{.layout = nullptr,
                             .squared_norms = server_optimizer->uses_squared_norms()};
   return WithContext(AggregatorRegistry().Create(combine, deps).status(),
@@ -137,8 +137,7 @@ absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::Create(
   pipeline->spec_ = spec;
   pipeline->layout_ = std::move(layout);
   pipeline->parallel_ = parallel;
-  pipeline->plan_ = std::move(adapters);
-  if (pipeline->plan_) TRIB_RETURN_IF_ERROR(pipeline->CreateDelivery());
+  if (adapters) TRIB_RETURN_IF_ERROR(pipeline->UseAdapters(std::move(adapters)));
   return pipeline;
 }
 

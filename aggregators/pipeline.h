@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "aggregators/combine/aggregator.h"
+#include "aggregators/combine/update_weights.h"
 #include "aggregators/effect.h"
 #include "aggregators/lora/delivery.h"
 #include "aggregators/lora/lora_aggregator.h"
@@ -106,8 +107,8 @@ class Pipeline {
   // The same for adapters, in their place. `kept`: the adapter that `version` keeps.
   absl::StatusOr<std::unique_ptr<LoraAggregator>> NewAdapterAggregator(
       const LowRankModel& kept, Version version, bool given_coefficients) const;
-  absl::StatusOr<double> AdapterWeight(const UpdateInfo& info, const Contribution& about,
-                                       bool given_coefficients) const;
+  // What each of them counts, by the rule's options.
+  absl::StatusOr<UpdateWeights> AdapterWeights(bool given_coefficients) const;
   // `fresh`: for rows of the next adapter that nobody has trained.
   absl::StatusOr<AdaptersApplied> ApplyAdapters(std::unique_ptr<LoraAggregator> aggregator,
                                                 const LowRankModel& kept, Version version,
@@ -139,7 +140,7 @@ class Pipeline {
   absl::Status Project(absl::Span<float> vector, Version version);
 
   UpdateTransform* Learner(CollectKind kind) const;
-  absl::Status CreateDelivery();
+  absl::Status UseAdapters(std::shared_ptr<const LoraPlan> adapters);
   // `sum` becomes the step, and what is sent of it.
   absl::StatusOr<Delivered> StepLowRank(LowRankModel& sum, Version version, bool beside_momentum,
                                         const DeltaOrigin& origin);
@@ -153,6 +154,7 @@ class Pipeline {
   std::vector<std::pair<std::string, std::unique_ptr<ServerOptimizer>>> optimizers_;  // in order
   // With adapters:
   std::shared_ptr<const LoraPlan> plan_;
+  UpdateWeightOptions weights_;
   std::unique_ptr<LoraDelivery> delivery_;  // null: the weights stay
   ParamVector tail_;                        // the delivery's, as state
 };

@@ -10,9 +10,9 @@ namespace tributary {
 namespace {
 
 struct Rule {
-  AdapterFactors factors = AdapterFactors::kBoth;
-  bool by_norm = false;  // p_k from the products' norms instead of the weights
-  bool own_b = false;
+  AdapterFactors factors;  // that clients send
+  bool own_b;
+  bool by_norm;  // p_k from the products' norms instead of the weights
 };
 
 class FactorMean final : public LoraAggregator {
@@ -61,9 +61,12 @@ class FactorMean final : public LoraAggregator {
 };
 
 absl::StatusOr<std::unique_ptr<LoraAggregator>> Make(absl::string_view name, LoraDeps deps,
-                                                     const Rule& rule) {
+                                                     bool by_norm = false) {
   TRIB_RETURN_IF_ERROR(CheckDeps(deps));
   TRIB_RETURN_IF_ERROR(CheckAverages(name, deps));
+  TRIB_ASSIGN_OR_RETURN(const LoraRule known, FindLoraRule(name));
+  const Rule rule{
+      .factors = known.SendsFrom(deps.version), .own_b = known.own_b(), .by_norm = by_norm};
   if (rule.factors != AdapterFactors::kBoth && !rule.own_b) {
     TRIB_RETURN_IF_ERROR(CheckStartIsWhole(name, deps));
   }
@@ -103,32 +106,31 @@ LowRank FactorSums::Mean() const {
 absl::StatusOr<std::unique_ptr<LoraAggregator>> LoraAverage::Create(const Options&,
                                                                     const LoraDeps& deps) {
   TRIB_RETURN_IF_ERROR(CheckOneRank("lora_average", deps));
-  return Make("lora_average", deps, {});
+  return Make("lora_average", deps);
 }
 
 absl::StatusOr<std::unique_ptr<LoraAggregator>> LoraZeroPadding::Create(const Options&,
                                                                         const LoraDeps& deps) {
-  return Make("lora_zero_padding", deps, {});
+  return Make("lora_zero_padding", deps);
 }
 
 absl::StatusOr<std::unique_ptr<LoraAggregator>> HetLora::Create(const Options&,
                                                                 const LoraDeps& deps) {
-  return Make("hetlora", deps, {.by_norm = true});
+  return Make("hetlora", deps, /*by_norm=*/true);
 }
 
 absl::StatusOr<std::unique_ptr<LoraAggregator>> Ffa::Create(const Options&, const LoraDeps& deps) {
-  return Make("ffa", deps, {.factors = AdapterFactors::kB});
+  return Make("ffa", deps);
 }
 
 absl::StatusOr<std::unique_ptr<LoraAggregator>> RoLora::Create(const Options&,
                                                                const LoraDeps& deps) {
-  return Make("rolora", deps,
-              {.factors = deps.version % 2 == 0 ? AdapterFactors::kB : AdapterFactors::kA});
+  return Make("rolora", deps);
 }
 
 absl::StatusOr<std::unique_ptr<LoraAggregator>> FedSa::Create(const Options&,
                                                               const LoraDeps& deps) {
-  return Make("fedsa", deps, {.factors = AdapterFactors::kA, .own_b = true});
+  return Make("fedsa", deps);
 }
 
 }  // namespace tributary

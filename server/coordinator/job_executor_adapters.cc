@@ -73,6 +73,8 @@ absl::StatusOr<AdaptersApplied> JobExecutor::SumAdapters(const action::PublishVe
   const LowRankModel kept = *found;  // what else is looked up may push it out
   TRIB_ASSIGN_OR_RETURN(auto aggregator,
                         pipeline_->NewAdapterAggregator(kept, version_, what.given_coefficients));
+  TRIB_ASSIGN_OR_RETURN(const UpdateWeights weights,
+                        pipeline_->AdapterWeights(what.given_coefficients));
   DeltaOrigin origin{.repeated = what.repeated};
   int64_t combined = 0;
   for (const auto& part : what.parts) {
@@ -86,11 +88,9 @@ absl::StatusOr<AdaptersApplied> JobExecutor::SumAdapters(const action::PublishVe
     }
     TRIB_ASSIGN_OR_RETURN(AdapterUpdate update,
                           DecodeAdapter(part.info, std::move(payload), part.seed, part.rate_ratio));
-    TRIB_ASSIGN_OR_RETURN(update.weight, pipeline_->AdapterWeight(part.info,
-                                                                  {.client = part.client,
-                                                                   .staleness = part.staleness,
-                                                                   .coefficient = part.coefficient},
-                                                                  what.given_coefficients));
+    TRIB_ASSIGN_OR_RETURN(update.weight, weights.Of(part.info, {.client = part.client,
+                                                                .staleness = part.staleness,
+                                                                .coefficient = part.coefficient}));
     if (update.weight == 0) continue;
     TRIB_RETURN_IF_ERROR(aggregator->Accumulate(update));
     ++combined;

@@ -82,7 +82,12 @@ LiveHost::PollId LiveHost::CheckIn(const ClientId& id, absl::Duration max_wait,
     if (!job.orders.at(order).confirmed || verifying_.contains({job_id, order})) continue;
     Fail(job, order, LossCause::kAbandoned, "the client checked in without having finished it");
   }
-  client.report = report;
+  if (std::exchange(client.report, report) != report) {
+    // Jobs that know it as idle are told again.
+    for (auto& [job_id, job] : jobs_) {
+      if (const auto it = job->presence.find(id); it != job->presence.end()) it->second = false;
+    }
+  }
   deps_.loop->Cancel(std::exchange(client.grace_timer, 0));
   client.poll = Poll{.id = poll, .timer = 0, .done = std::move(done)};
   Give(client);

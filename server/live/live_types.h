@@ -52,6 +52,7 @@ struct ClientReport {
   int64_t task = 0;
   int64_t adapter_rank = 0;
   int64_t memory_bytes = 0;
+  bool operator==(const ClientReport&) const = default;
 };
 
 struct WorkItem {

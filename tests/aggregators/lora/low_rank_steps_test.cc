@@ -157,7 +157,7 @@ TEST(LowRankStepsTest, ProjectionMakesRowsOrthogonalToWhatEarlierTasksSpan) {
   }
 }
 
-TEST(AdapterStepsTest, UnsoundCombinationsAreRefusedWithTheRemedy) {
+TEST(AdapterPipelineTest, UnsoundCombinationsAreRefusedWithTheRemedy) {
   const auto validate = [](const nlohmann::json& section) {
     return config::Parse<AggregationSpec>(config::NodeFromJsonText(section.dump()).value(),
                                           "aggregation")

@@ -2,7 +2,6 @@
 
 #include <filesystem>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +15,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/client_sdk/app/command.h"
 #include "tests/testing/params.h"
 #include "tests/testing/safetensors_header.h"
 #include "tests/testing/script_program.h"
@@ -25,27 +25,13 @@
 namespace tributary {
 namespace {
 
+using test::Outcome;
 using test::ParamsNear;
 using test::ReadFile;
+using test::RunCommand;
 using test::TempDir;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-struct Outcome {
-  int code;
-  std::string out;
-  std::string err;
-};
-
-Outcome RunCommand(int (*command)(int, char**, std::ostream&, std::ostream&),
-                   std::vector<std::string> args) {
-  args.insert(args.begin(), "command");
-  std::vector<char*> argv;
-  for (std::string& arg : args) argv.push_back(arg.data());
-  std::ostringstream out, err;
-  const int code = command(static_cast<int>(argv.size()), argv.data(), out, err);
-  return {code, out.str(), err.str()};
-}
 
 BuiltinModel Gpt() {
   BuiltinModel spec;

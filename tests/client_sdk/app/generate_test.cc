@@ -1,6 +1,5 @@
 #include "client_sdk/app/generate.h"
 
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "common/params/safetensors.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/client_sdk/app/command.h"
 #include "tests/client_sdk/data/sentence_piece_file.h"
 #include "tests/testing/params.h"
 #include "tests/testing/status_matchers.h"
@@ -19,23 +19,13 @@
 namespace tributary {
 namespace {
 
+using test::Outcome;
 using test::TempDir;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-struct Outcome {
-  int code;
-  std::string out;
-  std::string err;
-};
-
 Outcome RunGenerate(std::vector<std::string> args) {
-  args.insert(args.begin(), "generate");
-  std::vector<char*> argv;
-  for (std::string& arg : args) argv.push_back(arg.data());
-  std::ostringstream out, err;
-  const int code = Generate(static_cast<int>(argv.size()), argv.data(), out, err);
-  return {code, out.str(), err.str()};
+  return test::RunCommand(Generate, std::move(args));
 }
 
 BuiltinModel Spec(int64_t vocabulary) {

@@ -12,6 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/client_sdk/torch/language_oracle.h"
+#include "tests/client_sdk/torch/small_language_models.h"
 #include "tests/testing/params.h"
 #include "tests/testing/script_program.h"
 #include "tests/testing/status_matchers.h"
@@ -22,6 +23,9 @@ namespace {
 using test::OracleLoss;
 using test::ParamsNear;
 using test::RandomParams;
+using test::SmallGpt;
+using test::SmallLlama;
+using test::SmallQwen;
 using test::StatusIs;
 using test::Values;
 using test::ValuesOf;
@@ -31,34 +35,6 @@ using ::testing::HasSubstr;
 
 constexpr int64_t kLength = 7;
 constexpr int64_t kVocabulary = 11;
-
-BuiltinModel Gpt() {
-  BuiltinModel spec;
-  spec.name = "gpt";
-  spec.layers = 2;
-  spec.heads = 3;
-  spec.width = 12;
-  spec.mlp_width = 20;
-  return spec;
-}
-
-BuiltinModel Llama() {
-  BuiltinModel spec;
-  spec.name = "llama";
-  spec.layers = 2;
-  spec.heads = 4;
-  spec.kv_heads = 2;
-  spec.width = 16;
-  spec.mlp_width = 20;
-  return spec;
-}
-
-BuiltinModel Qwen() {
-  BuiltinModel spec = Llama();
-  spec.tied = true;
-  spec.qkv_bias = true;
-  return spec;
-}
 
 JobInfo Job(const BuiltinModel& spec, const std::string& optimizer = "{\"sgd\":{}}",
             const std::string& more = "") {
@@ -143,8 +119,8 @@ std::string NameOf(const ::testing::TestParamInfo<BuiltinModel>& info) {
   return info.param.qkv_bias ? "qwen" : info.param.name;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, AdapterTrainingTest, ::testing::Values(Gpt(), Llama(), Qwen()),
-                         NameOf);
+INSTANTIATE_TEST_SUITE_P(All, AdapterTrainingTest,
+                         ::testing::Values(SmallGpt(), SmallLlama(), SmallQwen()), NameOf);
 
 // A step of SGD with rate 1 is the gradient; the oracle's comes from differences of its loss.
 TEST_P(AdapterTrainingTest, GradientsAreThoseOfTheOraclesLoss) {
@@ -308,9 +284,9 @@ TEST_P(AdapterTrainingTest, EndsWhereItIsStopped) {
 TEST(AdapterFlopsTest, CountNoGradientOfFrozenWeights) {
   const DataView data = Text(10);
   const auto flops = [&](AdapterFactors trains) {
-    const FrozenModel frozen = Freeze(Gpt(), Lora(3, {"*.c_attn"}), "lora_stacking", trains);
+    const FrozenModel frozen = Freeze(SmallGpt(), Lora(3, {"*.c_attn"}), "lora_stacking", trains);
     ParamVector adapter = RandomAdapter(frozen);
-    TrainTask task = Task(Job(Gpt(), "{\"sgd\":{}}", ",\"batch_size\":10"), 2);
+    TrainTask task = Task(Job(SmallGpt(), "{\"sgd\":{}}", ",\"batch_size\":10"), 2);
     return TorchWorker().TrainAdapter(task, frozen, data, adapter).value().flops;
   };
   const int64_t weights = 11 * 12 + 2 * (12 * 36 + 12 * 12 + 2 * 12 * 20);
@@ -342,11 +318,11 @@ auto Refused(const std::string& why, const std::string& allowed) {
 
 TEST_F(AdapterRefusalTest, TargetsThatAreNoLayers) {
   for (const char* const table : {"wte", "wpe"}) {
-    EXPECT_THAT(Train(Gpt(), Freeze(Gpt(), Lora(2, {table, "*.c_attn"}))),
+    EXPECT_THAT(Train(SmallGpt(), Freeze(SmallGpt(), Lora(2, {table, "*.c_attn"}))),
                 Refused(absl::StrCat("'", table, "' is neither a linear layer nor a convolution"),
                         "allowed: h.0.attn.c_attn, h.0.attn.c_proj, h.0.mlp.c_fc"));
   }
-  for (const BuiltinModel& spec : {Llama(), Qwen()}) {
+  for (const BuiltinModel& spec : {SmallLlama(), SmallQwen()}) {
     EXPECT_THAT(Train(spec, Freeze(spec, Lora(2, {"model.embed_tokens"}))),
                 Refused("'model.embed_tokens' is neither", "allowed: model.layers.0.self_attn"));
   }
@@ -355,37 +331,37 @@ TEST_F(AdapterRefusalTest, TargetsThatAreNoLayers) {
 TEST_F(AdapterRefusalTest, WeightsThatLieTheOtherWay) {
   LoraSpec lora = Lora(2);
   lora.fan_in_fan_out = false;
-  EXPECT_THAT(Train(Gpt(), Freeze(Gpt(), lora)),
+  EXPECT_THAT(Train(SmallGpt(), Freeze(SmallGpt(), lora)),
               Refused("lora.fan_in_fan_out: the weight of 'h.0.attn.c_attn'", "allowed: true"));
   lora.fan_in_fan_out = true;
-  EXPECT_THAT(Train(Llama(), Freeze(Llama(), lora)),
+  EXPECT_THAT(Train(SmallLlama(), Freeze(SmallLlama(), lora)),
               Refused("the weight of 'model.layers.0.self_attn.q_proj'", "allowed: false"));
 }
 
 TEST_F(AdapterRefusalTest, WhatIsOfAnotherModelOrPlan) {
-  FrozenModel frozen = Freeze(Gpt(), Lora(2));
-  BuiltinModel deeper = Gpt();
+  FrozenModel frozen = Freeze(SmallGpt(), Lora(2));
+  BuiltinModel deeper = SmallGpt();
   deeper.layers = 3;
   EXPECT_THAT(Train(deeper, frozen), Refused("'h.2.ln_1.weight' is missing", ""));
   EXPECT_THAT(
-      Train(Task(Job(Gpt()), 1), frozen, ParamVector(frozen.plan->AdapterLayout(3))),
+      Train(Task(Job(SmallGpt()), 1), frozen, ParamVector(frozen.plan->AdapterLayout(3))),
       Refused("the adapter: the model's tensor 'h.0.attn.c_attn.lora_A.weight'", "another shape"));
-  EXPECT_THAT(Train(Task(Job(Gpt()), 1), frozen, ParamVector()),
+  EXPECT_THAT(Train(Task(Job(SmallGpt()), 1), frozen, ParamVector()),
               Refused("the adapter: the model has no layout", ""));
   frozen.rank = 0;
-  EXPECT_THAT(Train(Task(Job(Gpt()), 1), frozen, ParamVector()),
+  EXPECT_THAT(Train(Task(Job(SmallGpt()), 1), frozen, ParamVector()),
               Refused("the adapter's rank is 0", "at least 1"));
-  frozen = Freeze(Gpt(), Lora(2));
-  frozen.model = Freeze(Gpt(), Lora(2), "lora_average").model;
-  EXPECT_THAT(Train(Gpt(), frozen), Refused("the model has", "tensors"));
+  frozen = Freeze(SmallGpt(), Lora(2));
+  frozen.model = Freeze(SmallGpt(), Lora(2), "lora_average").model;
+  EXPECT_THAT(Train(SmallGpt(), frozen), Refused("the model has", "tensors"));
 }
 
 TEST_F(AdapterRefusalTest, WhatSaysSomethingOfWholeModels) {
-  const FrozenModel frozen = Freeze(Gpt(), Lora(2));
-  TrainTask task = Task(Job(Gpt(), "{\"sgd\":{}}", ",\"hypergradient\":{}"), 1);
+  const FrozenModel frozen = Freeze(SmallGpt(), Lora(2));
+  TrainTask task = Task(Job(SmallGpt(), "{\"sgd\":{}}", ",\"hypergradient\":{}"), 1);
   EXPECT_THAT(Train(task, frozen, RandomAdapter(frozen)),
               Refused("train.hypergradient", "allowed with adapters: none"));
-  task = Task(Job(Gpt()), 1);
+  task = Task(Job(SmallGpt()), 1);
   task.mask = std::make_shared<const Mask>(
       std::vector<bool>(static_cast<size_t>(frozen.plan->ordinary()->trainable_size()), true));
   EXPECT_THAT(Train(task, frozen, RandomAdapter(frozen)),
@@ -393,11 +369,11 @@ TEST_F(AdapterRefusalTest, WhatSaysSomethingOfWholeModels) {
 }
 
 TEST_F(AdapterRefusalTest, NoStepsAndNoExamples) {
-  const FrozenModel frozen = Freeze(Gpt(), Lora(2));
-  EXPECT_THAT(Train(Task(Job(Gpt()), 0), frozen, RandomAdapter(frozen)),
+  const FrozenModel frozen = Freeze(SmallGpt(), Lora(2));
+  EXPECT_THAT(Train(Task(Job(SmallGpt()), 0), frozen, RandomAdapter(frozen)),
               Refused("local_steps is 0", "at least 1"));
   data_.indices.clear();
-  EXPECT_THAT(Train(Gpt(), frozen), Refused("the client has no examples"));
+  EXPECT_THAT(Train(SmallGpt(), frozen), Refused("the client has no examples"));
 }
 
 // A program shows no layers: W + s·B·A takes the place of W. What it multiplies is not known.
@@ -442,8 +418,8 @@ TEST(ScriptAdapterTest, TrainsAsTheBuiltInModelOfTheSameLayout) {
 }
 
 TEST(TorchTrainerAdapterTest, TrainsAsItsWorkerDoes) {
-  const FrozenModel frozen = Freeze(Gpt(), Lora(2));
-  const TrainTask task = Task(Job(Gpt()), 3);
+  const FrozenModel frozen = Freeze(SmallGpt(), Lora(2));
+  const TrainTask task = Task(Job(SmallGpt()), 3);
   ParamVector expected = RandomAdapter(frozen), adapter = RandomAdapter(frozen);
   EXPECT_THAT(TorchWorker().TrainAdapter(task, frozen, Text(20), expected), test::IsOk());
   TRIB_ASSERT_OK_AND_ASSIGN(const auto trainer, TorchTrainer::Create({.train = Text(20)}));

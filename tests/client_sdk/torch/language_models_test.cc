@@ -12,6 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/client_sdk/torch/language_oracle.h"
+#include "tests/client_sdk/torch/small_language_models.h"
 #include "tests/testing/params.h"
 #include "tests/testing/status_matchers.h"
 
@@ -21,6 +22,9 @@ namespace {
 using test::OracleLogits;
 using test::OracleLoss;
 using test::RandomParams;
+using test::SmallGpt;
+using test::SmallLlama;
+using test::SmallQwen;
 using test::StatusIs;
 using test::Values;
 using test::ValuesOf;
@@ -30,37 +34,6 @@ using ::testing::HasSubstr;
 
 constexpr int64_t kLength = 7;
 constexpr int64_t kVocabulary = 11;
-
-BuiltinModel Gpt() {
-  BuiltinModel spec;
-  spec.name = "gpt";
-  spec.layers = 2;
-  spec.heads = 3;
-  spec.width = 12;
-  spec.mlp_width = 20;
-  return spec;
-}
-
-// Two heads of queries to one of keys.
-BuiltinModel Llama() {
-  BuiltinModel spec;
-  spec.name = "llama";
-  spec.layers = 2;
-  spec.heads = 4;
-  spec.kv_heads = 2;
-  spec.width = 16;
-  spec.mlp_width = 20;
-  return spec;
-}
-
-BuiltinModel Qwen() {
-  BuiltinModel spec = Llama();
-  spec.kv_heads = 1;
-  spec.tied = true;
-  spec.qkv_bias = true;
-  spec.rope_base = 300;
-  return spec;
-}
 
 JobInfo Job(const BuiltinModel& spec, const std::string& optimizer = "{\"sgd\":{}}") {
   JobInfo job;
@@ -103,7 +76,8 @@ class LanguageModelTest : public ::testing::TestWithParam<BuiltinModel> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(All, LanguageModelTest, ::testing::Values(Gpt(), Llama(), Qwen()), NameOf);
+INSTANTIATE_TEST_SUITE_P(All, LanguageModelTest,
+                         ::testing::Values(SmallGpt(), SmallLlama(), SmallQwen()), NameOf);
 
 TEST_P(LanguageModelTest, LogitsAreThoseOfTheFormulasInDouble) {
   const ParamVector model = SomeValues(GetParam());
@@ -308,7 +282,7 @@ std::vector<std::string> Described(const BuiltinModel& spec) {
 }
 
 TEST(ParameterNamesTest, AreThoseOfHuggingFace) {
-  BuiltinModel gpt = Gpt();
+  BuiltinModel gpt = SmallGpt();
   gpt.layers = 1;
   gpt.context = 9;
   EXPECT_THAT(Described(gpt),
@@ -319,7 +293,7 @@ TEST(ParameterNamesTest, AreThoseOfHuggingFace) {
                                      "h.0.ln_2.bias 12", "h.0.mlp.c_fc.weight 12x20",
                                      "h.0.mlp.c_fc.bias 20", "h.0.mlp.c_proj.weight 20x12",
                                      "h.0.mlp.c_proj.bias 12", "ln_f.weight 12", "ln_f.bias 12"));
-  BuiltinModel llama = Llama();
+  BuiltinModel llama = SmallLlama();
   llama.layers = 1;
   llama.vocabulary = 13;
   EXPECT_THAT(Described(llama),
@@ -339,10 +313,10 @@ TEST(ParameterNamesTest, AreThoseOfHuggingFace) {
 // Six operations for a token and each weight of a matrix, tables that are looked up left out.
 TEST(TrainFlopsTest, CountEveryTokenOfAnExample) {
   TorchWorker worker;
-  EXPECT_THAT(worker.TrainFlopsPerExample(Job(Gpt()), TextShape()),
+  EXPECT_THAT(worker.TrainFlopsPerExample(Job(SmallGpt()), TextShape()),
               test::IsOkAndHolds(6 * kLength * (11 * 12 + 2 * (12 * 36 + 12 * 12 + 2 * 12 * 20))));
   const int64_t blocks = 2 * (2 * 16 * 16 + 2 * 8 * 16 + 3 * 20 * 16);
-  EXPECT_THAT(worker.TrainFlopsPerExample(Job(Llama()), TextShape()),
+  EXPECT_THAT(worker.TrainFlopsPerExample(Job(SmallLlama()), TextShape()),
               test::IsOkAndHolds(6 * kLength * (blocks + 11 * 16)));
 }
 

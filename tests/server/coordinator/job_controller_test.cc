@@ -564,6 +564,27 @@ TEST(Events, APublicationSaysWhatIsSpecialAboutIt) {
 }
 
 // Journals from before there were such rates go on with the digest that they have.
+TEST(JobController, AClientThatIsFitForNoRankIsAskedOnceItSaysMore) {
+  Host host(Spec({{"lora", {{"ranks", {8, 4}}}}}));
+  const auto available = [&](const std::string& client, int64_t rank) {
+    host.Feed(1, event::ClientAvailable{ClientId(client), false, 0, rank});
+  };
+  host.Begin({"maker"});
+  available("small", 2);
+  EXPECT_TRUE(host.Out(WorkKind::kTrain).empty()) << "rounds are of two";
+  EXPECT_EQ(host.controller->progress().clients_without_rank, 1);
+  available("small", 2);
+  EXPECT_TRUE(host.Out(WorkKind::kTrain).empty());
+  available("small", 5);
+  EXPECT_EQ(host.controller->progress().clients_without_rank, 0);
+  std::map<std::string, int64_t> ranks;
+  for (const WorkOrder& order : host.Out(WorkKind::kTrain)) {
+    ranks[order.client.value()] = order.adapter_rank;
+  }
+  EXPECT_THAT(ranks,
+              ::testing::ElementsAre(::testing::Pair("maker", 8), ::testing::Pair("small", 4)));
+}
+
 TEST(Events, AClientRateOfOneIsNotSaid) {
   const JobEvent plain{At(1), event::VersionPublished{.version = 1}};
   EXPECT_FALSE(ToJson(plain).contains("client_rate"));

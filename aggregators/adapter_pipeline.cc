@@ -1,4 +1,4 @@
-#include "aggregators/adapter_steps.h"
+#include "aggregators/adapter_pipeline.h"
 
 #include <cmath>
 #include <memory>
@@ -61,17 +61,19 @@ absl::Status CheckOptimizer(const LoraRule& rule, const config::Choice& choice) 
   return absl::OkStatus();
 }
 
-UpdateWeightOptions WeightOptions(const config::Choice& combine) {
-  UpdateWeightOptions options;
-  options.weights = combine.options.at("weights").get<std::string>();
-  const nlohmann::json& staleness = combine.options.at("staleness");
-  options.staleness = {.name = staleness.begin().key(), .options = staleness.begin().value()};
-  return options;
+// Those of a rule's options that are `Part`'s.
+template <typename Part>
+absl::StatusOr<Part> PartOf(const config::Choice& rule) {
+  nlohmann::json part = nlohmann::json::object();
+  for (const auto& field : config::SchemaOf<Part>().fields()) {
+    part[field.name] = rule.options.at(field.name);
+  }
+  return config::Parse<Part>(config::NodeFromJson(part), rule.name);
 }
 
 }  // namespace
 
-absl::Status CheckAdapterSteps(const AggregationSpec& spec) {
+absl::Status CheckAdapterPipeline(const AggregationSpec& spec) {
   TRIB_RETURN_IF_ERROR(WithContext(LoraAggregatorRegistry().Create(spec.combine, {}).status(),
                                    absl::StrCat("combine ", spec.combine.name)));
   TRIB_ASSIGN_OR_RETURN(const LoraRule rule, FindLoraRule(spec.combine.name));
@@ -84,15 +86,11 @@ absl::Status CheckAdapterSteps(const AggregationSpec& spec) {
 
 // ---- the pipeline's half ---------------------------------------------------------------
 
-absl::Status Pipeline::CreateDelivery() {
+absl::Status Pipeline::UseAdapters(std::shared_ptr<const LoraPlan> adapters) {
+  plan_ = std::move(adapters);
+  TRIB_ASSIGN_OR_RETURN(weights_, PartOf<UpdateWeightOptions>(spec_.combine));
   if (!plan_->rule().moves_weights) return absl::OkStatus();
-  const nlohmann::json& chosen = spec_.combine.options;
-  LoraDeliveryOptions options;
-  options.delivery = chosen.at("delivery").get<std::string>();
-  const nlohmann::json& rank = chosen.at("rank");
-  options.rank = {.name = rank.begin().key(), .options = rank.begin().value()};
-  options.error_feedback = chosen.at("error_feedback").get<bool>();
-  options.max_tail_rank = chosen.at("max_tail_rank").get<int64_t>();
+  TRIB_ASSIGN_OR_RETURN(const auto options, PartOf<LoraDeliveryOptions>(spec_.combine));
   TRIB_ASSIGN_OR_RETURN(delivery_, LoraDelivery::Create(options));
   return absl::OkStatus();
 }
@@ -105,11 +103,8 @@ absl::StatusOr<std::unique_ptr<LoraAggregator>> Pipeline::NewAdapterAggregator(
                                                          .given_coefficients = given_coefficients});
 }
 
-absl::StatusOr<double> Pipeline::AdapterWeight(const UpdateInfo& info, const Contribution& about,
-                                               bool given_coefficients) const {
-  TRIB_ASSIGN_OR_RETURN(const UpdateWeights weights,
-                        UpdateWeights::Create(WeightOptions(spec_.combine), given_coefficients));
-  return weights.Of(info, about);
+absl::StatusOr<UpdateWeights> Pipeline::AdapterWeights(bool given_coefficients) const {
+  return UpdateWeights::Create(weights_, given_coefficients);
 }
 
 absl::StatusOr<Delivered> Pipeline::StepLowRank(LowRankModel& sum, Version version,

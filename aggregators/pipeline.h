@@ -79,6 +79,9 @@ struct Applied {
   int64_t updates = 0;
   int64_t num_examples = 0;
   double delta_norm = 0;  // of the combined delta, before transforms
+  // With adapters: Delivered's.
+  double tail_energy = 0;
+  double dropped_energy = 0;
 };
 
 // One for a job's life: it holds the transforms' and the optimizer's state.

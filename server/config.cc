@@ -45,7 +45,9 @@ void LimitsConfig::Describe(config::Fields<LimitsConfig>& fields) {
       .Add("in_flight_bytes_per_client", &LimitsConfig::in_flight_bytes_per_client,
            "the same for the uploads of one client; more are refused until one ends")
       .Min(1024);
-  fields.Add("max_update_bytes", &LimitsConfig::max_update_bytes, "longest payload of an update")
+  fields
+      .Add("max_update_bytes", &LimitsConfig::max_update_bytes,
+           "longest payload of an update, and file of a job")
       .Min(1024);
   fields
       .Add("spool_bytes", &LimitsConfig::spool_bytes,

@@ -25,6 +25,7 @@
 #include "client_sdk/torch/torchscript_export.h"
 #include "common/cli/exit_code.h"
 #include "common/cli/format.h"
+#include "common/config/schema.h"
 #include "common/params/safetensors.h"
 #include "common/status_macros.h"
 
@@ -37,6 +38,8 @@ constexpr char kExamples[] = R"(Examples:
   # a folder for transformers, of a model that a job tuned
   tributary-client export --model out/model.safetensors \
       --builtin '{name: gpt, context: 64, vocabulary: 256}' --as hugging-face --out tuned-gpt2
+  # the first model of a job, from a folder of Hugging Face
+  tributary-client export --model TinyLlama-1.1B --as merged --out base.safetensors
   # the adapter that the job's model holds, for PEFT
   tributary-client export --model out/model.safetensors \
       --builtin '{name: gpt, context: 64, vocabulary: 256}' --as peft --base-name my/gpt2 --out adapter
@@ -173,6 +176,12 @@ absl::Status ExportTorchScript(const ExportFlags& flags, const Source& source) {
   return absl::FailedPreconditionError(absl::StrCat("cannot write ", flags.out));
 }
 
+// How a job begins with what a folder held: its config.json says what the model is.
+void TellJob(const BuiltinModel& spec, const std::string& initial, std::ostream& out) {
+  out << "a job begins with it by  model: "
+      << nlohmann::json{{"builtin", config::Print(spec)}, {"initial", initial}}.dump() << "\n";
+}
+
 // Which flags go together.
 absl::Status CheckFlags(const ExportFlags& flags) {
   const bool peft = flags.as == "peft";
@@ -203,7 +212,11 @@ absl::Status CheckFlags(const ExportFlags& flags) {
 absl::Status Convert(const ExportFlags& flags, std::ostream& out) {
   TRIB_RETURN_IF_ERROR(CheckFlags(flags));
   TRIB_ASSIGN_OR_RETURN(const Source source, ReadSource(flags));
-  if (flags.as == "merged") return WriteModelFile(source.held.merged, flags.out);
+  if (flags.as == "merged") {
+    TRIB_RETURN_IF_ERROR(WriteModelFile(source.held.merged, flags.out));
+    if (flags.builtin.empty() && source.spec) TellJob(*source.spec, flags.out, out);
+    return absl::OkStatus();
+  }
   if (flags.as == "peft") return ExportPeft(flags, source, out);
   if (flags.as == "torchscript") return ExportTorchScript(flags, source);
   return WriteHuggingFaceFolder(*source.spec, source.held.merged, flags.out);

@@ -131,6 +131,8 @@ Json WhatJson(const JobEvent& e) {
               j["model_bytes"] = w.model_bytes;
               j["adapter_bytes"] = w.adapter_bytes;
             }
+            if (w.tail_energy != 0) j["tail_energy"] = w.tail_energy;
+            if (w.dropped_energy != 0) j["dropped_energy"] = w.dropped_energy;
             return j;
           },
           [](const event::PublishFailed& w) {
@@ -191,7 +193,9 @@ absl::StatusOr<decltype(JobEvent::what)> WhatFromJson(const Json& j) {
                                    j.at("delta_norm"),
                                    j.value("client_rate", 1.0),
                                    j.value("model_bytes", int64_t{0}),
-                                   j.value("adapter_bytes", int64_t{0})};
+                                   j.value("adapter_bytes", int64_t{0}),
+                                   j.value("tail_energy", 0.0),
+                                   j.value("dropped_energy", 0.0)};
   }
   if (kind == "publish_failed") return event::PublishFailed{j.at("message")};
   if (kind == "command") {

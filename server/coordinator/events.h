@@ -118,6 +118,10 @@ struct VersionPublished {
   // Of version 0, with adapters: bytes of the model's values, and of all adapters' per rank.
   int64_t model_bytes = 0;
   int64_t adapter_bytes = 0;
+  // Of adapters delivered recompressed: squared norms of what waits for the next version, and of
+  // what was lost (aggregators/lora/delivery.h).
+  double tail_energy = 0;
+  double dropped_energy = 0;
 };
 struct PublishFailed {
   std::string message;

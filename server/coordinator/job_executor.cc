@@ -244,12 +244,16 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Store(const ParamVector& mo
   publication.stats_json = nlohmann::json({{"num_examples", applied.num_examples},
                                            {"server_rate", rates.server},
                                            {"client_rate", rates.clients},
-                                           {"delta_norm", applied.delta_norm}})
+                                           {"delta_norm", applied.delta_norm},
+                                           {"tail_energy", applied.tail_energy},
+                                           {"dropped_energy", applied.dropped_energy}})
                                .dump();
   TRIB_ASSIGN_OR_RETURN(const VersionRecord record, store_->Publish(publication));
   event::VersionPublished published{version_, record.model_digest, rates.server, applied.delta_norm,
                                     rates.clients};
   PutSizes(published);
+  published.tail_energy = applied.tail_energy;
+  published.dropped_energy = applied.dropped_energy;
   return published;
 }
 

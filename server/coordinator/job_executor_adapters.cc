@@ -120,7 +120,11 @@ absl::StatusOr<Applied> JobExecutor::CombineAdapters(const action::PublishVersio
       delta,
       TakeStep(what.version, {.weights = std::move(sum.weights), .adapter = std::move(sum.adapter)},
                model));
-  Applied applied{.model = std::move(model), .updates = sum.updates, .delta_norm = sum.delta_norm};
+  Applied applied{.model = std::move(model),
+                  .updates = sum.updates,
+                  .delta_norm = sum.delta_norm,
+                  .tail_energy = sum.delivered.tail_energy,
+                  .dropped_energy = sum.delivered.dropped_energy};
   for (const auto& part : what.parts) applied.num_examples += part.info.num_examples;
   return applied;
 }

@@ -44,16 +44,18 @@ event::VersionPublished FromRecord(const VersionRecord& record) {
     published.server_rate = stats.value("server_rate", 1.0);
     published.client_rate = stats.value("client_rate", 1.0);
     published.delta_norm = stats.value("delta_norm", 0.0);
+    published.tail_energy = stats.value("tail_energy", 0.0);
+    published.dropped_energy = stats.value("dropped_energy", 0.0);
   }
   return published;
 }
 
 }  // namespace
 
-LiveHost::LiveHost(LiveOptions options, Deps deps, std::unique_ptr<ContentFiles> programs)
+LiveHost::LiveHost(LiveOptions options, Deps deps, std::unique_ptr<JobFiles> files)
     : options_(std::move(options)),
       deps_(deps),
-      programs_(std::move(programs)),
+      files_(std::move(files)),
       disk_(deps.pool),
       removals_(deps.pool),
       numerics_(deps.pool),
@@ -63,9 +65,11 @@ LiveHost::LiveHost(LiveOptions options, Deps deps, std::unique_ptr<ContentFiles>
 
 absl::StatusOr<std::unique_ptr<LiveHost>> LiveHost::Create(LiveOptions options, Deps deps) {
   TRIB_RETURN_IF_ERROR(CreateDirectory(options.data_dir + "/initial"));
-  TRIB_ASSIGN_OR_RETURN(auto programs, ContentFiles::Open(options.data_dir + "/programs", ".pt"));
-  auto host =
-      std::unique_ptr<LiveHost>(new LiveHost(std::move(options), deps, std::move(programs)));
+  TRIB_ASSIGN_OR_RETURN(
+      auto files, JobFiles::Open(options.data_dir + "/files",
+                                 {.max_bytes = static_cast<uint64_t>(options.max_update_bytes),
+                                  .min_free_bytes = deps.spool->min_free_bytes()}));
+  auto host = std::unique_ptr<LiveHost>(new LiveHost(std::move(options), deps, std::move(files)));
   TRIB_RETURN_IF_ERROR(host->Recover());
   host->Beat();
   return host;

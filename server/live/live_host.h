@@ -92,6 +92,8 @@ class LiveHost {
 
   // ---- for operators ----
 
+  // As JobFiles::Put. The callback runs on the pool.
+  void PutFile(FilePiece piece, Callback<uint64_t> done);
   void SubmitJob(Submission submission, Callback<JobId> done);
   std::vector<JobView> ListJobs() const;  // newest first
   absl::StatusOr<JobView> GetJob(const JobId& job) const;
@@ -127,7 +129,7 @@ class LiveHost {
     EventLoop::TimerId grace_timer = 0;                // running while it is between calls
   };
 
-  LiveHost(LiveOptions options, Deps deps, std::unique_ptr<ContentFiles> programs);
+  LiveHost(LiveOptions options, Deps deps, std::unique_ptr<JobFiles> files);
 
   // The engine (live_host.cc): events in, actions out, one at a time.
   void Feed(LiveJob& job, decltype(JobEvent::what) what);
@@ -206,7 +208,7 @@ class LiveHost {
   void Changed(LiveJob& job);
   absl::Status MakeExecutor(LiveJob& job) const;
   // Of the jobs in the store; all others go.
-  absl::Status KeepPrograms(const std::vector<JobRecord>& jobs);
+  absl::Status KeepFiles(const std::vector<JobRecord>& jobs);
   void Submitted(std::unique_ptr<LiveJob> owned, const absl::Status& written, Callback<JobId> done);
   absl::Status Recover();
   absl::Status RecoverJob(LiveJob& job);
@@ -215,7 +217,8 @@ class LiveHost {
 
   const LiveOptions options_;
   const Deps deps_;
-  const std::unique_ptr<ContentFiles> programs_;  // of all jobs, ended ones too, as their versions
+  const std::unique_ptr<JobFiles>
+      files_;  // programs of all jobs, ended ones too, as their versions
   SerialLane disk_;
   SerialLane removals_;  // beside the disk lane: a large file takes its time, and nobody waits
   SerialLane numerics_;  // one model-sized piece of work at a time, over all jobs

@@ -91,9 +91,8 @@ void LiveJob::FillSections() {
   if (spec.contains("downlink")) downlink_json = Section(spec, "downlink");
 }
 
-absl::StatusOr<File> OpenProgramFile(const ContentFiles& programs, const ProgramSpec& program) {
-  TRIB_ASSIGN_OR_RETURN(const Digest digest, Digest::FromHex(program.sha256));
-  return programs.OpenForReading(digest, static_cast<uint64_t>(program.bytes));
+FileName FileNameOf(const ProgramSpec& program) {
+  return {*Digest::FromHex(program.sha256), static_cast<uint64_t>(program.bytes)};
 }
 
 bool HasInitialModel(const JobSpec& spec) { return spec.model.initial.has_value(); }

@@ -14,7 +14,6 @@
 #include "server/live/event_loop.h"
 #include "server/live/live_types.h"
 #include "server/live/upload_stream.h"
-#include "server/store/content_files.h"
 
 namespace tributary {
 
@@ -124,8 +123,7 @@ std::string JournalPlace(const JobId& job, size_t line);
 // DataLoss naming the line that cannot be read. InvalidArgument from the spec.
 absl::StatusOr<Replayed> Replay(const JobRecord& record, const std::vector<std::string>& journal);
 
-// DataLoss naming the file: it is not there, or has another size.
-absl::StatusOr<File> OpenProgramFile(const ContentFiles& programs, const ProgramSpec& program);
+FileName FileNameOf(const ProgramSpec& program);
 
 // Whether the first model comes with the job and not from a client.
 bool HasInitialModel(const JobSpec& spec);

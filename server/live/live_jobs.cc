@@ -12,10 +12,10 @@
 namespace tributary {
 namespace {
 
-// That the files came which the job names, and no others.
-absl::Status CheckFilesCame(const Submission& submission) {
+// That the submission says which files the job names, and no others.
+absl::Status CheckNames(const Submission& submission) {
   const ModelSpec& model = submission.spec.model;
-  if (model.initial.has_value() != !submission.initial.empty()) {
+  if (model.initial.has_value() != submission.initial.has_value()) {
     return absl::InvalidArgumentError(
         model.initial
             ? absl::StrCat("job.model.initial: '", *model.initial, "' did not come with the job")
@@ -24,14 +24,33 @@ absl::Status CheckFilesCame(const Submission& submission) {
   if (model.torchscript) {
     return absl::InvalidArgumentError(
         "job.model.torchscript: found in a submitted job; allowed: job.model.program, with the "
-        "SHA-256 and the size of the file that comes with it");
-  }
-  if (model.program.has_value() != !submission.program.empty()) {
-    return absl::InvalidArgumentError(
-        model.program ? "job.model.program: its file did not come with the job"
-                      : "a program came with a job that names none in job.model.program");
+        "SHA-256 and the size of a file that was put");
   }
   return absl::OkStatus();
+}
+
+// The program is there, and the first model is `initial_path` from now on.
+absl::Status TakeFiles(JobFiles& files, const Submission& submission,
+                       const std::string& initial_path) {
+  const auto missing = [](absl::string_view field, const absl::Status& why) {
+    if (!absl::IsDataLoss(why)) return why;
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, ": its file was not put before the job: ", why.message()));
+  };
+  if (const auto& program = submission.spec.model.program) {
+    const auto file = files.OpenForReading(FileNameOf(*program));
+    if (!file.ok()) return missing("job.model.program", file.status());
+  }
+  // Also of a first model that a client will make.
+  TRIB_RETURN_IF_ERROR(CreateDirectory(initial_path.substr(0, initial_path.rfind('/'))));
+  if (!submission.initial) return absl::OkStatus();
+  const absl::Status moved = files.MoveTo(*submission.initial, initial_path);
+  if (!moved.ok()) return missing("job.model.initial", moved);
+  const absl::Status readable = SafetensorsFile::Open(initial_path).status();
+  if (readable.ok()) return absl::OkStatus();
+  RemoveFile(initial_path).IgnoreError();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "job.model.initial: '", *submission.spec.model.initial, "': ", readable.message()));
 }
 
 }  // namespace
@@ -57,6 +76,14 @@ JobId LiveHost::NewJobId(const std::string& name) const {
   }
 }
 
+void LiveHost::PutFile(FilePiece piece, Callback<uint64_t> done) {
+  if (draining_) return done(absl::UnavailableError("the server is shutting down"));
+  deps_.pool->Run(
+      [files = files_.get(), piece = std::move(piece), done = std::move(done)]() mutable {
+        done(files->Put(piece.file, piece.offset, piece.data));
+      });
+}
+
 void LiveHost::SubmitJob(Submission submission, Callback<JobId> done) {
   if (draining_) return done(absl::UnavailableError("the server is shutting down"));
   if (const auto it = submissions_.find(submission.request_id); it != submissions_.end()) {
@@ -69,7 +96,7 @@ void LiveHost::SubmitJob(Submission submission, Callback<JobId> done) {
       });
     });
   }
-  if (const absl::Status came = CheckFilesCame(submission); !came.ok()) return done(came);
+  if (const absl::Status came = CheckNames(submission); !came.ok()) return done(came);
   auto controller = JobController::Create(submission.spec);
   if (!controller.ok()) return done(controller.status());
   auto job = std::make_unique<LiveJob>();
@@ -85,12 +112,9 @@ void LiveHost::SubmitJob(Submission submission, Callback<JobId> done) {
   submitting_.insert(job->id());
   if (!submission.request_id.empty()) submissions_[submission.request_id] = job->id();
   const std::string path = job->InitialPath(options_.data_dir);
-  disk_.Run([this, job = std::move(job), initial = std::move(submission.initial),
-             program = std::move(submission.program), path, store = deps_.store, loop = deps_.loop,
-             done = std::move(done)]() mutable {
-    absl::Status written = CreateDirectory(path.substr(0, path.rfind('/')));
-    if (written.ok() && !program.empty()) written = programs_->Put(program).status();
-    if (written.ok() && !initial.empty()) written = WriteSafetensors(initial, path);
+  disk_.Run([this, job = std::move(job), submission = std::move(submission), path,
+             store = deps_.store, loop = deps_.loop, done = std::move(done)]() mutable {
+    absl::Status written = TakeFiles(*files_, submission, path);
     if (written.ok()) written = store->PutJob(job->record);
     loop->Post([this, job = std::move(job), written, done = std::move(done)]() mutable {
       Submitted(std::move(job), written, std::move(done));

@@ -12,7 +12,7 @@ absl::Status LiveHost::Recover() {
   TRIB_ASSIGN_OR_RETURN(const auto clients, deps_.store->ListClients());
   for (const ClientRecord& client : clients) clients_[client.id].record = client;
   TRIB_ASSIGN_OR_RETURN(const auto jobs, deps_.store->ListJobs());
-  TRIB_RETURN_IF_ERROR(KeepPrograms(jobs));
+  TRIB_RETURN_IF_ERROR(KeepFiles(jobs));
   for (const JobRecord& record : jobs) {
     auto job = std::make_unique<LiveJob>();
     job->record = record;
@@ -32,15 +32,13 @@ absl::Status LiveHost::Recover() {
 }
 
 // What a submission left that a crash cut off.
-absl::Status LiveHost::KeepPrograms(const std::vector<JobRecord>& jobs) {
+absl::Status LiveHost::KeepFiles(const std::vector<JobRecord>& jobs) {
   std::set<Digest> wanted;
   for (const JobRecord& record : jobs) {
     const auto spec = ParseJobSpecJson(record.spec_json);
-    if (!spec.ok() || !spec->model.program) continue;
-    TRIB_ASSIGN_OR_RETURN(const Digest digest, Digest::FromHex(spec->model.program->sha256));
-    wanted.insert(digest);
+    if (spec.ok() && spec->model.program) wanted.insert(FileNameOf(*spec->model.program).sha256);
   }
-  return programs_->Sweep(wanted).status();
+  return files_->KeepOnly(wanted);
 }
 
 absl::Status LiveHost::RecoverJob(LiveJob& job) {
@@ -73,7 +71,7 @@ absl::Status LiveHost::RecoverJob(LiveJob& job) {
   }
   if (job.ended()) return absl::OkStatus();
   if (const auto& program = job.controller->spec().model.program) {
-    TRIB_RETURN_IF_ERROR(OpenProgramFile(*programs_, *program).status());
+    TRIB_RETURN_IF_ERROR(files_->OpenForReading(FileNameOf(*program)).status());
   }
   TRIB_RETURN_IF_ERROR(MakeExecutor(job));
   TRIB_RETURN_IF_ERROR(job.executor->Restore());

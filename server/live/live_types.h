@@ -18,6 +18,7 @@
 #include "common/params/param_vector.h"
 #include "server/coordinator/events.h"
 #include "server/coordinator/job_controller.h"
+#include "server/live/job_files.h"
 #include "server/store/model_store.h"
 
 namespace tributary {
@@ -115,11 +116,17 @@ struct ReportAnswer {
   std::string message;  // why not
 };
 
+struct FilePiece {
+  FileName file;
+  uint64_t offset = 0;
+  std::string data;
+};
+
+// The files that the spec names were put before.
 struct Submission {
   std::string request_id;
   JobSpec spec;
-  ParamVector initial;  // empty: a client makes the first model
-  std::string program;  // that model.program stands for, checked against it; empty: there is none
+  std::optional<FileName> initial;  // the first model; absent: a client makes it
 };
 
 // What people see of a job.

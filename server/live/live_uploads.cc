@@ -365,9 +365,9 @@ void LiveHost::OpenProgram(const ClientId& client, const JobId& job_id,
   if (controller == nullptr || !controller->spec().model.program) {
     return done(absl::NotFoundError(absl::StrCat("job ", job_id.value(), " has no program")));
   }
-  deps_.pool->Run([programs = programs_.get(), program = *controller->spec().model.program,
+  deps_.pool->Run([files = files_.get(), program = *controller->spec().model.program,
                    done = std::move(done)]() mutable {
-    auto file = OpenProgramFile(*programs, program);
+    auto file = files->OpenForReading(FileNameOf(program));
     if (!file.ok()) return done(file.status());
     done(std::make_shared<const File>(*std::move(file)));
   });

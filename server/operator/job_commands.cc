@@ -1,8 +1,6 @@
 #include "server/operator/job_commands.h"
 
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <vector>
 
@@ -15,6 +13,7 @@
 #include "common/status_macros.h"
 #include "server/coordinator/job_file.h"
 #include "server/coordinator/job_spec.h"
+#include "server/operator/file_upload.h"
 #include "server/operator/messages.h"
 
 namespace tributary::op {
@@ -24,46 +23,33 @@ using cli::FormatBytes;
 using cli::FormatPercent;
 using cli::FormatTable;
 
-constexpr size_t kMaxArtefactBytes = 64 << 20;  // job.proto
+// A job as it is sent, and where the files are that go before it; empty: there is none.
+struct Prepared {
+  v1::JobEnvelope envelope;
+  std::string initial;
+  std::string program;
+};
 
-// `otherwise`: what to do about a file that is too large.
-absl::StatusOr<v1::Artefact> MakeArtefact(const std::string& name, absl::string_view field,
-                                          std::string data, absl::string_view otherwise) {
-  if (data.size() > kMaxArtefactBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(field, ": has ", FormatBytes(static_cast<double>(data.size())),
-                     ", at most 64 MiB travel with a job", otherwise));
-  }
-  v1::Artefact artefact;
-  artefact.set_name(name);
-  artefact.set_digest(Sha256::Of(data).ToBytes());
-  artefact.set_data(std::move(data));
-  return artefact;
-}
-
-absl::StatusOr<v1::JobEnvelope> MakeEnvelope(const std::string& path) {
+absl::StatusOr<Prepared> Prepare(const std::string& path) {
   TRIB_ASSIGN_OR_RETURN(JobSpec spec, ReadJobFile(path));
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  TRIB_ASSIGN_OR_RETURN(std::string program, TakeProgram(folder.string(), spec));
-  v1::JobEnvelope envelope;
-  envelope.set_spec_json(CanonicalJson(spec));
-  envelope.set_config_digest(ConfigDigest(spec).ToBytes());
-  if (spec.model.initial) {
-    const std::string initial = (folder / *spec.model.initial).string();
-    std::ifstream file(initial, std::ios::binary);
-    std::string data{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    if (!file) return absl::NotFoundError(absl::StrCat(initial, ": cannot be read"));
-    TRIB_ASSIGN_OR_RETURN(
-        *envelope.add_artefacts(),
-        MakeArtefact(*spec.model.initial, initial, std::move(data),
-                     "; leave model.initial out and let a client make the first model"));
+  Prepared prepared;
+  if (spec.model.initial) prepared.initial = folder / *spec.model.initial;
+  if (spec.model.torchscript) prepared.program = folder / *spec.model.torchscript;
+  TRIB_RETURN_IF_ERROR(TakeProgram(folder.string(), spec).status());
+  prepared.envelope.set_spec_json(CanonicalJson(spec));
+  prepared.envelope.set_config_digest(ConfigDigest(spec).ToBytes());
+  return prepared;
+}
+
+absl::Status UploadFiles(const Console& console, Connection& connection, Prepared& prepared) {
+  if (!prepared.program.empty()) {
+    TRIB_RETURN_IF_ERROR(UploadFile(console, connection, prepared.program).status());
   }
-  if (spec.model.program) {
-    TRIB_ASSIGN_OR_RETURN(
-        *envelope.add_artefacts(),
-        MakeArtefact(spec.model.program->sha256, "job.model.torchscript", std::move(program), ""));
-  }
-  return envelope;
+  if (prepared.initial.empty()) return absl::OkStatus();
+  TRIB_ASSIGN_OR_RETURN(*prepared.envelope.mutable_initial_model(),
+                        UploadFile(console, connection, prepared.initial));
+  return absl::OkStatus();
 }
 
 // Unique enough to tell one submission from the next, and the same for the retries of one.
@@ -188,13 +174,14 @@ void PrintJob(const Console& console, const v1::Job& job) {
 }  // namespace
 
 ExitCode ValidateJob(const Console& console, const std::string& path) {
-  const auto envelope = MakeEnvelope(path);
-  if (!envelope.ok()) return console.Fail(envelope.status(), ExitCode::kRefused);
-  const std::string digest = Digest::FromBytes(envelope->config_digest())->ToHex();
+  const auto prepared = Prepare(path);
+  if (!prepared.ok()) return console.Fail(prepared.status(), ExitCode::kRefused);
+  const v1::JobEnvelope& envelope = prepared->envelope;
+  const std::string digest = Digest::FromBytes(envelope.config_digest())->ToHex();
   if (console.json) {
     console.PrintJson({{"path", path},
                        {"config_digest", digest},
-                       {"spec", nlohmann::json::parse(envelope->spec_json())}});
+                       {"spec", nlohmann::json::parse(envelope.spec_json())}});
   } else {
     console.out << path << ": a good job, config digest " << digest << "\n";
   }
@@ -208,11 +195,13 @@ ExitCode PrintJobSchema(const Console& console) {
 
 ExitCode SubmitJob(const Console& console, Connection& connection, const std::string& path,
                    bool watch) {
-  auto envelope = MakeEnvelope(path);
-  if (!envelope.ok()) return console.Fail(envelope.status(), ExitCode::kRefused);
+  auto prepared = Prepare(path);
+  if (!prepared.ok()) return console.Fail(prepared.status(), ExitCode::kRefused);
+  const absl::Status uploaded = UploadFiles(console, connection, *prepared);
+  if (!uploaded.ok()) return console.Fail(uploaded);
   v1::SubmitJobRequest request;
-  request.set_request_id(RequestId(*envelope, console.clock.Now()));
-  *request.mutable_job() = *std::move(envelope);
+  *request.mutable_job() = std::move(prepared->envelope);
+  request.set_request_id(RequestId(request.job(), console.clock.Now()));
   const auto response = connection.Call(&v1::Operator::StubInterface::SubmitJob, request);
   if (!response.ok()) return console.Fail(response.status());
   if (console.json) {

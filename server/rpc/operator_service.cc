@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/params/safetensors.h"
+#include "common/digest.h"
 #include "common/status_macros.h"
 #include "server/rpc/export_stream.h"
 #include "server/rpc/model_stream.h"
@@ -13,8 +13,6 @@
 
 namespace tributary {
 namespace {
-
-constexpr size_t kMostArtefactBytes = size_t{64} << 20;
 
 absl::Status CheckDigest(absl::string_view field, absl::string_view data,
                          const std::string& digest) {
@@ -38,37 +36,30 @@ absl::StatusOr<Submission> ReadSubmission(const v1::SubmitJobRequest& request) {
     TRIB_RETURN_IF_ERROR(
         CheckDigest("config_digest", envelope.spec_json(), envelope.config_digest()));
   }
-  Submission submission{
-      .request_id = request.request_id(), .spec = {}, .initial = {}, .program = {}};
+  Submission submission{.request_id = request.request_id(), .spec = {}, .initial = {}};
   TRIB_ASSIGN_OR_RETURN(submission.spec, ParseJobSpecJson(envelope.spec_json()));
-  const std::optional<std::string>& initial = submission.spec.model.initial;
-  const std::optional<ProgramSpec>& program = submission.spec.model.program;
-  for (const v1::Artefact& artefact : envelope.artefacts()) {
-    const bool is_program = program && artefact.name() == program->sha256;
-    if (!is_program && (!initial || artefact.name() != *initial)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("artefact '", artefact.name(), "': the job names no such file"));
-    }
-    if (artefact.data().size() > kMostArtefactBytes) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "artefact '", artefact.name(), "': found ", artefact.data().size(), " bytes, at most ",
-          kMostArtefactBytes, is_program ? "" : "; let a client initialise"));
-    }
-    TRIB_RETURN_IF_ERROR(CheckDigest(absl::StrCat("artefact '", artefact.name(), "'"),
-                                     artefact.data(), artefact.digest()));
-    if (is_program) {
-      TRIB_RETURN_IF_ERROR(CheckProgram(*program, artefact.data()));
-      submission.program = artefact.data();
-      continue;
-    }
-    auto model = ParseSafetensors(artefact.data());
-    if (!model.ok()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("artefact '", artefact.name(), "': ", model.status().message()));
-    }
-    submission.initial = *std::move(model);
+  if (envelope.has_initial_model()) {
+    TRIB_ASSIGN_OR_RETURN(submission.initial, wire::Get(envelope.initial_model()));
   }
   return submission;
+}
+
+grpc::ServerUnaryReactor* OperatorService::PutFile(Context* context,
+                                                   const v1::PutFileRequest* request,
+                                                   v1::PutFileResponse* response) {
+  return OnLoop(context, deps_->loop, Allowed(*context), [this, request, response](auto finish) {
+    const v1::Chunk& chunk = request->chunk();
+    const auto name = wire::Get(request->file());
+    if (!name.ok()) return finish(name.status());
+    if (Xxh3(chunk.data()) != chunk.xxh3()) {
+      return finish(absl::DataLossError("chunk.xxh3: not that of the data"));
+    }
+    deps_->host->PutFile({*name, chunk.offset(), chunk.data()},
+                         [response, finish](const absl::StatusOr<uint64_t>& bytes) {
+                           if (bytes.ok()) response->set_bytes(*bytes);
+                           finish(bytes.status());
+                         });
+  });
 }
 
 grpc::ServerUnaryReactor* OperatorService::SubmitJob(Context* context,

@@ -17,6 +17,8 @@ class OperatorService final : public v1::Operator::CallbackService {
   explicit OperatorService(const ServiceDeps* deps)
       : deps_(deps), downloads_(deps->limits.in_flight_bytes) {}
 
+  grpc::ServerUnaryReactor* PutFile(Context* context, const v1::PutFileRequest* request,
+                                    v1::PutFileResponse* response) override;
   grpc::ServerUnaryReactor* SubmitJob(Context* context, const v1::SubmitJobRequest* request,
                                       v1::SubmitJobResponse* response) override;
   grpc::ServerUnaryReactor* ListJobs(Context* context, const v1::ListJobsRequest* request,
@@ -55,8 +57,8 @@ class OperatorService final : public v1::Operator::CallbackService {
   ByteBudget downloads_;
 };
 
-// What a submission says, parsed and checked: the spec, and the first model if it comes
-// along. InvalidArgument with every error of the spec, one a line. Takes time: on a pool.
+// What a submission says, parsed and checked. InvalidArgument with every error of the spec, one a
+// line.
 absl::StatusOr<Submission> ReadSubmission(const v1::SubmitJobRequest& request);
 
 }  // namespace tributary

@@ -8,10 +8,10 @@
 namespace tributary {
 namespace {
 
-// A submission with its artefacts is the largest message; chunks are checked one by one.
+// A message is a chunk with what stands beside it, or a layout or a job's spec.
 constexpr int64_t kSlackBytes = int64_t{1} << 20;
+constexpr int64_t kLongestOtherMessageBytes = int64_t{4} << 20;
 constexpr int kReadAheadBytes = 64 << 10;  // of a connection
-constexpr int64_t kMostArtefactBytes = int64_t{64} << 20;
 
 std::shared_ptr<grpc::ServerCredentials> Credentials(const std::optional<TlsKeys>& tls) {
   if (!tls) return grpc::InsecureServerCredentials();
@@ -34,7 +34,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Create(const std::string& 
   builder.RegisterService(&rpc->coordinator_);
   builder.RegisterService(&rpc->operator_);
   builder.SetMaxReceiveMessageSize(static_cast<int>(
-      std::max(rpc->deps_.limits.max_chunk_bytes, 2 * kMostArtefactBytes) + kSlackBytes));
+      std::max(rpc->deps_.limits.max_chunk_bytes + kSlackBytes, kLongestOtherMessageBytes)));
   const auto ms = [](absl::Duration d) { return static_cast<int>(absl::ToInt64Milliseconds(d)); };
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              ms(kMinKeepalive));

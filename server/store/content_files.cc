@@ -30,6 +30,20 @@ absl::StatusOr<Digest> WriteDurably(const std::string& path, absl::string_view b
   return hash.Finish();
 }
 
+absl::StatusOr<Digest> HashDurably(const std::string& path) {
+  TRIB_ASSIGN_OR_RETURN(File file, File::Open(path, O_RDONLY));
+  TRIB_ASSIGN_OR_RETURN(const uint64_t size, file.Size());
+  Sha256 hash;
+  std::string block;
+  for (uint64_t at = 0; at < size; at += block.size()) {
+    block.resize(std::min<uint64_t>(size - at, kBlockBytes));
+    TRIB_RETURN_IF_ERROR(file.ReadAt(at, block.data(), block.size()));
+    hash.Update(block);
+  }
+  TRIB_RETURN_IF_ERROR(file.Sync());
+  return hash.Finish();
+}
+
 absl::Status ReadBlock(const File& file, size_t first, absl::Span<float> values, Sha256& hash) {
   TRIB_RETURN_IF_ERROR(file.ReadAt(first * sizeof(float), reinterpret_cast<char*>(values.data()),
                                    values.size() * sizeof(float)));
@@ -65,11 +79,23 @@ absl::StatusOr<Digest> ContentFiles::Put(absl::string_view bytes) {
   const std::string temporary = absl::StrCat(dir_, "/", next_temporary_++, ".tmp");
   const absl::StatusOr<Digest> digest = WriteDurably(temporary, bytes);
   absl::Status status = digest.status();
-  if (status.ok()) status = CreateDirectory(absl::StrCat(dir_, "/", digest->ToHex().substr(0, 2)));
-  if (status.ok()) status = RenameFile(temporary, PathOf(*digest));
+  if (status.ok()) status = Name(temporary, *digest);
   if (status.ok()) return digest;
   RemoveFile(temporary).IgnoreError();
   return status;
+}
+
+absl::Status ContentFiles::Take(const std::string& path, const Digest& digest) {
+  TRIB_ASSIGN_OR_RETURN(const Digest found, HashDurably(path));
+  if (found == digest) return Name(path, digest);
+  TRIB_RETURN_IF_ERROR(RemoveFile(path));
+  return absl::InvalidArgumentError(
+      absl::StrCat("the SHA-256 of what came is ", found.ToHex(), ", not ", digest.ToHex()));
+}
+
+absl::Status ContentFiles::Name(const std::string& durable, const Digest& digest) const {
+  TRIB_RETURN_IF_ERROR(CreateDirectory(absl::StrCat(dir_, "/", digest.ToHex().substr(0, 2))));
+  return RenameFile(durable, PathOf(digest));
 }
 
 absl::StatusOr<File> ContentFiles::OpenForReading(const Digest& digest, uint64_t bytes) const {

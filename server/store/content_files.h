@@ -36,6 +36,10 @@ class ContentFiles {
   absl::StatusOr<Digest> Put(absl::string_view bytes);
   absl::StatusOr<Digest> Put(absl::Span<const float> values);
 
+  // The file `path`, of this file system, gets the name of its content, durably. InvalidArgument:
+  // its SHA-256 is another one; it is removed.
+  absl::Status Take(const std::string& path, const Digest& digest);
+
   // A file for File::ReadAt that stays readable after Remove. DataLoss naming the file: not
   // there, or not of so many bytes.
   absl::StatusOr<File> OpenForReading(const Digest& digest, uint64_t bytes) const;
@@ -58,6 +62,8 @@ class ContentFiles {
  private:
   ContentFiles(std::string dir, std::string suffix)
       : dir_(std::move(dir)), suffix_(std::move(suffix)) {}
+
+  absl::Status Name(const std::string& durable, const Digest& digest) const;
 
   const std::string dir_;
   const std::string suffix_;

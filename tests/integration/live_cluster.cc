@@ -62,10 +62,15 @@ std::string LiveCluster::Submit(const nlohmann::json& job, const std::string& pr
   request.mutable_job()->set_config_digest(ConfigDigest(*spec).ToBytes());
   request.set_request_id(spec->name);
   if (spec->model.program) {
-    v1::Artefact& artefact = *request.mutable_job()->add_artefacts();
-    artefact.set_name(spec->model.program->sha256);
-    artefact.set_data(program);
-    artefact.set_digest(Sha256::Of(program).ToBytes());
+    v1::PutFileRequest put;
+    put.mutable_file()->set_sha256(Sha256::Of(program).ToBytes());
+    put.mutable_file()->set_bytes(program.size());
+    put.mutable_chunk()->set_data(program);
+    put.mutable_chunk()->set_xxh3(Xxh3(program));
+    v1::PutFileResponse there;
+    grpc::ClientContext context;
+    const grpc::Status status = operator_->PutFile(&context, put, &there);
+    if (!status.ok()) Fail(status.error_message());
   }
   v1::SubmitJobResponse response;
   grpc::ClientContext context;

@@ -1,4 +1,5 @@
 // Jobs whose clients train adapters, in virtual time.
+#include <fstream>
 #include <map>
 #include <string>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "schedulers/scheduler_registry.h"
 #include "simulator/experiment.h"
+#include "simulator/run_log.h"
 #include "tests/simulator/small_world.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
@@ -81,6 +83,41 @@ TEST(AdapterJobs, TheBytesAreThoseOfTheRanks) {
   // Two versions of the model; values, gradient and two moments of each factor.
   EXPECT_EQ(run.progress.adapter_memory.at(4),
             2 * 4 * (32 * 10 + 32 + 4 * 32 + 4) + 4 * 4 * 78 * 4);
+}
+
+// The squared norms that the versions told of: {what waited, what was lost}.
+std::pair<double, double> EnergyNotSent(const char* combine) {
+  const TempDir dir;
+  auto file = SmallWorld(
+      dir, With({absl::StrCat("job.aggregation.combine=", combine),
+                 "job.scheduler={sync_round: {clients_per_round: 8}}", "job.stop={versions: 3}"}));
+  EXPECT_THAT(file, IsOk());
+  auto log = RunLog::Create(dir.path(), file->job);
+  EXPECT_THAT(log, IsOk());
+  auto experiment = Experiment::Create(*std::move(file), {.threads = 1});
+  EXPECT_THAT(experiment, IsOk());
+  EXPECT_THAT((*experiment)->Run(log->get()), IsOk());
+  log->reset();
+  std::ifstream events(dir.File("events.jsonl"));
+  std::pair<double, double> energy;
+  for (std::string line; std::getline(events, line);) {
+    const auto event = nlohmann::json::parse(line);
+    energy.first += event.value("tail_energy", 0.0);
+    energy.second += event.value("dropped_energy", 0.0);
+  }
+  return energy;
+}
+
+TEST(AdapterJobs, VersionsTellWhatRecompressionKeepsBack) {
+  const auto [waits, lost] =
+      EnergyNotSent("{lora_stacking: {delivery: recompressed, rank: {fixed: {rank: 1}}}}");
+  EXPECT_GT(waits, 0);
+  EXPECT_LT(lost, 1e-6 * waits) << "the tail has room for all of it";
+  const auto [nothing, all] = EnergyNotSent(
+      "{lora_stacking: {delivery: recompressed, rank: {fixed: {rank: 1}}, error_feedback: false}}");
+  EXPECT_EQ(nothing, 0);
+  EXPECT_GT(all, 0);
+  EXPECT_EQ(EnergyNotSent("lora_stacking"), std::pair(0.0, 0.0));
 }
 
 TEST(AdapterJobs, ProjectedRowsKeepWhatEarlierTasksHaveTaught) {

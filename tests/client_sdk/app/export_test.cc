@@ -104,7 +104,15 @@ TEST(ExportTest, AFolderForHuggingFaceSaysTheSame) {
   EXPECT_EQ(Say(files.out), Say(files.ordinary, {"--builtin", GptFlag()}));
   // And back: a folder as one file, which a job may begin with.
   const std::string back = files.dir.File("back.safetensors");
-  EXPECT_EQ(RunCommand(Export, {"--model", files.out, "--as", "merged", "--out", back}).code, 0);
+  const Outcome merged =
+      RunCommand(Export, {"--model", files.out, "--as", "merged", "--out", back});
+  EXPECT_EQ(merged.code, 0);
+  const size_t section = merged.out.find("model: ");
+  ASSERT_NE(section, std::string::npos) << merged.out;
+  const auto model = nlohmann::json::parse(merged.out.substr(section + 7));
+  EXPECT_EQ(model["initial"], back);
+  EXPECT_EQ(model["builtin"]["name"], "gpt");
+  EXPECT_EQ(model["builtin"]["context"], 6);
   EXPECT_EQ(ReadSafetensors(back)->ComputeDigest(), files.merged.ComputeDigest());
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/codec/update_payload.h"
+#include "common/digest.h"
 #include "common/params/safetensors.h"
 #include "grpcpp/grpcpp.h"
 #include "httplib.h"
@@ -48,6 +49,28 @@ class ServerTest : public ::testing::Test {
     return coordinator_->Enroll(&context, request, &enrolled_);
   }
 
+  // Puts a file in two pieces.
+  void PutFile(const std::string& content, v1::FileName* name) {
+    name->set_sha256(Sha256::Of(content).ToBytes());
+    name->set_bytes(content.size());
+    const size_t half = content.size() / 2;
+    v1::PutFileResponse response;
+    EXPECT_TRUE(PutPiece(*name, 0, content.substr(0, half), &response).ok());
+    EXPECT_EQ(response.bytes(), half);
+    EXPECT_TRUE(PutPiece(*name, half, content.substr(half), &response).ok());
+    EXPECT_EQ(response.bytes(), content.size());
+  }
+  grpc::Status PutPiece(const v1::FileName& name, uint64_t offset, const std::string& data,
+                        v1::PutFileResponse* response) {
+    v1::PutFileRequest request;
+    *request.mutable_file() = name;
+    request.mutable_chunk()->set_offset(offset);
+    request.mutable_chunk()->set_data(data);
+    request.mutable_chunk()->set_xxh3(Xxh3(data));
+    grpc::ClientContext context;
+    return operator_->PutFile(&context, request, response);
+  }
+
   // The id of a job of one trainer whose first model is `layout_` of ones.
   std::string Submit(const std::string& name, int64_t versions) {
     const std::string spec = *Canonical(name, versions);
@@ -60,10 +83,7 @@ class ServerTest : public ::testing::Test {
         WriteSafetensors(
             MakeParams(layout_, std::vector<float>(static_cast<size_t>(layout_->size()), 1)), path),
         IsOk());
-    v1::Artefact& artefact = *request.mutable_job()->add_artefacts();
-    artefact.set_name("first.safetensors");
-    artefact.set_data(ReadFile(path));
-    artefact.set_digest(Sha256::Of(artefact.data()).ToBytes());
+    PutFile(ReadFile(path), request.mutable_job()->mutable_initial_model());
     grpc::ClientContext context;
     v1::SubmitJobResponse response;
     const grpc::Status status = operator_->SubmitJob(&context, request, &response);
@@ -333,11 +353,23 @@ TEST_F(ServerTest, BadSubmissionsAreRefusedWithTheReason) {
   request.mutable_job()->set_config_digest(std::string(32, 'x'));
   EXPECT_THAT(submit(request).error_message(), HasSubstr("config_digest"));
   request.mutable_job()->clear_config_digest();
-  v1::Artefact& artefact = *request.mutable_job()->add_artefacts();
-  artefact.set_name("first.safetensors");
-  artefact.set_data("not a model");
-  artefact.set_digest(Sha256::Of("not a model").ToBytes());
+  v1::FileName& initial = *request.mutable_job()->mutable_initial_model();
+  initial.set_sha256("short");
+  EXPECT_THAT(submit(request).error_message(), HasSubstr("file.sha256"));
+  PutFile("not a model", &initial);
   EXPECT_EQ(submit(request).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+
+  v1::PutFileRequest put;
+  *put.mutable_file() = initial;
+  put.mutable_chunk()->set_data("x");
+  grpc::ClientContext context;
+  v1::PutFileResponse response;
+  status = operator_->PutFile(&context, put, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DATA_LOSS) << "no checksum";
+  initial.set_bytes(uint64_t{1} << 50);
+  status = PutPiece(initial, 0, "x", &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("limits.max_update_bytes"));
 }
 
 TEST_F(ServerTest, AProgramComesWithItsJobAndOutlivesARestart) {
@@ -354,14 +386,9 @@ TEST_F(ServerTest, AProgramComesWithItsJobAndOutlivesARestart) {
   };
   v1::SubmitJobResponse submitted;
   EXPECT_THAT(submit(&submitted).error_message(),
-              HasSubstr("job.model.program: its file did not come with the job"));
-  v1::Artefact& artefact = *request.mutable_job()->add_artefacts();
-  artefact.set_name(spec.sha256);
-  artefact.set_data(program.substr(1));
-  artefact.set_digest(Sha256::Of(artefact.data()).ToBytes());
-  EXPECT_THAT(submit(&submitted).error_message(), HasSubstr("model.program says 3000"));
-  artefact.set_data(program);
-  artefact.set_digest(Sha256::Of(program).ToBytes());
+              HasSubstr("job.model.program: its file was not put before the job"));
+  v1::FileName name;
+  PutFile(program, &name);
   ASSERT_TRUE(submit(&submitted).ok());
   const std::string plain = Submit("plain", 1);
 

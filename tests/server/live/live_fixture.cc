@@ -8,6 +8,8 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "common/codec/update_payload.h"
+#include "common/durable_file.h"
+#include "common/params/safetensors.h"
 #include "server/coordinator/run_record.h"
 
 namespace tributary::test {
@@ -67,6 +69,15 @@ void LiveFixture::Advance(absl::Duration duration) {
   }
 }
 
+FileName LiveFixture::Put(const std::string& content) {
+  const FileName name{Sha256::Of(content), content.size()};
+  absl::StatusOr<uint64_t> there = absl::DeadlineExceededError("no answer");
+  host().PutFile({name, 0, content}, [&](absl::StatusOr<uint64_t> bytes) { there = bytes; });
+  Run();
+  EXPECT_THAT(there, IsOkAndHolds(content.size()));
+  return name;
+}
+
 JobId LiveFixture::Submit(const std::string& name, int64_t trainers, int64_t versions,
                           const std::vector<float>& initial, const nlohmann::json& more) {
   nlohmann::json json = {{"name", name},
@@ -79,7 +90,11 @@ JobId LiveFixture::Submit(const std::string& name, int64_t trainers, int64_t ver
   auto spec = ParseJobSpecJson(json.dump());
   EXPECT_THAT(spec, IsOk());
   Submission submission{.request_id = name, .spec = *spec, .initial = {}};
-  if (!initial.empty()) submission.initial = MakeParams(FlatLayout(3, 1), initial);
+  if (!initial.empty()) {
+    const std::string path = data_dir() + "/first.safetensors";
+    EXPECT_THAT(WriteSafetensors(MakeParams(FlatLayout(3, 1), initial), path), IsOk());
+    submission.initial = Put(*ReadWholeFile(path));
+  }
   JobId id;
   host().SubmitJob(std::move(submission), [&](absl::StatusOr<JobId> job) {
     EXPECT_THAT(job, IsOk());

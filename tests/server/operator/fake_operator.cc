@@ -27,6 +27,11 @@ FakeOperator::FakeOperator() {
 
 FakeOperator::~FakeOperator() { server_->Shutdown(); }
 
+std::map<std::string, std::string> FakeOperator::files() const {
+  MutexLock lock(mu_);
+  return files_;
+}
+
 std::vector<v1::SubmitJobRequest> FakeOperator::submitted() const {
   MutexLock lock(mu_);
   return submitted_;
@@ -64,6 +69,21 @@ grpc::Status FakeOperator::Steer(const char* verb, const std::string& job_id, v1
   job->set_state(state);
   MutexLock lock(mu_);
   verbs_.push_back(absl::StrCat(verb, " ", job_id));
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeOperator::PutFile(Context*, const v1::PutFileRequest* request,
+                                   v1::PutFileResponse* response) {
+  if (refuse_all) return *refuse_all;
+  MutexLock lock(mu_);
+  std::string& file = files_[request->file().sha256()];
+  const v1::Chunk& chunk = request->chunk();
+  if (put_breaks_at && chunk.offset() >= *put_breaks_at && !chunk.data().empty()) {
+    put_breaks_at.reset();
+    return {grpc::StatusCode::UNAVAILABLE, "the line broke"};
+  }
+  if (chunk.offset() == file.size() && chunk.xxh3() == Xxh3(chunk.data())) file += chunk.data();
+  response->set_bytes(file.size());
   return grpc::Status::OK;
 }
 

@@ -2,6 +2,7 @@
 #ifndef TRIBUTARY_TESTS_SERVER_OPERATOR_FAKE_OPERATOR_H_
 #define TRIBUTARY_TESTS_SERVER_OPERATOR_FAKE_OPERATOR_H_
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,7 +36,10 @@ class FakeOperator final : public v1::Operator::Service {
   bool lies_about_digest = false;   // in ModelHeader
   std::optional<grpc::Status> refuse_all;
 
-  // What was asked.
+  std::optional<uint64_t> put_breaks_at;  // the first piece there is UNAVAILABLE
+
+  // What was asked. Files by their SHA-256, as bytes.
+  std::map<std::string, std::string> files() const;
   std::vector<v1::SubmitJobRequest> submitted() const;
   std::vector<v1::ExportModelRequest> exported() const;
   std::vector<v1::ExportJobRequest> exported_jobs() const;
@@ -47,6 +51,7 @@ class FakeOperator final : public v1::Operator::Service {
   using Reader = grpc::ServerWriter<T>;
   using Context = grpc::ServerContext;
 
+  grpc::Status PutFile(Context*, const v1::PutFileRequest*, v1::PutFileResponse*) override;
   grpc::Status SubmitJob(Context*, const v1::SubmitJobRequest*, v1::SubmitJobResponse*) override;
   grpc::Status ListJobs(Context*, const v1::ListJobsRequest*, v1::ListJobsResponse*) override;
   grpc::Status GetJob(Context*, const v1::GetJobRequest*, v1::Job*) override;
@@ -70,6 +75,7 @@ class FakeOperator final : public v1::Operator::Service {
 
   mutable Mutex mu_;
   mutable CondVar changed_;
+  std::map<std::string, std::string> files_ ABSL_GUARDED_BY(mu_);
   std::vector<v1::SubmitJobRequest> submitted_ ABSL_GUARDED_BY(mu_);
   std::vector<v1::ExportModelRequest> exported_ ABSL_GUARDED_BY(mu_);
   std::vector<v1::ExportJobRequest> exported_jobs_ ABSL_GUARDED_BY(mu_);

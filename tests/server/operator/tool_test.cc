@@ -28,6 +28,7 @@ using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::Pair;
 using ::testing::StartsWith;
 
 constexpr char kGoodJob[] = R"(job:
@@ -212,10 +213,25 @@ TEST_F(ToolTest, SubmitSendsTheCanonicalSpecAndItsFiles) {
   EXPECT_FALSE(sent.request_id().empty());
   EXPECT_EQ(sent.job().config_digest(), Sha256::Of(sent.job().spec_json()).ToBytes());
   EXPECT_EQ(json::parse(sent.job().spec_json())["stop"]["versions"], 4);
-  ASSERT_EQ(sent.job().artefacts_size(), 1);
-  EXPECT_EQ(sent.job().artefacts(0).name(), "first.safetensors");
-  EXPECT_EQ(sent.job().artefacts(0).data(), ReadFile(dir_.File("first.safetensors")));
-  EXPECT_EQ(sent.job().artefacts(0).digest(), Sha256::Of(sent.job().artefacts(0).data()).ToBytes());
+  const std::string file = ReadFile(dir_.File("first.safetensors"));
+  EXPECT_EQ(sent.job().initial_model().bytes(), file.size());
+  EXPECT_THAT(service_.files(), ElementsAre(Pair(Sha256::Of(file).ToBytes(), file)));
+  EXPECT_EQ(sent.job().initial_model().sha256(), Sha256::Of(file).ToBytes());
+}
+
+TEST_F(ToolTest, AFileOfManyPiecesGoesOnWhereItsTransferBroke) {
+  const ParamVector initial =
+      MakeParams(FlatLayout(1'000'000), std::vector<float>(1'000'000, 0.5F));
+  ASSERT_THAT(WriteSafetensors(initial, dir_.File("first.safetensors")), IsOk());
+  std::string text = kGoodJob;
+  text.replace(text.find("model: {"), 8, "model: {initial: first.safetensors, ");
+  service_.put_breaks_at = uint64_t{2} << 20;
+  const ToolResult result = Run({"job", "submit", dir_.Write("job.yaml", text)});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, AllOf(HasSubstr("the transfer broke at byte 2097152"),
+                                HasSubstr("the line broke"), HasSubstr("going on from there")));
+  const std::string file = ReadFile(dir_.File("first.safetensors"));
+  EXPECT_THAT(service_.files(), ElementsAre(Pair(Sha256::Of(file).ToBytes(), file)));
 }
 
 TEST_F(ToolTest, SubmitSendsAProgramByItsDigest) {
@@ -230,19 +246,14 @@ TEST_F(ToolTest, SubmitSendsAProgramByItsDigest) {
   const v1::JobEnvelope sent = service_.submitted().front().job();
   EXPECT_EQ(json::parse(sent.spec_json())["model"],
             (json{{"program", {{"sha256", Sha256::Of(program).ToHex()}, {"bytes", 15}}}}));
-  ASSERT_EQ(sent.artefacts_size(), 1);
-  EXPECT_EQ(sent.artefacts(0).name(), Sha256::Of(program).ToHex());
-  EXPECT_EQ(sent.artefacts(0).data(), program);
+  EXPECT_FALSE(sent.has_initial_model());
+  EXPECT_THAT(service_.files(), ElementsAre(Pair(Sha256::Of(program).ToBytes(), program)));
   EXPECT_EQ(Run({"job", "validate", path}).exit_code, 0);
 
   dir_.Write("models/my.pt", "");
   const ToolResult empty = Run({"job", "submit", path});
   EXPECT_EQ(empty.exit_code, 3);
   EXPECT_THAT(empty.err, HasSubstr("job.model.torchscript: is empty"));
-  dir_.Write("models/my.pt", std::string((64 << 20) + 1, 'x'));
-  const ToolResult large = Run({"job", "submit", path});
-  EXPECT_EQ(large.exit_code, 3);
-  EXPECT_THAT(large.err, HasSubstr("at most 64 MiB travel with a job"));
 }
 
 TEST_F(ToolTest, SubmitThatIsRefused) {

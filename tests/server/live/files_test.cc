@@ -1,6 +1,8 @@
-// What the host does with the program of a job: takes it, keeps it over restarts, hands it out.
+// What the host does with the files of a job: takes them, keeps programs over restarts, hands these
+// out.
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -18,9 +20,9 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using Code = absl::StatusCode;
 
-class LiveProgramsTest : public ::testing::Test {
+class LiveFilesTest : public ::testing::Test {
  protected:
-  LiveProgramsTest() { fixture_.Start(); }
+  LiveFilesTest() { fixture_.Start(); }
 
   static JobSpec Spec(const std::string& program) {
     nlohmann::json json = {{"name", "demo"},
@@ -32,15 +34,18 @@ class LiveProgramsTest : public ::testing::Test {
     spec.model = {.program = ProgramSpecOf(program)};
     return spec;
   }
-  absl::StatusOr<JobId> Submit(JobSpec spec, std::string program) {
+  absl::StatusOr<JobId> Submit(JobSpec spec, std::optional<FileName> initial = std::nullopt) {
     absl::StatusOr<JobId> result = absl::DeadlineExceededError("no answer");
-    fixture_.host().SubmitJob({.request_id = absl::StrCat("r", ++requests_),
-                               .spec = std::move(spec),
-                               .initial = {},
-                               .program = std::move(program)},
-                              [&](absl::StatusOr<JobId> job) { result = std::move(job); });
+    fixture_.host().SubmitJob(
+        {.request_id = absl::StrCat("r", ++requests_), .spec = std::move(spec), .initial = initial},
+        [&](absl::StatusOr<JobId> job) { result = std::move(job); });
     fixture_.Run();
     return result;
+  }
+  // With its program.
+  absl::StatusOr<JobId> PutAndSubmit(const std::string& program) {
+    fixture_.Put(program);
+    return Submit(Spec(program));
   }
   // The bytes as a client would be given them.
   absl::StatusOr<std::string> Open(const JobId& job) {
@@ -57,15 +62,15 @@ class LiveProgramsTest : public ::testing::Test {
   }
   std::string PathOf(const std::string& program) const {
     const std::string hex = ProgramSpecOf(program).sha256;
-    return absl::StrCat(fixture_.data_dir(), "/programs/", hex.substr(0, 2), "/", hex, ".pt");
+    return absl::StrCat(fixture_.data_dir(), "/files/", hex.substr(0, 2), "/", hex);
   }
 
   LiveFixture fixture_;
   int requests_ = 0;
 };
 
-TEST_F(LiveProgramsTest, SurviveACrashAndAreHandedOut) {
-  TRIB_ASSERT_OK_AND_ASSIGN(const JobId job, Submit(Spec("code"), "code"));
+TEST_F(LiveFilesTest, ProgramsSurviveACrashAndAreHandedOut) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobId job, PutAndSubmit("code"));
   EXPECT_THAT(Open(job), StatusIs(Code::kFailedPrecondition, HasSubstr("has not enrolled")));
   ASSERT_THAT(FakeClient(&fixture_, "a").Enroll(), IsOk());
   EXPECT_THAT(Open(job), IsOkAndHolds("code"));
@@ -76,24 +81,35 @@ TEST_F(LiveProgramsTest, SurviveACrashAndAreHandedOut) {
   EXPECT_THAT(Open(fixture_.Submit("plain", 1, 1, {})), StatusIs(Code::kNotFound));
 }
 
-TEST_F(LiveProgramsTest, ComeWithTheirJobsAndOnlyWithThese) {
-  EXPECT_THAT(Submit(Spec("code"), ""),
-              StatusIs(Code::kInvalidArgument, HasSubstr("its file did not come with the job")));
-  JobSpec custom = Spec("code");
-  custom.model = {.custom = "fake"};
-  EXPECT_THAT(Submit(custom, "code"),
-              StatusIs(Code::kInvalidArgument, HasSubstr("names none in job.model.program")));
+TEST_F(LiveFilesTest, ComeWithTheirJobsAndOnlyWithThese) {
+  EXPECT_THAT(Submit(Spec("code")),
+              StatusIs(Code::kInvalidArgument,
+                       HasSubstr("job.model.program: its file was not put before the job")));
+  JobSpec initial = Spec("code");
+  initial.model = {.custom = "fake", .initial = "first.safetensors"};
+  EXPECT_THAT(Submit(initial),
+              StatusIs(Code::kInvalidArgument, HasSubstr("'first.safetensors' did not come")));
+  EXPECT_THAT(Submit(initial, FileName{Sha256::Of("other"), 5}),
+              StatusIs(Code::kInvalidArgument,
+                       HasSubstr("job.model.initial: its file was not put before the job")));
+  EXPECT_THAT(
+      Submit(initial, fixture_.Put("no model")),
+      StatusIs(Code::kInvalidArgument, HasSubstr("job.model.initial: 'first.safetensors'")));
+  JobSpec none = initial;
+  none.model.initial.reset();
+  EXPECT_THAT(Submit(none, fixture_.Put("code")),
+              StatusIs(Code::kInvalidArgument, HasSubstr("names none in job.model.initial")));
   JobSpec path = Spec("code");
   path.model = {.torchscript = "/home/operator/model.pt"};
-  EXPECT_THAT(Submit(path, "code"),
+  EXPECT_THAT(Submit(path),
               StatusIs(Code::kInvalidArgument, HasSubstr("job.model.torchscript: found in a")));
 }
 
-TEST_F(LiveProgramsTest, OnlyThoseOfJobsAreKept) {
-  TRIB_ASSERT_OK_AND_ASSIGN(const JobId one, Submit(Spec("code"), "code"));
-  TRIB_ASSERT_OK_AND_ASSIGN(const JobId two, Submit(Spec("code"), "code"));
+TEST_F(LiveFilesTest, OnlyProgramsOfJobsAreKept) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobId one, PutAndSubmit("code"));
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobId two, PutAndSubmit("code"));
   fixture_.store().full = true;  // the job is refused after its program was written
-  EXPECT_FALSE(Submit(Spec("orphan"), "orphan").ok());
+  EXPECT_FALSE(PutAndSubmit("orphan").ok());
   fixture_.store().full = false;
   EXPECT_TRUE(std::filesystem::exists(PathOf("code")));
   fixture_.Crash();
@@ -102,8 +118,8 @@ TEST_F(LiveProgramsTest, OnlyThoseOfJobsAreKept) {
   EXPECT_FALSE(std::filesystem::exists(PathOf("orphan")));
 }
 
-TEST_F(LiveProgramsTest, AJobThatLostItsProgramFailsAndSaysSo) {
-  TRIB_ASSERT_OK_AND_ASSIGN(const JobId job, Submit(Spec("code"), "code"));
+TEST_F(LiveFilesTest, AJobThatLostItsProgramFailsAndSaysSo) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobId job, PutAndSubmit("code"));
   fixture_.Crash();
   ASSERT_THAT(WriteFileAtomically(PathOf("code"), "cod"), IsOk());
   fixture_.Start();

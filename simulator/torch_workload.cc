@@ -71,6 +71,10 @@ absl::StatusOr<std::unique_ptr<Workload>> TorchWorkload::Create(const Simulation
         TorchWorker().CheckAdapters(workload->job_, workload->shape_, *workload->terms_);
     if (!fits.ok()) return file.Refuse("job.lora", fits);
   }
+  if (file.job.Collects(CollectKind::kSketch)) {
+    const absl::Status shown = TorchWorker().CanShowInputs(workload->job_, workload->shape_);
+    if (!shown.ok()) return file.Refuse("job.model.torchscript", shown);
+  }
   workload->flops_per_example_ = *flops;
   return workload;
 }

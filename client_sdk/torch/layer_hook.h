@@ -12,6 +12,7 @@ namespace tributary {
 
 // Called by TorchModel::Forward after each layer, with the name of its weight, its inputs x and its
 // outputs y, which nothing else has used yet: what is added in place goes on to the next layer.
+// From TorchModel::ShowInputs y may be undefined.
 class LayerHook {
  public:
   virtual ~LayerHook() = default;

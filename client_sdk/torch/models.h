@@ -61,6 +61,15 @@ class TorchModel {
   // Whether Forward calls its hook for every weight of a layer.
   virtual bool CallsHook() const { return true; }
 
+  // OK if the model can show its layers' inputs; else why not.
+  virtual absl::Status CanShowInputs() const { return absl::OkStatus(); }
+  // As Forward, for what each linear layer and convolution is given: what it gives may be
+  // undefined.
+  virtual void ShowInputs(absl::Span<const at::Tensor> params, const at::Tensor& inputs,
+                          LayerHook& hook) const {
+    Forward(params, inputs, &hook);
+  }
+
   // Of the model's layout. The values that a program holds; of a built-in model, every tensor from
   // its own stream, Rng(seed).Split(name).
   virtual absl::StatusOr<ParamVector> InitialParams(LayoutPtr layout, uint64_t seed) const;

@@ -1,5 +1,6 @@
 #include "client_sdk/torch/script_model.h"
 
+#include <algorithm>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -26,6 +27,7 @@ using Module = torch::jit::Module;
 using Object = c10::intrusive_ptr<c10::ivalue::Object>;
 
 constexpr size_t kLeftInModule = static_cast<size_t>(-1);
+constexpr char kLayerInputs[] = "layer_inputs";
 
 // Where a module holds one of its tensors.
 struct Slot {
@@ -123,6 +125,15 @@ bool RunSeeded(uint64_t seed, Work work) {
   return !generator.get_state().equal(before);
 }
 
+// Looks at nothing.
+class NoHook final : public LayerHook {
+ public:
+  void Linear(const std::string& /*weight*/, const at::Tensor& /*x*/,
+              const at::Tensor& /*y*/) override {}
+  void Conv(const std::string& /*weight*/, const at::Tensor& /*x*/, int64_t /*kernel*/,
+            int64_t /*stride*/, int64_t /*padding*/, const at::Tensor& /*y*/) override {}
+};
+
 class ScriptModel final : public TorchModel {
  public:
   explicit ScriptModel(std::shared_ptr<const std::string> program) : program_(std::move(program)) {}
@@ -133,9 +144,12 @@ class ScriptModel final : public TorchModel {
   absl::StatusOr<ParamVector> InitialParams(LayoutPtr layout, uint64_t seed) const override;
   bool TakesSubmodels() const override { return false; }
   bool CallsHook() const override { return false; }
+  absl::Status CanShowInputs() const override;
   void Begin(Mode mode, const Rng& rng) override;
   at::Tensor Forward(absl::Span<const at::Tensor> params, const at::Tensor& inputs,
                      LayerHook* hook) const override;
+  void ShowInputs(absl::Span<const at::Tensor> params, const at::Tensor& inputs,
+                  LayerHook& hook) const override;
 
  private:
   // What forward passes change, from Begin on.
@@ -149,7 +163,10 @@ class ScriptModel final : public TorchModel {
   // The parameter or buffer that the slot holds, which is added if it is new; `taken`: all so far.
   absl::StatusOr<size_t> Take(const Slot& slot, TensorKind kind, std::vector<at::Tensor>& taken);
   absl::Status TryIn(Mode mode, const DataShape& shape, const std::vector<at::Tensor>& params);
-  at::Tensor Run(const at::Tensor& inputs) const;
+  // What a method of the program gives with these values in its slots.
+  c10::IValue Run(const char* method, absl::Span<const at::Tensor> params,
+                  const at::Tensor& inputs) const;
+  c10::IValue RunOnce(const char* method, const at::Tensor& inputs) const;
 
   const std::shared_ptr<const std::string> program_;
   Module pristine_;                    // as it was read, without the values that the layout has
@@ -231,6 +248,40 @@ void ScriptModel::Begin(Mode mode, const Rng& rng) {
 
 at::Tensor ScriptModel::Forward(absl::Span<const at::Tensor> params, const at::Tensor& inputs,
                                 LayerHook* /*hook*/) const {
+  const c10::IValue result = Run("forward", params, inputs);
+  TORCH_CHECK(result.isTensor(), "forward gives a ", result.tagKind(), "; allowed: a Tensor");
+  const at::Tensor logits = result.toTensor();
+  return logits.dim() == 3 ? logits.flatten(0, 1) : logits;
+}
+
+absl::Status ScriptModel::CanShowInputs() const {
+  if (pristine_.find_method(kLayerInputs)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "the program does not show what its layers are given, which continual.orthogonal learns "
+      "from; allowed: one with a method layer_inputs(inputs) -> Dict[str, Tensor]");
+}
+
+void ScriptModel::ShowInputs(absl::Span<const at::Tensor> params, const at::Tensor& inputs,
+                             LayerHook& hook) const {
+  constexpr const char* kAllowed = "; allowed: float32 rows by names of weights";
+  const c10::IValue result = Run(kLayerInputs, params, inputs);
+  TORCH_CHECK(result.isGenericDict(), "layer_inputs gives a ", result.tagKind(), kAllowed);
+  for (const auto& entry : result.toGenericDict()) {
+    TORCH_CHECK(entry.key().isString() && entry.value().isTensor(), "layer_inputs gives a ",
+                entry.value().tagKind(), " by ", entry.key().tagKind(), kAllowed);
+    const std::string weight = entry.key().toStringRef();
+    const at::Tensor rows = entry.value().toTensor();
+    const bool known = std::any_of(
+        this->params().begin(), this->params().end(),
+        [&](const ModelParam& param) { return param.name == weight && param.shape.size() > 1; });
+    TORCH_CHECK(known && rows.scalar_type() == at::kFloat && rows.dim() > 1, "layer_inputs gives ",
+                rows.toString(), " ", rows.sizes(), " by '", weight, "'", kAllowed);
+    hook.Linear(weight, rows.flatten(0, -2), at::Tensor());
+  }
+}
+
+c10::IValue ScriptModel::Run(const char* method, absl::Span<const at::Tensor> params,
+                             const at::Tensor& inputs) const {
   // Only while it runs: the module holds no views of values that may be gone, and no graph.
   const auto set = [&](const auto& tensor_of) {
     for (size_t i = 0; i < param_of_slot_.size(); ++i) {
@@ -238,22 +289,21 @@ at::Tensor ScriptModel::Forward(absl::Span<const at::Tensor> params, const at::T
     }
   };
   set([&](size_t param) { return params[param]; });
-  const at::Tensor logits = Run(inputs);
+  c10::IValue result = RunOnce(method, inputs);
   set([none = at::Tensor()](size_t) { return none; });
-  return logits.dim() == 3 ? logits.flatten(0, 1) : logits;
+  return result;
 }
 
-at::Tensor ScriptModel::Run(const at::Tensor& inputs) const {
+c10::IValue ScriptModel::RunOnce(const char* method, const at::Tensor& inputs) const {
   const torch::jit::GraphOptimizerEnabledGuard as_it_stands(false);
   c10::IValue result;
-  const auto forward = [&] { result = task_->module.forward({inputs}); };
+  const auto run = [&] { result = task_->module.get_method(method)({inputs}); };
   if (draws_) {
-    task_->drew = RunSeeded(task_->rng.Next(), forward);
+    task_->drew = RunSeeded(task_->rng.Next(), run);
   } else {
-    forward();
+    run();
   }
-  TORCH_CHECK(result.isTensor(), "forward gives a ", result.tagKind(), "; allowed: a Tensor");
-  return result.toTensor();
+  return result;
 }
 
 absl::Status ScriptModel::TryIn(Mode mode, const DataShape& shape,
@@ -263,6 +313,10 @@ absl::Status ScriptModel::TryIn(Mode mode, const DataShape& shape,
   sizes.insert(sizes.begin(), kExamples);
   const at::Tensor inputs = at::zeros(sizes, shape.tokens ? at::kLong : at::kFloat);
   Begin(mode, Rng(0));
+  if (mode == Mode::kEvaluate && CanShowInputs().ok()) {
+    NoHook nobody;
+    ShowInputs(params, inputs, nobody);
+  }
   const at::Tensor logits = Forward(params, inputs, nullptr);
   const int64_t rows = kExamples * shape.predictions();
   if (logits.scalar_type() == at::kFloat && logits.dim() == 2 && logits.size(0) == rows &&

@@ -8,6 +8,14 @@
 //
 // A parameter that has two names is one tensor, under the first of them.
 //
+// Its layers show their inputs if it has a method
+//
+//   layer_inputs(inputs) -> Dict[str, Tensor]
+//
+// which gives, under the name of each weight [out, in] or [out, in, kernel, kernel], the rows
+// [.., in · kernel · kernel] that its layer multiplies with: of a convolution what
+// torch.nn.functional.unfold gives, transposed.
+//
 // Dropout and its kin draw from LibTorch's one generator, which all threads share. A program that
 // draws has it alone for each forward pass, seeded from the task: its results do not depend on
 // threads, but such passes run one at a time in a process.
@@ -28,7 +36,8 @@ namespace tributary {
 // part of another's memory; a dropout or a batch norm stands in evaluation mode for good (traced
 // so); forward fails on the data's inputs, in training or in evaluation, changes a parameter, or
 // gives anything but float32 logits [n, at least num_classes] (of text [n · length, …] or
-// [n, length, …]).
+// [n, length, …]); it has a layer_inputs that fails on them, or gives anything but float32 rows by
+// names of its weights.
 absl::StatusOr<std::unique_ptr<TorchModel>> MakeScriptModel(
     std::shared_ptr<const std::string> program, const DataShape& shape);
 

@@ -65,6 +65,9 @@ class TorchWorker {
   // InvalidArgument: the model has no such modules, or some that can have no adapter.
   absl::Status CheckAdapters(const JobInfo& job, const DataShape& shape, const LoraTerms& terms);
 
+  // InvalidArgument: SketchInputs will not do, as a program has no layer_inputs.
+  absl::Status CanShowInputs(const JobInfo& job, const DataShape& shape);
+
   // Floating-point operations of training on one example once: three times the forward pass
   // (backward computes a gradient for the inputs and one for the weights of each layer), at two
   // operations for each multiplication with a weight of a linear layer or a convolution. The first
@@ -96,7 +99,8 @@ class TorchWorker {
                                       ParamVector& model);
 
   // Fills `sketch`, zeros of the request's layout, with sums over the inputs of the request's
-  // layers; returns data.size(). InvalidArgument: a layer that the model does not have.
+  // layers; returns data.size(). InvalidArgument: a layer that the model does not have, or a
+  // program that shows no inputs.
   absl::StatusOr<int64_t> SketchInputs(const CollectTask& task, const DataView& data,
                                        const ParamVector& model, ParamVector& sketch);
 

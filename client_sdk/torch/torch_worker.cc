@@ -213,7 +213,7 @@ absl::Status TorchWorker::Impl::Observe(const CollectTask& task, const DataView&
           absl::StrCat("stopped after ", start, " of ", data.size(), " examples"));
     }
     batch.Fill(*data.dataset, absl::MakeConstSpan(data.indices).subspan(start, batch_size));
-    built.model->Forward(params, batch.inputs(), &hook);
+    built.model->ShowInputs(params, batch.inputs(), hook);
   }
   return absl::OkStatus();
 }
@@ -266,6 +266,13 @@ absl::Status TorchWorker::CheckModel(const JobInfo& job, const DataShape& shape,
   return Guarded([&]() -> absl::Status {
     TRIB_ASSIGN_OR_RETURN(const BuiltModel* built, impl_->Model(job, shape));
     return CheckLayout(*built->layout, model);
+  });
+}
+
+absl::Status TorchWorker::CanShowInputs(const JobInfo& job, const DataShape& shape) {
+  return Guarded([&]() -> absl::Status {
+    TRIB_ASSIGN_OR_RETURN(const BuiltModel* built, impl_->Model(job, shape));
+    return built->model->CanShowInputs();
   });
 }
 
@@ -350,6 +357,7 @@ absl::StatusOr<int64_t> TorchWorker::SketchInputs(const CollectTask& task, const
     TRIB_ASSIGN_OR_RETURN(const BuiltModel* built,
                           impl_->Model(task.job, DataShape::Of(*data.dataset)));
     TRIB_RETURN_IF_ERROR(CheckLayout(*built->layout, model));
+    TRIB_RETURN_IF_ERROR(built->model->CanShowInputs());
     TRIB_ASSIGN_OR_RETURN(InputSketch sums,
                           InputSketch::Create(task.request, task.rng.Split("sketch")));
     TRIB_RETURN_IF_ERROR(impl_->Observe(task, data, *built, model, sums));

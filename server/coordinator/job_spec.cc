@@ -261,12 +261,6 @@ absl::Status JobSpec::Validate() const {
         "continual: missing; a transform learns what a task's end leaves, and the job has no "
         "tasks: say how many");
   }
-  if (Collects(CollectKind::kSketch) && model.is_program()) {
-    return absl::InvalidArgumentError(
-        "continual.orthogonal learns from the inputs of the model's layers, which "
-        "model.torchscript "
-        "does not show; allowed with it: a built-in model");
-  }
   if (train.hypergradient && IsLocal(hypergradient)) {
     return absl::InvalidArgumentError(
         "hypergradient.variant client_local is short for train.hypergradient, which stands there "

@@ -9,6 +9,7 @@
 #include "simulator/experiment.h"
 #include "simulator/replay.h"
 #include "tests/simulator/small_world.h"
+#include "tests/testing/script_program.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 
@@ -17,6 +18,8 @@ namespace {
 
 using test::SmallWorld;
 using test::TempDir;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
 using Settings = std::vector<std::string>;
@@ -112,6 +115,34 @@ TEST(PhasesTest, OrthogonalUpdatesForgetLess) {
   EXPECT_EQ(kept.version, 3 * 12 + 2) << "two tasks' ends make a version each";
   EXPECT_GT(Forgetting(plain), 0.05);
   EXPECT_LT(Forgetting(kept.task_accuracy), Forgetting(plain) / 2);
+}
+
+TEST(PhasesTest, AProgramThatShowsItsLayersInputsForgetsLessToo) {
+  const TempDir dir;
+  const std::string path = dir.Write("model.pt", test::MlpProgram(10, 32, 4));
+  const auto forgetting = [&](const char* transforms) {
+    const Settings set =
+        With(Tasks(transforms), {absl::StrCat("job.model={torchscript: ", path, "}")});
+    return Forgetting(RunWorld(dir, set).summary.progress.task_accuracy);
+  };
+  const double plain = forgetting("[]");
+  EXPECT_GT(plain, 0.05);
+  EXPECT_LT(forgetting("[{orthogonal_projection: {energy: 0.9}}]"), plain / 2);
+}
+
+TEST(PhasesTest, AProgramThatDoesNotIsRefusedBeforeTheRun) {
+  const TempDir dir;
+  const std::string path = dir.Write(
+      "model.pt",
+      test::MakeProgram({{"weight", {4, 10}}},
+                        "def forward(self, x):\n  return torch.linear(x, self.weight)\n"));
+  auto file = SmallWorld(dir, With(Tasks("[orthogonal_projection]"),
+                                   {absl::StrCat("job.model={torchscript: ", path, "}")}));
+  ASSERT_THAT(file, test::IsOk());
+  EXPECT_THAT(Experiment::Create(*std::move(file), {.threads = 1}).status(),
+              test::StatusIs(absl::StatusCode::kInvalidArgument,
+                             AllOf(HasSubstr("job.model.torchscript: "),
+                                   HasSubstr("does not show what its layers are given"))));
 }
 
 TEST(PhasesTest, SplitClassesHaveHeadsOfTheirOwn) {

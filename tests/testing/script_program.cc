@@ -85,6 +85,11 @@ std::string MlpProgram(int64_t in, int64_t hidden, int64_t out) {
 def forward(self, x):
     x = torch.relu(torch.linear(torch.flatten(x, 1), self.fc1.weight, self.fc1.bias))
     return torch.linear(x, self.fc2.weight, self.fc2.bias)
+
+def layer_inputs(self, x) -> Dict[str, Tensor]:
+    x = torch.flatten(x, 1)
+    hidden = torch.relu(torch.linear(x, self.fc1.weight, self.fc1.bias))
+    return {"fc1.weight": x, "fc2.weight": hidden}
 )");
 }
 

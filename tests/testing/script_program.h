@@ -36,7 +36,7 @@ std::string MakeProgram(const std::vector<ScriptTensor>& tensors, const std::str
 std::string MakeFrozenProgram(const std::vector<ScriptTensor>& tensors, const std::string& code);
 
 // linear (`fc1`, of in -> hidden), relu, linear (`fc2`, to out), on flattened inputs: laid out as
-// the built-in mlp.
+// the built-in mlp. With a layer_inputs.
 std::string MlpProgram(int64_t in, int64_t hidden, int64_t out);
 
 // A job's program and the model section that goes with it.

@@ -426,17 +426,102 @@ TEST(ScriptModelTest, AProgramThatDidNotComeIsMissed) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("did not come")));
 }
 
-TEST(ScriptModelTest, ShowsNoLayerInputs) {
-  const DataView view = Examples({2}, 4);
-  const JobInfo job = Job(MakeProgram(LinearTensors(), kLinear));
-  const ParamVector model = FirstModel(job, view);
+// ---- layer_inputs ----------------------------------------------------------------------
+
+// The sketch that the request asks for, of the job's first model.
+absl::StatusOr<ParamVector> Sketch(const JobInfo& job, const DataView& view,
+                                   const ParamVector& model, const std::string& options,
+                                   std::vector<ParamLayout::Tensor> tensors) {
   CollectTask task{.job = job};
   task.request = {.kind = CollectKind::kSketch,
-                  .options_json = R"({"layers": [{"name": "weight", "dim": 2}]})",
-                  .layout = test::MakeLayout({{"weight.gram", {3}}})};
+                  .options_json = options,
+                  .layout = test::MakeLayout(std::move(tensors))};
   ParamVector sketch(task.request.layout);
-  EXPECT_THAT(TorchWorker().SketchInputs(task, view, model, sketch),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("has no such linear layer")));
+  TRIB_RETURN_IF_ERROR(TorchWorker().SketchInputs(task, view, model, sketch).status());
+  return sketch;
+}
+
+TEST(ScriptModelTest, LayerInputsAreSketchedAsThoseOfTheBuiltInModel) {
+  const DataView view = Examples({2, 3}, 30);
+  const JobInfo program = Job(MlpProgram(6, 5, 3));
+  JobInfo builtin = program;
+  builtin.model_json = R"({"builtin": {"name": "mlp", "hidden": [5]}})";
+  const ParamVector model = FirstModel(program, view);
+  const auto sketch = [&](const JobInfo& job) {
+    return Sketch(job, view, model,
+                  R"({"layers": [{"name": "fc1.weight", "dim": 7, "augmented": true},
+                                 {"name": "fc2.weight", "dim": 5}]})",
+                  {{"fc1.weight.gram", {28}}, {"fc2.weight.gram", {15}}});
+  };
+  TRIB_ASSERT_OK_AND_ASSIGN(const ParamVector mine, sketch(program));
+  TRIB_ASSERT_OK_AND_ASSIGN(const ParamVector theirs, sketch(builtin));
+  EXPECT_GT(theirs.View("fc2.weight.gram")[0], 0);
+  EXPECT_THAT(mine, ParamsNear(theirs, 1e-5));
+}
+
+// A 2 x 2 convolution over 3 x 3 pixels: four patches of four values each.
+TEST(ScriptModelTest, OfAConvolutionTheProgramGivesThePatches) {
+  const DataView view = Examples({1, 3, 3}, 5);
+  const JobInfo job = Job(MakeProgram({{"weight", {3, 1, 2, 2}}}, R"(
+def forward(self, x):
+    return torch.amax(torch.conv2d(x, self.weight), [2, 3])
+
+def layer_inputs(self, x) -> Dict[str, Tensor]:
+    patches = torch.im2col(x, [2, 2], [1, 1], [0, 0], [1, 1])
+    return {"weight": patches.transpose(1, 2)}
+)"));
+  TRIB_ASSERT_OK_AND_ASSIGN(
+      const ParamVector sketch,
+      Sketch(job, view, FirstModel(job, view), R"({"layers": [{"name": "weight", "dim": 4}]})",
+             {{"weight.gram", {10}}}));
+  std::vector<float> gram(10);
+  for (size_t n = 0; n < 5; ++n) {
+    const float* const image = view.dataset->features.data() + 9 * n;
+    for (const size_t corner : {0, 1, 3, 4}) {
+      const float patch[4] = {image[corner], image[corner + 1], image[corner + 3],
+                              image[corner + 4]};
+      size_t next = 0;
+      for (size_t i = 0; i < 4; ++i) {
+        for (size_t j = i; j < 4; ++j) gram[next++] += patch[i] * patch[j];
+      }
+    }
+  }
+  EXPECT_THAT(sketch, ParamsNear(gram, 1e-5));
+}
+
+TEST(ScriptModelTest, WithoutThemItSaysWhatIsMissing) {
+  const DataView view = Examples({2}, 4);
+  const JobInfo job = Job(MakeProgram(LinearTensors(), kLinear));
+  EXPECT_THAT(Sketch(job, view, FirstModel(job, view),
+                     R"({"layers": [{"name": "weight", "dim": 2}]})", {{"weight.gram", {3}}}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("allowed: one with a method layer_inputs(inputs)")));
+}
+
+TEST(ScriptModelTest, LayerInputsThatAreNoneAreRefusedBeforeTraining) {
+  const DataView view = Examples({2}, 4);
+  const struct {
+    const char* gives;
+    const char* type;
+    const char* why;
+  } bad[] = {
+      {"x", "Tensor", "layer_inputs gives a Tensor; allowed: float32 rows"},
+      {"{0: x}", "Dict[int, Tensor]", "layer_inputs gives a Tensor by Int"},
+      {"{\"fc9.weight\": x}", "Dict[str, Tensor]", "by 'fc9.weight'; allowed"},
+      {"{\"bias\": x}", "Dict[str, Tensor]", "by 'bias'; allowed"},
+      {"{\"weight\": x.double()}", "Dict[str, Tensor]", "CPUDoubleType [2, 2] by 'weight'"},
+      {"{\"weight\": x[0]}", "Dict[str, Tensor]", "[2] by 'weight'"},
+      {"{\"weight\": torch.mm(x, self.weight)}", "Dict[str, Tensor]", "cannot be multiplied"},
+  };
+  for (const auto& [gives, type, why] : bad) {
+    SCOPED_TRACE(gives);
+    const JobInfo job =
+        Job(MakeProgram(LinearTensors(), absl::StrCat(kLinear, "\ndef layer_inputs(self, x) -> ",
+                                                      type, ":\n    return ", gives, "\n")));
+    EXPECT_THAT(TorchWorker().InitialModel(job, DataShape::Of(*view.dataset), 1),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         AllOf(HasSubstr("the program does not fit the data"), HasSubstr(why))));
+  }
 }
 
 }  // namespace

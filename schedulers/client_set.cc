@@ -7,49 +7,46 @@
 namespace tributary {
 namespace {
 
-constexpr size_t kMostInBlock = 64;
+constexpr size_t kMostInBlock = 32;
 
 }  // namespace
 
 size_t ClientSet::BlockOf(const ClientId& client) const {
-  const auto after =
-      std::upper_bound(blocks_.begin(), blocks_.end(), client,
-                       [](const ClientId& id, const Block& block) { return id < block.front(); });
-  return after == blocks_.begin() ? 0 : static_cast<size_t>(after - blocks_.begin()) - 1;
+  const auto after = std::ranges::upper_bound(begins_, client);
+  return static_cast<size_t>(after - begins_.begin());
 }
 
 void ClientSet::Insert(const ClientId& client) {
-  if (blocks_.empty()) {
-    blocks_.emplace_back(1, client);
-    ++size_;
-    return;
-  }
   const size_t index = BlockOf(client);
   Block& block = blocks_[index];
   const auto place = std::ranges::lower_bound(block, client);
   if (place != block.end() && *place == client) return;
-  block.insert(place, client);
   ++size_;
-  if (block.size() <= kMostInBlock) return;
+  block.insert(place, client);
+  if (block.size() < kMostInBlock) return;
   const auto middle = block.begin() + kMostInBlock / 2;
   Block upper(std::make_move_iterator(middle), std::make_move_iterator(block.end()));
   block.erase(middle, block.end());
-  blocks_.insert(blocks_.begin() + static_cast<ptrdiff_t>(index) + 1, std::move(upper));
+  const auto at = static_cast<ptrdiff_t>(index);
+  begins_.insert(begins_.begin() + at, upper.front());
+  blocks_.insert(blocks_.begin() + at + 1, std::move(upper));
 }
 
 void ClientSet::Erase(const ClientId& client) {
-  if (blocks_.empty()) return;
   const size_t index = BlockOf(client);
   Block& block = blocks_[index];
   const auto place = std::ranges::lower_bound(block, client);
   if (place == block.end() || *place != client) return;
-  block.erase(place);
   --size_;
-  if (block.empty()) blocks_.erase(blocks_.begin() + static_cast<ptrdiff_t>(index));
+  block.erase(place);
+  if (!block.empty() || begins_.empty()) return;
+  const auto at = static_cast<ptrdiff_t>(index);
+  blocks_.erase(blocks_.begin() + at);
+  begins_.erase(begins_.begin() + std::max<ptrdiff_t>(0, at - 1));
 }
 
 bool ClientSet::Contains(const ClientId& client) const {
-  return !blocks_.empty() && std::ranges::binary_search(blocks_[BlockOf(client)], client);
+  return std::ranges::binary_search(blocks_[BlockOf(client)], client);
 }
 
 std::vector<ClientId> ClientSet::Members() const {

@@ -28,11 +28,14 @@ class ClientSet {
   std::vector<ClientId> Draw(int64_t count, Rng& rng) const;
 
  private:
-  using Block = std::vector<ClientId>;  // sorted, never empty
+  using Block = std::vector<ClientId>;  // sorted; empty only if it is the only one
 
-  size_t BlockOf(const ClientId& client) const;  // where it is or belongs; there must be blocks
+  size_t BlockOf(const ClientId& client) const;  // where it is or belongs
 
-  std::vector<Block> blocks_;  // each before the next
+  // Members of blocks_[i] are before begins_[i], those of blocks_[i + 1] are not. To find a block,
+  // no other is looked at.
+  std::vector<Block> blocks_ = std::vector<Block>(1);
+  std::vector<ClientId> begins_;
   int64_t size_ = 0;
 };
 

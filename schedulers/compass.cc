@@ -208,7 +208,7 @@ void CompassScheduler::Finalize(GroupId id, Decision& decision) {
 
 // Who has left since, and was then lost with other work, is not known any more.
 std::vector<ClientId> CompassScheduler::KnownBySpeed(std::vector<ClientId> ids) const {
-  std::vector<std::pair<absl::Duration, size_t>> known;  // places in `ids`: in order of arrival
+  std::vector<std::pair<int64_t, size_t>> known;  // places in `ids`: in order of arrival
   for (size_t i = 0; i < ids.size(); ++i) {
     const auto it = state_.clients.find(ids[i]);
     if (it != state_.clients.end()) known.emplace_back(FullTask(it->second), i);
@@ -378,22 +378,23 @@ GroupId CompassScheduler::NewGroup(Group group) {
   return id;
 }
 
-absl::Duration CompassScheduler::FullTask(const Client& client) const {
-  return client.time.Predict(options_.max_steps);
+int64_t CompassScheduler::FullTask(const Client& client) const {
+  return absl::ToInt64Nanoseconds(client.time.Predict(options_.max_steps));
 }
 
 void CompassScheduler::Enter(Group& group, const Client& client) {
-  if (client.time.known()) group.full_tasks.insert(absl::ToInt64Nanoseconds(FullTask(client)));
+  if (client.time.known()) group.full_tasks.insert(FullTask(client));
 }
 
 void CompassScheduler::Exit(Group& group, const Client& client) {
   if (!client.time.known()) return;
-  group.full_tasks.erase(group.full_tasks.find(absl::ToInt64Nanoseconds(FullTask(client))));
+  group.full_tasks.erase(group.full_tasks.find(FullTask(client)));
 }
 
 int64_t CompassScheduler::MinSteps() const {
   if (!options_.auto_bounds || full_tasks_.empty()) return options_.min_steps;
-  const int64_t within = *full_tasks_.begin() * options_.max_steps / *full_tasks_.rbegin();
+  const int64_t within = absl::Nanoseconds(*full_tasks_.begin()) * options_.max_steps /
+                         absl::Nanoseconds(*full_tasks_.rbegin());
   return std::clamp(within, options_.lowest_steps, options_.min_steps);
 }
 
@@ -401,7 +402,8 @@ int64_t CompassScheduler::MinSteps() const {
 
 double CompassScheduler::SpeedRatio() const {
   if (full_tasks_.empty()) return 1.0;
-  return absl::FDivDuration(*full_tasks_.rbegin(), *full_tasks_.begin());
+  return absl::FDivDuration(absl::Nanoseconds(*full_tasks_.rbegin()),
+                            absl::Nanoseconds(*full_tasks_.begin()));
 }
 
 nlohmann::json CompassScheduler::Stats() const {

@@ -72,12 +72,11 @@ class CompassScheduler final : public Scheduler {
     NLOHMANN_DEFINE_TYPE_INTRUSIVE(Arrival, work_order, client, base, steps)
   };
   struct Group {
-    int64_t waiting = 0;            // clients that work for it
-    std::vector<ClientId> arrived;  // on time, in order of arrival
-    std::vector<Arrival> updates;   // of those
-    // Of all these: predicted nanoseconds of a task of max_local_steps.
-    absl::btree_multiset<int64_t> full_tasks;
-    bool open = true;    // else kept for its stragglers alone
+    int64_t waiting = 0;                       // clients that work for it
+    std::vector<ClientId> arrived;             // on time, in order of arrival
+    std::vector<Arrival> updates;              // of those
+    absl::btree_multiset<int64_t> full_tasks;  // of all these
+    bool open = true;                          // else kept for its stragglers alone
     bool first = false;  // collects first updates: nobody joins it after the first arrival
     bool timed = true;   // has the two times below
     absl::Time expected_at;
@@ -146,7 +145,7 @@ class CompassScheduler final : public Scheduler {
   int64_t StepsToJoin(const Client& client, const Group& group, absl::Time now) const;
 
   GroupId NewGroup(Group group);
-  absl::Duration FullTask(const Client& client) const;
+  int64_t FullTask(const Client& client) const;  // predicted nanoseconds of max_local_steps
   void Enter(Group& group, const Client& client);
   void Exit(Group& group, const Client& client);
   void CloseIfComplete(GroupId id, Decision& decision);
@@ -165,7 +164,7 @@ class CompassScheduler final : public Scheduler {
   State state_;
   // Derived from state_: the groups that are open, the full tasks of the clients present.
   std::set<GroupId> open_;
-  absl::btree_multiset<absl::Duration> full_tasks_;
+  absl::btree_multiset<int64_t> full_tasks_;
 };
 
 }  // namespace tributary

@@ -4,7 +4,9 @@
 #define TRIBUTARY_SIMULATOR_EVENT_QUEUE_H_
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
+#include <deque>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -18,38 +20,62 @@ namespace tributary {
 // that starts at that instant is then already on its way while the loop waits for them.
 enum class EventRank : uint8_t { kResult, kCheckIn, kTimer, kEvaluation };
 
-// Of small values: what happens, to whom. Thread-compatible.
+// Of small values: what happens, to whom. What is pushed for the instant that is being dealt with
+// waits in line and not in the heap, where each would cost a way through all its levels.
+// Thread-compatible.
 template <typename What>
 class EventQueue {
  public:
-  void Push(absl::Time at, EventRank rank, What what) { Rise({at, rank, next_sequence_++, what}); }
+  void Push(absl::Time at, EventRank rank, What what) {
+    ++size_;
+    if (at == now_) return present_[static_cast<size_t>(rank)].push_back(what);
+    Rise({at, (uint64_t{static_cast<uint8_t>(rank)} << kSequenceBits) | next_sequence_++, what});
+  }
 
-  bool empty() const { return heap_.empty(); }
-  size_t size() const { return heap_.size(); }
+  bool empty() const { return size_ == 0; }
+  size_t size() const { return size_; }
+
+  // What comes next of what is ahead, unless something earlier is pushed; nullptr: nothing is.
+  const What* Expected() const { return heap_.empty() ? nullptr : &heap_.front().what; }
 
   // The next event and its time; it is taken out.
   std::pair<absl::Time, What> Pop() {
-    TRIB_CHECK(!heap_.empty());
+    TRIB_CHECK(!empty());
+    --size_;
+    for (size_t rank = 0; rank < present_.size(); ++rank) {
+      if (present_[rank].empty() || HeapComesBefore(rank)) continue;
+      const What what = present_[rank].front();
+      present_[rank].pop_front();
+      return {now_, what};
+    }
     const Entry next = heap_.front();
     const Entry last = heap_.back();
     heap_.pop_back();
     if (!heap_.empty()) Sink(last);
+    now_ = std::max(now_, next.at);
     return {next.at, next.what};
   }
 
  private:
   struct Entry {
     absl::Time at;
-    EventRank rank;
-    uint64_t sequence;
+    uint64_t order;  // at one time: rank, then number of the push
     What what;
 
     bool operator<(const Entry& other) const {
-      return std::tie(at, rank, sequence) < std::tie(other.at, other.rank, other.sequence);
+      return std::tie(at, order) < std::tie(other.at, other.order);
     }
   };
+  static constexpr int kSequenceBits = 61;
   // A heap of four children to a node: half as deep as one of two.
   static constexpr size_t kChildren = 4;
+
+  // What the heap has for this instant was pushed before what is present.
+  bool HeapComesBefore(size_t rank) const {
+    if (heap_.empty()) return false;
+    const Entry& next = heap_.front();
+    return next.at < now_ || (next.at == now_ && next.order >> kSequenceBits <= rank);
+  }
 
   void Rise(const Entry& entry) {
     size_t hole = heap_.size();
@@ -75,8 +101,11 @@ class EventQueue {
     heap_[hole] = entry;
   }
 
-  std::vector<Entry> heap_;
+  absl::Time now_ = absl::InfinitePast();    // the latest that was taken out
+  std::array<std::deque<What>, 4> present_;  // at that time, by rank
+  std::vector<Entry> heap_;                  // at others, and what was there for it before
   uint64_t next_sequence_ = 0;
+  size_t size_ = 0;
 };
 
 }  // namespace tributary

@@ -108,6 +108,7 @@ absl::Status Experiment::Loop() {
     } else if (!queue_.empty()) {
       const auto [at, what] = queue_.Pop();
       now_ = at;
+      if (const Happening* const next = queue_.Expected()) clients_.Expect(*next);
       if (what.kind != Happening::Kind::kTimer) {
         clients_.Happen(what);
       } else if (what.id == wishes_) {

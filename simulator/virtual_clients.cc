@@ -87,6 +87,15 @@ void VirtualClients::Happen(const Happening& what) {
   }
 }
 
+void VirtualClients::Expect(const Happening& what) const {
+  const auto client = static_cast<size_t>(what.client);
+  const auto* const record = reinterpret_cast<const char*>(&clients_[client]);
+  for (size_t line = 0; line < sizeof(Client); line += alignof(Client)) {
+    __builtin_prefetch(record + line);
+  }
+  if (!IsEvaluator(what.client)) __builtin_prefetch(&fleet_->device(what.client));
+}
+
 // ---- who is there ----------------------------------------------------------------------
 
 void VirtualClients::Start() {
@@ -118,7 +127,7 @@ void VirtualClients::AwaitNextPeriod(int64_t client) {
 void VirtualClients::Arrive(int64_t client) {
   Client& c = At(client);
   c.presence = Presence::kHere;
-  c.came_at = server_->now();
+  if (!IsEvaluator(client)) there_.Begin(server_->now());
   if (c.leaves_at != absl::InfiniteFuture()) Push(c.leaves_at, Kind::kLeaving, client);
   CheckInNow(client);
 }
@@ -136,7 +145,7 @@ void VirtualClients::Leave(int64_t client) {
 void VirtualClients::Depart(int64_t client, LossCause cause, absl::string_view why) {
   Client& c = At(client);
   c.presence = Presence::kAway;
-  there_ += server_->now() - c.came_at;
+  there_.End(server_->now());
   if (c.work.id != 0) Lose(client, cause, why);
   Push(server_->now(), Kind::kGone, client);
   AwaitNextPeriod(client);
@@ -152,12 +161,7 @@ void VirtualClients::CheckInNow(int64_t client) {
 void VirtualClients::CheckInLater(int64_t client) { Push(server_->now(), Kind::kCheckIn, client); }
 
 double VirtualClients::Utilisation() const {
-  absl::Duration busy = busy_, there = there_;
-  for (int64_t i = 0; i < fleet_->size(); ++i) {
-    const Client& c = clients_[static_cast<size_t>(i)];
-    if (c.work.id != 0 && c.work.kind == WorkKind::kTrain) busy += server_->now() - c.work.since;
-    if (c.presence != Presence::kAway) there += server_->now() - c.came_at;
-  }
+  const absl::Duration busy = busy_.Until(server_->now()), there = there_.Until(server_->now());
   return there > absl::ZeroDuration() ? absl::FDivDuration(busy, there) : 0;
 }
 
@@ -169,9 +173,9 @@ void VirtualClients::Send(const WorkOrder& order) {
   client.work = {.id = order.id,
                  .version = order.version,
                  .adapter_rank = static_cast<int32_t>(order.adapter_rank),
-                 .since = order.dispatched_at,
                  .kind = order.kind,
                  .result = {}};
+  if (order.kind == WorkKind::kTrain) busy_.Begin(order.dispatched_at);
   if (client.presence == Presence::kVanished) return;
   if (client.presence == Presence::kAway) {
     return Push(server_->now(), Kind::kNobodyThere, index, order.id);
@@ -212,7 +216,7 @@ void VirtualClients::HappenToWork(Kind kind, int64_t client, Work& work) {
 
 VirtualClients::Work VirtualClients::Take(int64_t client) {
   Work work = std::exchange(At(client).work, {});
-  if (work.kind == WorkKind::kTrain) busy_ += server_->now() - work.since;
+  if (work.kind == WorkKind::kTrain) busy_.End(server_->now());
   return work;
 }
 

@@ -87,6 +87,8 @@ class VirtualClients {
 
   // What comes out of the queue, but kTimer.
   void Happen(const Happening& what);
+  // Begins to read what this will need: of a hundred thousand clients, it is in no cache.
+  void Expect(const Happening& what) const;
 
   // What the coordinator asks for.
   void Send(const WorkOrder& order);
@@ -104,19 +106,18 @@ class VirtualClients {
 
  private:
   enum class Presence : uint8_t { kAway, kHere, kVanished };  // kVanished: not yet noticed
-  // Small: of a hundred thousand, one that has something to do is in no cache.
+  // These two are small: of a hundred thousand, one that has something to do is in no cache.
   struct Work {
     WorkOrderId id = 0;  // 0: none
     Version version = 0;
     int32_t adapter_rank = 0;
-    absl::Time since;
     WorkKind kind = WorkKind::kTrain;
     // To come, and of training then what is being uploaded.
     std::variant<std::monostate, Pending<ParamVector>, Pending<TrainedUpdate>,
                  std::unique_ptr<TrainedUpdate>, Pending<std::vector<EvalResult>>>
         result;
   };
-  struct Client {
+  struct alignas(64) Client {  // three lines of a cache
     Work work;
     Version cached = -1;                       // the version that it holds
     std::shared_ptr<const Residual> residual;  // of its last accepted update; null: none
@@ -124,8 +125,28 @@ class VirtualClients {
     int64_t training_orders = 0;  // so far
     int64_t periods = 0;          // so far
     absl::Time leaves_at = absl::InfiniteFuture();
-    absl::Time came_at;
     Presence presence = Presence::kAway;
+  };
+  static_assert(sizeof(Client) == 192);
+
+  // The length of all spans together, those that go on included.
+  class TotalTime {
+   public:
+    void Begin(absl::Time at) {
+      ++going_on_;
+      sum_ -= at - absl::UnixEpoch();
+    }
+    void End(absl::Time at) {
+      --going_on_;
+      sum_ += at - absl::UnixEpoch();
+    }
+    absl::Duration Until(absl::Time now) const {
+      return sum_ + going_on_ * (now - absl::UnixEpoch());
+    }
+
+   private:
+    int64_t going_on_ = 0;
+    absl::Duration sum_;  // of their ends, less that of their beginnings
   };
 
   Client& At(int64_t client) { return clients_[static_cast<size_t>(client)]; }
@@ -176,8 +197,8 @@ class VirtualClients {
   int64_t downlink_bytes_ = 0;
   int64_t train_flops_ = 0;
   int64_t train_flops_dense_ = 0;
-  absl::Duration busy_;   // of orders that have ended
-  absl::Duration there_;  // of clients that have left
+  TotalTime busy_;   // of training orders
+  TotalTime there_;  // of the presence of training clients
 };
 
 }  // namespace tributary

@@ -45,6 +45,32 @@ TEST(EventQueue, AnInstantMayGrowWhileItIsDealtWith) {
   EXPECT_TRUE(queue.empty());
 }
 
+TEST(EventQueue, WhatWasThereForAnInstantGoesBeforeWhatItBrings) {
+  EventQueue<int> queue;
+  const absl::Time t = absl::UnixEpoch();
+  queue.Push(t, EventRank::kResult, 1);
+  queue.Push(t, EventRank::kCheckIn, 2);
+  EXPECT_EQ(queue.Pop(), std::pair(t, 1));
+  queue.Push(t, EventRank::kCheckIn, 3);
+  queue.Push(t, EventRank::kTimer, 4);
+  queue.Push(t + absl::Seconds(1), EventRank::kResult, 5);
+  for (int i = 2; i <= 4; ++i) EXPECT_EQ(queue.Pop(), std::pair(t, i));
+  EXPECT_EQ(queue.Pop().second, 5);
+}
+
+TEST(EventQueue, ExpectsWhatLiesAhead) {
+  EventQueue<int> queue;
+  EXPECT_EQ(queue.Expected(), nullptr);
+  for (const int seconds : {3, 1, 2}) {
+    queue.Push(absl::UnixEpoch() + absl::Seconds(seconds), EventRank::kResult, seconds);
+  }
+  for (const int next : {1, 2, 3}) {
+    ASSERT_NE(queue.Expected(), nullptr);
+    EXPECT_EQ(*queue.Expected(), next);
+    queue.Pop();
+  }
+}
+
 TEST(EventQueue, AgreesWithASortedListOfThousands) {
   EventQueue<int> queue;
   Rng rng(3);

@@ -4,7 +4,8 @@
 // with
 // --events as many events of a run that goes on, once it has had kWarmUp events for each client.
 // Prints a table, or with --json one object; fails when an event costs more than --limit times what
-// it costs with the fewest clients.
+// it costs with the fewest clients. Beside it stands the machine's own share in that: the time of a
+// read anywhere in as many bytes as the run had.
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -25,6 +27,7 @@
 #include "common/check.h"
 #include "common/cli/format.h"
 #include "common/clock.h"
+#include "common/rng.h"
 #include "common/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "simulator/experiment.h"
@@ -65,6 +68,7 @@ struct Figures {
   int64_t clients = 0, events = 0, updates = 0, versions = 0;
   double create_seconds = 0, run_seconds = 0;  // of CPU
   double rss_bytes_per_client = 0;             // at the peak, over the process before the run
+  double nanoseconds_per_read = 0;             // over as many bytes
 
   double nanoseconds_per_event() const { return 1e9 * run_seconds / static_cast<double>(events); }
   double events_per_second() const { return static_cast<double>(events) / run_seconds; }
@@ -80,6 +84,27 @@ int64_t PeakRssBytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+}
+
+// Of a cache line, anywhere in so many bytes, when the read before it has told where.
+double NanosecondsPerRead(int64_t bytes) {
+  struct alignas(64) Line {
+    int64_t next = 0;
+  };
+  std::vector<Line> lines(static_cast<size_t>(bytes) / sizeof(Line) + 2);
+  const auto at = [&](int64_t i) -> int64_t& { return lines[static_cast<size_t>(i)].next; };
+  for (int64_t i = 0; i < std::ssize(lines); ++i) at(i) = i;
+  // One cycle through all of them (Sattolo 1986, "An algorithm to generate a random cyclic
+  // permutation").
+  Rng rng(1);
+  for (int64_t i = std::ssize(lines) - 1; i > 0; --i) std::swap(at(i), at(rng.UniformInt(i)));
+  constexpr int kReads = 2'000'000;
+  const absl::Duration start = ThreadCpuTime();
+  int64_t line = 0;
+  for (int i = 0; i < kReads; ++i) line = at(line);
+  const absl::Duration end = ThreadCpuTime();
+  TRIB_CHECK(line < std::ssize(lines));  // so that it has to be read
+  return absl::ToDoubleNanoseconds(end - start) / kReads;
 }
 
 absl::StatusOr<Figures> Measure(int64_t clients, Length length, std::vector<std::string> set) {
@@ -118,14 +143,15 @@ absl::StatusOr<Figures> Measure(int64_t clients, Length length, std::vector<std:
   } else if (!absl::IsCancelled(status)) {
     return absl::FailedPreconditionError(absl::StrCat("the run ended: ", status.message()));
   }
+  const int64_t peak = PeakRssBytes() - rss;
   return Figures{.clients = clients,
                  .events = length.events > 0 ? length.events : experiment->events(),
                  .updates = after.updates - before.updates,
                  .versions = after.version - before.version,
                  .create_seconds = absl::ToDoubleSeconds(created - start),
                  .run_seconds = absl::ToDoubleSeconds(end - begin),
-                 .rss_bytes_per_client =
-                     static_cast<double>(PeakRssBytes() - rss) / static_cast<double>(clients)};
+                 .rss_bytes_per_client = static_cast<double>(peak) / static_cast<double>(clients),
+                 .nanoseconds_per_read = NanosecondsPerRead(peak)};
 }
 
 // In a child, so that one size's memory is not another's.
@@ -162,7 +188,8 @@ nlohmann::json ToJson(const Figures& f, double ratio) {
           {"events_per_second", f.events_per_second()},
           {"nanoseconds_per_event", f.nanoseconds_per_event()},
           {"ratio", ratio},
-          {"rss_bytes_per_client", f.rss_bytes_per_client}};
+          {"rss_bytes_per_client", f.rss_bytes_per_client},
+          {"nanoseconds_per_read", f.nanoseconds_per_read}};
 }
 
 int Main(int argc, char** argv) {
@@ -193,8 +220,8 @@ int Main(int argc, char** argv) {
 
   std::vector<Figures> all;
   nlohmann::json rows = nlohmann::json::array();
-  std::vector<std::vector<std::string>> table = {
-      {"clients", "events", "versions", "events/s", "ns/event", "ratio", "bytes/client"}};
+  std::vector<std::vector<std::string>> table = {{"clients", "events", "versions", "events/s",
+                                                  "ns/event", "ratio", "bytes/client", "ns/read"}};
   double worst = 0;
   for (const int64_t clients : sizes) {
     const auto f = MeasureApart(clients, length, set);
@@ -207,7 +234,8 @@ int Main(int argc, char** argv) {
                      absl::StrFormat("%.0f", f->events_per_second()),
                      absl::StrFormat("%.0f", f->nanoseconds_per_event()),
                      absl::StrFormat("%.2f", ratio),
-                     absl::StrFormat("%.0f", f->rss_bytes_per_client)});
+                     absl::StrFormat("%.0f", f->rss_bytes_per_client),
+                     absl::StrFormat("%.1f", f->nanoseconds_per_read)});
   }
   if (json) {
     std::cout << nlohmann::json{{"scheduler", scheduler}, {"sizes", rows}}.dump(2) << "\n";

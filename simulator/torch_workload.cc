@@ -153,7 +153,8 @@ absl::StatusOr<TrainedUpdate> TorchWorkload::TrainNow(const WorkloadTask& task, 
   const CodecContext context{.layout = model.layout(),
                              .rng = rng.Split("codec"),
                              .mask = task.mask.get(),
-                             .task = task.order.task};
+                             .task = task.order.task,
+                             .version = task.order.version};
   TRIB_ASSIGN_OR_RETURN(
       EncodedUpdate encoded,
       EncodeWithFeedback(*codec_, error_feedback_, std::move(model), update.result.num_examples,

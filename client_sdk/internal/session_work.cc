@@ -155,7 +155,8 @@ absl::Status Session::Train(Work& work) {
   const CodecContext context{.layout = layout,
                              .rng = Rng(order.seed).Split("codec"),
                              .mask = task.mask.get(),
-                             .task = order.task};
+                             .task = order.task,
+                             .version = order.version};
   TRIB_ASSIGN_OR_RETURN(
       EncodedUpdate encoded,
       EncodeWithFeedback(*codec, order.error_feedback, std::move(model), result.num_examples,

@@ -110,7 +110,8 @@ absl::StatusOr<AdapterStep> Unflatten(const ParamVector& flat, const LoraPlan& p
 // Random choices and rounding: both ends know the version.
 CodecContext ContextOf(Version version, LayoutPtr layout) {
   return {.layout = std::move(layout),
-          .rng = Rng(static_cast<uint64_t>(version)).Split("downlink")};
+          .rng = Rng(static_cast<uint64_t>(version)).Split("downlink"),
+          .version = version - 1};
 }
 
 absl::StatusOr<ParamVector> DecodeValues(const Codec& codec, Version version, std::string bytes,

@@ -31,8 +31,9 @@ EncodedUpdate EncodeAdapter(const Codec& codec, const AdapterOrder& order, const
   const LoraPlan& plan = order.plan;
   const ParamVector sent = plan.Sent(trained, start, order.rank, order.base);
   EncodedUpdate encoded;
-  encoded.payload =
-      EncodeUpdate(codec, sent, {.layout = sent.layout(), .rng = Rng(order.seed).Split("codec")});
+  encoded.payload = EncodeUpdate(
+      codec, sent,
+      {.layout = sent.layout(), .rng = Rng(order.seed).Split("codec"), .version = order.base});
   if (plan.rule().own_b()) {
     Residual own{.values = ParamVector(plan.AdapterLayout(order.rank, AdapterFactors::kB))};
     CopyShared(trained, own.values);

@@ -14,6 +14,7 @@
 #include "absl/types/span.h"
 #include "common/codec/payload_bytes.h"
 #include "common/config/schema.h"
+#include "common/ids.h"
 #include "common/params/mask.h"
 #include "common/params/param_layout.h"
 #include "common/params/update.h"
@@ -27,6 +28,7 @@ struct CodecContext {
   Rng rng{0};                  // seeded by the work order: for choices and rounding at random
   const Mask* mask = nullptr;  // of the base version; null: nothing is pruned
   int64_t task = 0;            // of a job that goes from task to task: for error feedback
+  Version version = 0;         // that the delta starts from: for what changes with versions
 };
 
 // Judges a payload while its bytes come, so that after the last nothing is left to read again.

@@ -55,6 +55,7 @@ class Selection {
   explicit Selection(const CodecContext& context) : rng_(context.rng.Split("selector")) {
     domain_.size = static_cast<size_t>(context.layout->trainable_size());
     domain_.mask = context.mask;
+    domain_.version = context.version;
     for (const ParamLayout::Tensor& tensor : context.layout->tensors()) {
       if (tensor.kind != TensorKind::kTrainable) break;
       domain_.tensor_ends.push_back(static_cast<size_t>(tensor.offset + tensor.size));

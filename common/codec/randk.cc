@@ -15,7 +15,7 @@ absl::StatusOr<std::unique_ptr<RandkSelector>> RandkSelector::Create(const Optio
 
 // Floyd's algorithm (Bentley & Floyd 1987, "A sample of brilliance") on a bitmap.
 Positions RandkSelector::Draw(const SelectionDomain& domain) const {
-  const size_t count = options_.Of(domain.size);
+  const size_t count = options_.Of(domain.size, domain.version);
   std::vector<uint64_t> words((domain.size + 63) / 64);
   Rng rng = domain.rng;
   for (size_t end = domain.size - count; end < domain.size; ++end) {

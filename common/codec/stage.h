@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "common/ids.h"
 #include "common/params/mask.h"
 #include "common/params/update.h"
 #include "common/rng.h"
@@ -46,6 +47,7 @@ struct SelectionDomain {
   std::vector<size_t> tensor_ends;
   const Mask* mask = nullptr;  // of the job, over the trainable coordinates; null: none
   Rng rng{0};                  // of the work order; the same on both ends
+  Version version = 0;         // that the update is based on
 };
 
 class Selector : public CodecStage {

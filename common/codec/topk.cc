@@ -84,7 +84,8 @@ Positions TopkSelector::Select(absl::Span<const float> values, const SelectionDo
   Positions chosen;
   size_t begin = 0;
   for (const size_t end : PartEnds(domain)) {
-    if (begin < end) AppendLargest(values, begin, end, options_.Of(end - begin), chosen);
+    if (begin < end)
+      AppendLargest(values, begin, end, options_.Of(end - begin, domain.version), chosen);
     begin = end;
   }
   AppendPositions(chosen, domain.size, out);
@@ -97,7 +98,7 @@ absl::StatusOr<Positions> TopkSelector::Read(absl::string_view& bytes,
   size_t begin = 0;
   size_t count = 0;
   for (const size_t end : PartEnds(domain)) {
-    count += options_.Of(end - begin);
+    count += options_.Of(end - begin, domain.version);
     begin = end;
   }
   if (chosen.size() == count) return chosen;

@@ -65,7 +65,9 @@ absl::Status ApplyExact(absl::string_view bytes, absl::Span<float> model) {
 
 // Random choices and rounding: both ends know the version.
 CodecContext ContextOf(Version version, const ParamVector& model) {
-  return {.layout = model.layout(), .rng = Rng(static_cast<uint64_t>(version)).Split("downlink")};
+  return {.layout = model.layout(),
+          .rng = Rng(static_cast<uint64_t>(version)).Split("downlink"),
+          .version = version - 1};
 }
 
 }  // namespace

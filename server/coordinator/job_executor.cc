@@ -139,8 +139,11 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Publish(const action::Publi
   return Store(applied.model, applied, std::move(delta), at);
 }
 
-CodecContext JobExecutor::ContextOf(uint64_t seed) const {
-  return {.layout = layout_, .rng = Rng(seed).Split("codec"), .mask = pipeline_->mask().get()};
+CodecContext JobExecutor::ContextOf(const UpdateInfo& info, uint64_t seed) const {
+  return {.layout = layout_,
+          .rng = Rng(seed).Split("codec"),
+          .mask = pipeline_->mask().get(),
+          .version = info.base_version};
 }
 
 absl::StatusOr<Applied> JobExecutor::Combine(const action::PublishVersion& what,
@@ -152,7 +155,7 @@ absl::StatusOr<Applied> JobExecutor::Combine(const action::PublishVersion& what,
         static_cast<double>(part.staleness) / static_cast<double>(what.parts.size());
     TRIB_ASSIGN_OR_RETURN(PayloadBytes payload, updates.Payload(part.info.work_order));
     TRIB_ASSIGN_OR_RETURN(Update update, DecodeCheckedUpdate(*codec_, part.info, std::move(payload),
-                                                             ContextOf(part.seed)));
+                                                             ContextOf(part.info, part.seed)));
     if (part.rate_ratio != 1.0) {
       update.delta = std::make_unique<ScaledDelta>(std::move(update.delta), part.rate_ratio);
     }
@@ -260,7 +263,7 @@ absl::StatusOr<event::VersionPublished> JobExecutor::Store(const ParamVector& mo
 absl::Status JobExecutor::Check(const UpdateInfo& info, PayloadBytes payload, uint64_t seed) {
   if (layout_ == nullptr) return absl::FailedPreconditionError("the job has no model yet");
   if (plan_ == nullptr) {
-    return DecodeUpdate(*codec_, info, std::move(payload), ContextOf(seed)).status();
+    return DecodeUpdate(*codec_, info, std::move(payload), ContextOf(info, seed)).status();
   }
   TRIB_ASSIGN_OR_RETURN(const AdapterUpdate update, DecodeAdapter(info, std::move(payload), seed));
   TRIB_ASSIGN_OR_RETURN(const LowRankModel* const kept, KeptAdapter(info.base_version));

@@ -86,7 +86,7 @@ class JobExecutor {
  private:
   JobExecutor() = default;
   // What the payloads of updates are decoded with; constant between versions.
-  CodecContext ContextOf(uint64_t seed) const;
+  CodecContext ContextOf(const UpdateInfo& info, uint64_t seed) const;
   absl::StatusOr<Applied> Combine(const action::PublishVersion& what, UpdateSource& updates);
   // The same of adapters; `delta`: how the version reaches clients.
   absl::StatusOr<Applied> CombineAdapters(const action::PublishVersion& what, UpdateSource& updates,

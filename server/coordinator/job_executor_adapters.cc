@@ -46,7 +46,8 @@ absl::StatusOr<AdapterUpdate> JobExecutor::DecodeAdapter(const UpdateInfo& info,
   }
   const AdapterFactors sent = plan_->rule().SendsFrom(info.base_version);
   const LayoutPtr layout = plan_->AdapterLayout(info.adapter_rank, sent);
-  CodecContext context{.layout = layout, .rng = Rng(seed).Split("codec")};
+  const CodecContext context{
+      .layout = layout, .rng = Rng(seed).Split("codec"), .version = info.base_version};
   TRIB_ASSIGN_OR_RETURN(const Update update,
                         DecodeUpdate(*codec_, info, std::move(payload), context));
   TRIB_ASSIGN_OR_RETURN(const LowRankModel* const kept, KeptAdapter(info.base_version));

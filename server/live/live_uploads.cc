@@ -157,9 +157,10 @@ void LiveHost::OpenUpload(UploadHeader header, Callback<OpenedUpload> done) {
   std::unique_ptr<UpdateCheck> check;
   if (const WorkKind kind = order.order.kind; kind != WorkKind::kInitialise) {
     // Without the order's seed: where the values belong is not checked.
-    check = std::make_unique<UpdateCheck>(job.executor->CodecOf(kind), header.info,
-                                          CodecContext{.layout = layout, .mask = job.mask.get()},
-                                          header.total_bytes);
+    check = std::make_unique<UpdateCheck>(
+        job.executor->CodecOf(kind), header.info,
+        CodecContext{.layout = layout, .mask = job.mask.get(), .version = order.order.version},
+        header.total_bytes);
   }
   auto stream = std::make_shared<UploadStream>(std::move(header), std::move(check), deps_.pool,
                                                deps_.spool, deps_.clock);

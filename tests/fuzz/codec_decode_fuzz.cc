@@ -1,5 +1,6 @@
 // Hostile bytes into every codec's Decode and into DecodeUpdate. The first byte chooses the
-// stages and, by its top bit, the whole payload; the second the layout; the rest is the payload.
+// stages and, by its top bit, the whole payload; the second the layout and the version; the rest is
+// the payload.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -33,11 +34,12 @@ std::vector<LayoutPtr> MakeLayouts() {
 
 std::vector<std::unique_ptr<const Codec>> MakeCodecs() {
   std::vector<std::vector<config::Choice>> lists = {
-      {{.name = "topk"}, {.name = "int8"}},
+      {{.name = "topk", .options = {{"warmup", {{"versions", 8}, {"from", 0.5}}}}},
+       {.name = "int8"}},
       {{.name = "topk"}, {.name = "int8"}, {.name = "zstd"}},
       {{.name = "masked"}, {.name = "topk"}, {.name = "int4"}},
       {{.name = "masked"}, {.name = "bf16"}},
-      {{.name = "randk"}, {.name = "sign"}},
+      {{.name = "randk", .options = {{"warmup", nlohmann::json::object()}}}, {.name = "sign"}},
       {{.name = "int8"}, {.name = "zstd"}},
   };
   for (const auto& entry : CodecRegistry().entries()) lists.push_back({{.name = entry.name}});
@@ -70,9 +72,11 @@ void Run(const std::string& input) {
   if (input.size() < 2) return;
   const auto first = static_cast<uint8_t>(input[0]);
   const Codec* const codec = (*codecs)[(first & 0x7f) % codecs->size()].get();
-  const LayoutPtr& layout = (*layouts)[static_cast<uint8_t>(input[1]) % layouts->size()];
+  const auto second = static_cast<uint8_t>(input[1]);
+  const LayoutPtr& layout = (*layouts)[second % layouts->size()];
   const Mask mask = EveryThird(layout->trainable_size());
-  const CodecContext context{.layout = layout, .mask = &mask};
+  const CodecContext context{
+      .layout = layout, .mask = &mask, .version = static_cast<Version>(second / layouts->size())};
   std::string payload = input.substr(2);
   if ((first & 0x80) == 0) {
     const auto check = codec->NewCheck(payload.size(), context);

@@ -130,6 +130,10 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"randk_with_error_feedback_of_equals",
              {"job.codec=[{randk: {fraction: 0.1}}]",
               "job.aggregation={combine: {fedavg: {weights: uniform}}}"}},
+        Case{"sparsity_that_warms_up",
+             {"job.codec=[{topk: {fraction: 0.02, warmup: {versions: 4}}}, {randk: {fraction: 0.1, "
+              "warmup: {versions: 3, from: 0.9}}}]",
+              "job.downlink={codec: [{topk: {fraction: 0.05, warmup: {versions: 3}}}]}"}},
         Case{"exact_downlink", {"job.downlink={}"}},
         Case{"topk_int8_downlink", {"job.downlink={codec: [{topk: {fraction: 0.1}}, int8]}"}},
         Case{"a_program", {"job.model={torchscript: model.pt}", "simulation.data.partition=iid"}},
@@ -145,6 +149,9 @@ INSTANTIATE_TEST_SUITE_P(
               "job.aggregation={combine: {lora_stacking: {delivery: recompressed, rank: {fixed: "
               "{rank: 3}}}}}",
               "job.hypergradient={}"}},
+        Case{"lora_with_sparsity_that_warms_up",
+             {kLora, "job.codec=[{topk: {fraction: 0.1, warmup: {versions: 4}}}]",
+              "job.downlink={codec: [{topk: {fraction: 0.2, warmup: {versions: 3}}}]}"}},
         Case{"lora_factor_a_frozen", {kLora, "job.aggregation={combine: ffa}"}},
         Case{"lora_average_with_server_adam",
              {kLora,

@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/codec/positions.h"
@@ -174,6 +175,24 @@ TEST(TopkTest, RefusesAnotherNumberThanTheJobSays) {
                 StatusIs(absl::StatusCode::kInvalidArgument,
                          absl::StrCat("topk: 3 of 10 values travel, found ", positions.size())));
   }
+}
+
+TEST(TopkTest, InAWarmUpTheVersionSaysHowMany) {
+  TopkOptions options = Fraction(0.0625);
+  options.warmup = SparsityWarmup{.versions = 2, .from = 1.0};
+  const auto topk = TopkSelector::Create(options).value();
+  SelectionDomain domain = DomainOf(64);
+  const std::vector<float> values(domain.size, 1.0F);
+  for (const auto& [version, count] : {std::pair{0, 64}, std::pair{1, 16}, std::pair{2, 4}}) {
+    domain.version = version;
+    EXPECT_EQ(Select(options, values, domain).size(), count);
+  }
+  std::string bytes;
+  topk->Select(values, domain, bytes);
+  domain.version = 1;
+  absl::string_view rest = bytes;
+  EXPECT_THAT(topk->Read(rest, domain), StatusIs(absl::StatusCode::kInvalidArgument,
+                                                 "topk: 16 of 64 values travel, found 4"));
 }
 
 TEST(TopkTest, RefusesTruncatedBytesAtEveryLength) {

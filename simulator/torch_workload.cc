@@ -57,8 +57,9 @@ absl::StatusOr<std::unique_ptr<Workload>> TorchWorkload::Create(const Simulation
   auto workload = std::unique_ptr<TorchWorkload>(new TorchWorkload(file, threads, std::move(stop)));
   workload->terms_ = LoraTermsOf(file.job);
   TRIB_ASSIGN_OR_RETURN(workload->error_feedback_, ErrorFeedbackOf(file.job));
-  TRIB_ASSIGN_OR_RETURN(workload->codec_, CreateCodec(file.job.codec, workload->error_feedback_ !=
-                                                                          ErrorFeedback::kOff));
+  TRIB_ASSIGN_OR_RETURN(
+      workload->codec_,
+      CreateCodec(file.job.codec, workload->error_feedback_.weights != ErrorFeedback::kOff));
   TRIB_RETURN_IF_ERROR(workload->DealOut(file));
   workload->shape_ = DataShape::Of(*workload->View(0, 0).dataset);
   const auto flops = TorchWorker().TrainFlopsPerExample(workload->job_, workload->shape_);

@@ -38,7 +38,7 @@ absl::StatusOr<WorkKind> ToWorkKind(v1::WorkKind kind) {
   }
 }
 
-absl::StatusOr<ErrorFeedback> ToErrorFeedback(v1::ErrorFeedback feedback) {
+absl::StatusOr<ErrorFeedback::Weights> ToWeights(v1::ErrorFeedback feedback) {
   switch (feedback) {
     case v1::ERROR_FEEDBACK_OFF:
       return ErrorFeedback::kOff;
@@ -108,7 +108,12 @@ absl::StatusOr<WorkOrder> ToWorkOrder(const v1::WorkOrder& work) {
   order.adapter_rank = work.adapter_rank();
   order.codec_json = work.codec_json();
   order.downlink_json = work.downlink_json();
-  TRIB_ASSIGN_OR_RETURN(order.error_feedback, ToErrorFeedback(work.error_feedback()));
+  TRIB_ASSIGN_OR_RETURN(order.error_feedback.weights, ToWeights(work.error_feedback()));
+  const double momentum = order.error_feedback.momentum = work.error_feedback_momentum();
+  if (!(momentum >= 0 && momentum < 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("error_feedback_momentum is ", momentum, "; allowed: from 0, below 1"));
+  }
   if (work.has_liveness()) order.liveness = FromProto(work.liveness());
   return order;
 }

@@ -1,7 +1,10 @@
 #include "client_sdk/internal/residual_store.h"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/digest.h"
@@ -18,25 +21,67 @@ constexpr char kJobKey[] = "tributary.job";
 constexpr char kWeightKey[] = "tributary.residual_weight";
 constexpr char kTaskKey[] = "tributary.residual_task";
 constexpr char kDigestKey[] = "tributary.residual_digest";
+constexpr char kMomentumKey[] = "tributary.residual_momentum";  // there is: it has tensors
+constexpr char kMomentumPrefix[] = "tributary.momentum/";       // of these tensors' names
 
 std::string DigestOf(const ResidualOwner& owner, const Residual& residual) {
   Sha256 hash;
   hash.Update(absl::StrCat(owner.client.value(), "/", owner.job.value(), "/", residual.weight, "/",
                            residual.task));
   hash.Update(residual.values.values());
+  if (!residual.momentum.empty()) {
+    hash.Update(absl::string_view("/momentum"));
+    hash.Update(residual.momentum.trainable());
+  }
   return hash.Finish().ToHex();
+}
+
+// One file's values: [ residual | momentum | the residual's buffers ].
+absl::StatusOr<ParamVector> Join(const Residual& residual) {
+  std::vector<ParamLayout::Tensor> tensors = residual.values.layout()->tensors();
+  for (const ParamLayout::Tensor& tensor : residual.momentum.layout()->tensors()) {
+    if (tensor.kind != TensorKind::kTrainable) continue;
+    tensors.push_back(tensor);
+    tensors.back().name.insert(0, kMomentumPrefix);
+  }
+  TRIB_ASSIGN_OR_RETURN(LayoutPtr layout, ParamLayout::Create(std::move(tensors)));
+  ParamVector joined(std::move(layout));
+  const auto rest = std::ranges::copy(residual.values.trainable(), joined.values().begin()).out;
+  std::ranges::copy(residual.momentum.trainable(), rest);
+  return joined;
+}
+
+absl::Status Split(const ParamVector& joined, Residual& residual) {
+  std::vector<ParamLayout::Tensor> tensors;
+  for (const ParamLayout::Tensor& tensor : joined.layout()->tensors()) {
+    if (!absl::StartsWith(tensor.name, kMomentumPrefix)) tensors.push_back(tensor);
+  }
+  TRIB_ASSIGN_OR_RETURN(const LayoutPtr layout, ParamLayout::Create(std::move(tensors)));
+  const auto size = static_cast<size_t>(layout->trainable_size());
+  if (joined.trainable().size() != 2 * size) {
+    return absl::DataLossError(absl::StrCat("a residual of ", size, " values with momentum has ",
+                                            joined.trainable().size()));
+  }
+  residual.values = ParamVector(layout);
+  residual.momentum = ParamVector(layout);
+  std::ranges::copy(joined.trainable().first(size), residual.values.values().begin());
+  std::ranges::copy(joined.trainable().subspan(size), residual.momentum.values().begin());
+  return absl::OkStatus();
 }
 
 }  // namespace
 
 absl::Status WriteResidual(const std::string& path, const ResidualOwner& owner,
                            const Residual& residual) {
-  return WriteSafetensors(residual.values, path,
-                          {{kClientKey, owner.client.value()},
-                           {kJobKey, owner.job.value()},
-                           {kWeightKey, absl::StrCat(residual.weight)},
-                           {kTaskKey, absl::StrCat(residual.task)},
-                           {kDigestKey, DigestOf(owner, residual)}});
+  std::map<std::string, std::string> metadata = {{kClientKey, owner.client.value()},
+                                                 {kJobKey, owner.job.value()},
+                                                 {kWeightKey, absl::StrCat(residual.weight)},
+                                                 {kTaskKey, absl::StrCat(residual.task)},
+                                                 {kDigestKey, DigestOf(owner, residual)}};
+  if (residual.momentum.empty()) return WriteSafetensors(residual.values, path, metadata);
+  TRIB_ASSIGN_OR_RETURN(const ParamVector joined, Join(residual));
+  metadata[kMomentumKey] = "true";
+  return WriteSafetensors(joined, path, metadata);
 }
 
 absl::StatusOr<Residual> ReadResidual(const std::string& path, const ResidualOwner& owner) {
@@ -56,6 +101,10 @@ absl::StatusOr<Residual> ReadResidual(const std::string& path, const ResidualOwn
   if (!absl::SimpleAtoi(metadata[kTaskKey], &residual.task) || residual.task < 0) {
     return absl::DataLossError(
         absl::StrCat(kTaskKey, " is '", metadata[kTaskKey], "'; allowed: from 0"));
+  }
+  if (metadata.contains(kMomentumKey)) {
+    const ParamVector joined = std::move(residual.values);
+    TRIB_RETURN_IF_ERROR(Split(joined, residual));
   }
   if (DigestOf(owner, residual) != metadata[kDigestKey]) {
     return absl::DataLossError("the residual does not have the digest that the file states");

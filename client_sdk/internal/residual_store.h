@@ -20,8 +20,8 @@ struct ResidualOwner {
   JobId job;
 };
 
-// A residual as a safetensors file with its owner, weight and digest in the metadata; replaced as
-// a whole and durable.
+// A residual as a safetensors file with its owner, weight and digest in the metadata, and its
+// momentum as further tensors; replaced as a whole and durable.
 absl::Status WriteResidual(const std::string& path, const ResidualOwner& owner,
                            const Residual& residual);
 // NotFound; FailedPrecondition: another's; DataLoss and the codes of ReadSafetensors: damaged.

@@ -117,8 +117,9 @@ absl::Status Session::Initialise(Work& work) {
 
 absl::Status Session::Train(Work& work) {
   const WorkOrder& order = work.order;
-  TRIB_ASSIGN_OR_RETURN(const std::unique_ptr<const Codec> codec,
-                        ParseCodec(order.codec_json, order.error_feedback != ErrorFeedback::kOff));
+  TRIB_ASSIGN_OR_RETURN(
+      const std::unique_ptr<const Codec> codec,
+      ParseCodec(order.codec_json, order.error_feedback.weights != ErrorFeedback::kOff));
   TrainTask task{
       .job = order.job, .work_order = order.id, .base_version = order.version, .task = order.task};
   if (order.server_rate) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
@@ -15,33 +16,64 @@
 namespace tributary {
 namespace {
 
-// x += factor·e, or nothing at all if that would not be finite.
-void AddResidual(float factor, absl::Span<const float> e, absl::Span<float> x) {
+// x += factor·kept, or nothing at all if that would not be finite.
+void AddKept(float factor, absl::Span<const float> kept, absl::Span<float> x) {
   bool finite = true;
-  for (size_t i = 0; i < x.size(); ++i) finite &= std::isfinite(x[i] + factor * e[i]);
-  if (finite) return AddScaled(factor, e, x);
+  for (size_t i = 0; i < x.size(); ++i) finite &= std::isfinite(x[i] + factor * kept[i]);
+  if (finite) return AddScaled(factor, kept, x);
   log::Warning("error feedback: the residual is dropped: with it the update is not finite");
 }
 
+// Nothing where it is of another layout or task.
+const Residual* Usable(const Residual* before, const ParamVector& delta, int64_t task) {
+  if (before == nullptr || before->task != task) return nullptr;
+  return before->values.layout()->digest() == delta.layout()->digest() ? before : nullptr;
+}
+
+// Momentum factor masking.
+void ClearSent(const DeltaPayload& sent, absl::Span<float> momentum) {
+  std::vector<float> values(momentum.size());
+  sent.AddTo(1.0F, {0, std::ssize(momentum)}, absl::MakeSpan(values));
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (values[i] != 0) momentum[i] = 0;
+  }
+}
+
 }  // namespace
+
+void ErrorFeedbackOptions::Describe(config::Fields<ErrorFeedbackOptions>& fields) {
+  fields
+      .Add("momentum", &ErrorFeedbackOptions::momentum,
+           "of a client's updates, until they are sent (momentum correction); 0: none")
+      .Min(0)
+      .LessThan(1);
+}
 
 absl::StatusOr<EncodedUpdate> EncodeWithFeedback(const Codec& codec, ErrorFeedback feedback,
                                                  ParamVector delta, int64_t num_examples,
                                                  const Residual* before,
                                                  const CodecContext& context) {
   EncodedUpdate update;
-  if (feedback == ErrorFeedback::kOff) {
+  if (feedback.weights == ErrorFeedback::kOff) {
     update.payload = EncodeUpdate(codec, delta, context);
     return update;
   }
   const int64_t weight =
-      feedback == ErrorFeedback::kByExamples ? std::max<int64_t>(num_examples, 1) : 1;
+      feedback.weights == ErrorFeedback::kByExamples ? std::max<int64_t>(num_examples, 1) : 1;
+  before = Usable(before, delta, context.task);
+  const double factor =
+      before == nullptr ? 0 : static_cast<double>(before->weight) / static_cast<double>(weight);
   const absl::Span<float> x = delta.trainable();
-  if (before != nullptr && before->task == context.task &&
-      before->values.layout()->digest() == delta.layout()->digest()) {
-    const double factor = static_cast<double>(before->weight) / static_cast<double>(weight);
-    AddResidual(static_cast<float>(factor), before->values.trainable(), x);
+  ParamVector momentum;
+  if (feedback.momentum > 0) {
+    if (before != nullptr && !before->momentum.empty()) {
+      AddKept(static_cast<float>(feedback.momentum * factor), before->momentum.trainable(), x);
+    }
+    if (context.mask != nullptr) ClearPruned(*context.mask, 0, x);
+    momentum = delta.Clone();
+    std::fill(momentum.buffers().begin(), momentum.buffers().end(), 0.0F);
   }
+  if (before != nullptr) AddKept(static_cast<float>(factor), before->values.trainable(), x);
   if (context.mask != nullptr) ClearPruned(*context.mask, 0, x);
 
   update.payload = EncodeUpdate(codec, delta, context);
@@ -51,13 +83,17 @@ absl::StatusOr<EncodedUpdate> EncodeWithFeedback(const Codec& codec, ErrorFeedba
     return absl::InternalError(
         absl::StrCat("the codec cannot read what it wrote: ", decoded.status().message()));
   }
+  if (!momentum.empty()) ClearSent(**decoded, momentum.trainable());
   (*decoded)->AddTo(-1.0F, {0, static_cast<int64_t>(x.size())}, x);
   std::fill(delta.buffers().begin(), delta.buffers().end(), 0.0F);
   if (const absl::Status finite = CheckFinite(*delta.layout(), x); !finite.ok()) {
     log::Warning("error feedback: the residual begins anew", {{"error", finite}});
     return update;
   }
-  update.residual = Residual{.values = std::move(delta), .weight = weight, .task = context.task};
+  update.residual = Residual{.values = std::move(delta),
+                             .weight = weight,
+                             .task = context.task,
+                             .momentum = std::move(momentum)};
   return update;
 }
 

@@ -243,6 +243,10 @@ nlohmann::json JsonSchemaOf(const Choice*, const Constraints& c) {
 
 nlohmann::json JsonSchemaOf(const Node*, const Constraints&) { return {{"type", "object"}}; }
 
+void AddNotASwitch(const Node& node, const std::string& path, Errors& errors) {
+  Wrong(node, path, "neither a boolean nor a mapping", "true, false or a mapping", errors);
+}
+
 void AddNotAList(const Node& node, const std::string& path, Errors& errors) {
   Wrong(node, path, "not a list", "a list", errors);
 }

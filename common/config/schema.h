@@ -22,11 +22,11 @@
 //   "job.scheduler.sync_round"));
 //
 // Member types: bool, int64_t, double, std::string, absl::Duration (a number of seconds;
-// name such a field `…_seconds`), an option struct, config::Choice, config::Node (a section
-// that somebody else parses), std::optional of any of these and std::vector of any of these. A
-// field is required when Required() is called. The default is the member's initial value; the
-// struct must be default-constructible. A Duration is finite and, unless Min says otherwise, not
-// negative.
+// name such a field `…_seconds`), an option struct, config::Switch of one, config::Choice,
+// config::Node (a section that somebody else parses), std::optional of any of these and std::vector
+// of any of these. A field is required when Required() is called. The default is the member's
+// initial value; the struct must be default-constructible. A Duration is finite and, unless Min
+// says otherwise, not negative.
 //
 // Errors are collected in file order. On an object whose fields are all right each Check() runs,
 // then Expand(), then Validate(); their messages get the path and position of the field and of the
@@ -70,6 +70,14 @@ struct Choice {
   std::string name;
   nlohmann::json options = nlohmann::json::object();
   Position position;
+};
+
+// What is on or off, with options where it is on: `x: true`, `x: false`, `x: {gain: 2}`. True means
+// the defaults, and they are printed as true.
+template <typename T>
+struct Switch {
+  bool on = true;
+  T options;
 };
 
 namespace internal {
@@ -134,6 +142,7 @@ inline Shape ShapeOf(const absl::Duration*) { return {"a number of seconds"}; }
 inline Shape ShapeOf(const Choice*) { return {"a name"}; }
 inline Shape ShapeOf(const Node*) { return {"a mapping"}; }
 
+void AddNotASwitch(const Node& node, const std::string& path, Errors& errors);
 void AddNotAList(const Node& node, const std::string& path, Errors& errors);
 void AddTooFew(const Node& node, const std::string& path, size_t least, Errors& errors);
 
@@ -214,6 +223,13 @@ void ParseValue(const Node& node, const std::string& path, const Constraints&, T
   SchemaOf<T>().Parse(node, path, &out, errors);
 }
 template <typename T>
+void ParseValue(const Node& node, const std::string& path, const Constraints& c, Switch<T>& out,
+                Errors& errors) {
+  if (node.kind == Node::Kind::kMapping) return ParseValue(node, path, c, out.options, errors);
+  if (!node.AsBool()) return AddNotASwitch(node, path, errors);
+  out.on = *node.AsBool();
+}
+template <typename T>
 void ParseValue(const Node& node, const std::string& path, const Constraints& c,
                 std::optional<T>& out, Errors& errors) {
   if (node.kind == Node::Kind::kNull) {
@@ -240,6 +256,13 @@ nlohmann::json PrintValue(const T& v) {
   return SchemaOf<T>().Print(&v);
 }
 template <typename T>
+nlohmann::json PrintValue(const Switch<T>& v) {
+  const ObjectSchema& schema = SchemaOf<T>();
+  nlohmann::json options = schema.Print(&v.options);
+  if (!v.on || options == schema.Defaults()) return v.on;
+  return options;
+}
+template <typename T>
 nlohmann::json PrintValue(const std::optional<T>& v) {
   return v ? PrintValue(*v) : nlohmann::json();
 }
@@ -253,6 +276,10 @@ nlohmann::json PrintValue(const std::vector<T>& v) {
 template <Described T>
 nlohmann::json JsonSchemaOf(const T*, const Constraints&) {
   return SchemaOf<T>().JsonSchema();
+}
+template <typename T>
+nlohmann::json JsonSchemaOf(const Switch<T>*, const Constraints&) {
+  return {{"oneOf", {{{"type", "boolean"}}, SchemaOf<T>().JsonSchema()}}};
 }
 template <typename T>
 nlohmann::json JsonSchemaOf(const std::optional<T>*, const Constraints& c) {
@@ -269,6 +296,10 @@ nlohmann::json JsonSchemaOf(const std::vector<T>*, const Constraints& c) {
 template <Described T>
 Shape ShapeOf(const T*) {
   return {"a mapping", &SchemaOf<T>()};
+}
+template <typename T>
+Shape ShapeOf(const Switch<T>*) {
+  return {"true, false or a mapping", &SchemaOf<T>()};
 }
 template <typename T>
 Shape ShapeOf(const std::optional<T>*) {

@@ -209,6 +209,17 @@ absl::Status CheckProjection(const JobSpec& spec) {
   return absl::OkStatus();
 }
 
+// Where nothing is left out momentum would never be applied.
+absl::Status CheckFeedback(const JobSpec& spec) {
+  const auto codec = CreateCodec(spec.codec);
+  TRIB_RETURN_IF_ERROR(WithContext(codec.status(), "codec"));
+  if (!spec.error_feedback || spec.error_feedback->options.momentum == 0) return absl::OkStatus();
+  if (!(*codec)->lossless()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "error_feedback.momentum is ", spec.error_feedback->options.momentum,
+      ", and the codec leaves nothing out; allowed with it: a codec that does, as topk"));
+}
+
 absl::Status CheckLora(const JobSpec& spec) {
   const auto refuse = [](absl::string_view what) { return absl::InvalidArgumentError(what); };
   if (!spec.lora) {
@@ -222,9 +233,9 @@ absl::Status CheckLora(const JobSpec& spec) {
                                " does not combine the adapters of `lora`; allowed: lora_stacking, "
                                "lora_average, and the other rules for them"));
   }
-  if (spec.error_feedback.value_or(false)) {
+  if (spec.error_feedback && spec.error_feedback->on) {
     return refuse(
-        "error_feedback: true with lora: a work order's adapter begins anew, or in another rank, "
+        "error_feedback with lora: a work order's adapter begins anew, or in another rank, "
         "so that what was left out of the last one fits nothing; leave it out");
   }
   if (TrainOf(spec).hypergradient) {
@@ -253,7 +264,7 @@ absl::Status JobSpec::Validate() const {
   TRIB_RETURN_IF_ERROR(CheckEnd(*this));  // of a file without the key
   TRIB_RETURN_IF_ERROR(
       WithContext(aggregation.Validate(), "aggregation with pruning and continual.orthogonal"));
-  TRIB_RETURN_IF_ERROR(WithContext(CreateCodec(codec).status(), "codec"));
+  TRIB_RETURN_IF_ERROR(CheckFeedback(*this));
   TRIB_RETURN_IF_ERROR(CheckLora(*this));
   TRIB_RETURN_IF_ERROR(CheckProjection(*this));
   if (Collects(CollectKind::kSketch) && !continual) {
@@ -315,7 +326,8 @@ std::optional<LoraTerms> LoraTermsOf(const JobSpec& spec) {
 absl::StatusOr<ErrorFeedback> ErrorFeedbackOf(const JobSpec& spec) {
   if (spec.lora) return ErrorFeedback::kOff;
   TRIB_ASSIGN_OR_RETURN(const auto codec, CreateCodec(spec.codec));
-  if (codec->lossless() || !spec.error_feedback.value_or(true)) return ErrorFeedback::kOff;
+  const auto said = spec.error_feedback.value_or(config::Switch<ErrorFeedbackOptions>{});
+  if (codec->lossless() || !said.on) return ErrorFeedback::kOff;
   TRIB_ASSIGN_OR_RETURN(const auto scheduler,
                         SchedulerRegistry().Create(spec.scheduler, SchedulerDeps{}));
   bool by_examples = scheduler->CountsByExamples();
@@ -324,7 +336,8 @@ absl::StatusOr<ErrorFeedback> ErrorFeedbackOf(const JobSpec& spec) {
                           AggregatorRegistry().Create(spec.aggregation.combine, AggregatorDeps{}));
     by_examples = rule->CountsByExamples();
   }
-  return by_examples ? ErrorFeedback::kByExamples : ErrorFeedback::kEven;
+  return ErrorFeedback(by_examples ? ErrorFeedback::kByExamples : ErrorFeedback::kEven,
+                       said.options.momentum);
 }
 
 absl::StatusOr<JobSpec> ParseJobSpec(const config::Node& job) {

@@ -89,7 +89,7 @@ struct JobSpec {
   // Empty: raw. Begins with `masked`, said or not, where a transform prunes.
   std::vector<config::Choice> codec;
   // Absent: on. Of no effect where the codec loses nothing.
-  std::optional<bool> error_feedback;
+  std::optional<config::Switch<ErrorFeedbackOptions>> error_feedback;
   std::optional<DownlinkSpec> downlink;  // absent: every version travels whole
   std::optional<ContinualSpec> continual;
   CollectionSpec collection;

@@ -27,8 +27,8 @@ v1::WorkKind ToProto(WorkKind kind) {
   return v1::WORK_KIND_UNSPECIFIED;
 }
 
-v1::ErrorFeedback ToProto(ErrorFeedback feedback) {
-  switch (feedback) {
+v1::ErrorFeedback ToProto(ErrorFeedback::Weights weights) {
+  switch (weights) {
     case ErrorFeedback::kOff:
       return v1::ERROR_FEEDBACK_OFF;
     case ErrorFeedback::kEven:
@@ -140,7 +140,8 @@ void PutWork(const WorkItem& item, v1::WorkOrder* out) {
   out->set_train_json(item.train_json);
   out->set_codec_json(item.codec_json);
   out->set_downlink_json(item.downlink_json);
-  out->set_error_feedback(ToProto(item.error_feedback));
+  out->set_error_feedback(ToProto(item.error_feedback.weights));
+  out->set_error_feedback_momentum(item.error_feedback.momentum);
   if (order.client_rate != 1.0) out->set_client_rate(order.client_rate);
   out->set_server_rate(order.server_rate.value_or(0));
   Put(item.liveness, out->mutable_liveness());

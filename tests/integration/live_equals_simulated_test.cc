@@ -126,6 +126,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Case{"plain", {}}, Case{"fp16_on_the_wire", {"job.codec=[fp16]"}},
         Case{"topk_with_error_feedback", {"job.codec=[{topk: {fraction: 0.05}}]"}},
+        Case{"topk_with_momentum_correction",
+             {"job.codec=[{topk: {fraction: 0.05}}]", "job.error_feedback={momentum: 0.9}"}},
         Case{"topk_without", {"job.codec=[{topk: {fraction: 0.05}}]", "job.error_feedback=false"}},
         Case{"randk_with_error_feedback_of_equals",
              {"job.codec=[{randk: {fraction: 0.1}}]",

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <latch>
+#include <limits>
 #include <memory>
 #include <string>
 #include <thread>
@@ -207,6 +208,7 @@ TEST_F(GrpcConnectionTest, AWorkOrderArrivesWhole) {
     w.set_codec_json("[c]");
     w.set_downlink_json("{d}");
     w.set_error_feedback(v1::ERROR_FEEDBACK_BY_EXAMPLES);
+    w.set_error_feedback_momentum(0.5);
     w.mutable_liveness()->set_seconds(300);
     w.set_client_rate(0.25);
     w.set_server_rate(3);
@@ -233,7 +235,7 @@ TEST_F(GrpcConnectionTest, AWorkOrderArrivesWhole) {
   EXPECT_EQ(order.seed, 0xFFFFFFFFFFFFFFFE);
   EXPECT_EQ(order.codec_json, "[c]");
   EXPECT_EQ(order.downlink_json, "{d}");
-  EXPECT_EQ(order.error_feedback, ErrorFeedback::kByExamples);
+  EXPECT_EQ(order.error_feedback, ErrorFeedback(ErrorFeedback::kByExamples, 0.5));
   EXPECT_EQ(order.liveness, absl::Minutes(5));
   EXPECT_EQ(order.client_rate, 0.25);
   EXPECT_EQ(order.server_rate, 3.0);
@@ -266,6 +268,12 @@ TEST(ProtoConvertTest, AnswersThatMakeNoSenseAreErrors) {
   r.mutable_work()->set_error_feedback(static_cast<v1::ErrorFeedback>(9));
   EXPECT_THAT(FromProto(r), StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("kind 9")));
   r.mutable_work()->clear_error_feedback();
+  for (const double momentum : {-0.1, 1.0, std::numeric_limits<double>::quiet_NaN()}) {
+    r.mutable_work()->set_error_feedback_momentum(momentum);
+    EXPECT_THAT(FromProto(r), StatusIs(absl::StatusCode::kInvalidArgument,
+                                       HasSubstr("error_feedback_momentum is ")));
+  }
+  r.mutable_work()->clear_error_feedback_momentum();
   r.mutable_work()->set_local_steps(-1);
   EXPECT_THAT(FromProto(r), StatusIs(absl::StatusCode::kInvalidArgument));
   r.mutable_work()->set_local_steps(0);

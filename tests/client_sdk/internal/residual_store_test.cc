@@ -1,5 +1,6 @@
 #include "client_sdk/internal/residual_store.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -82,6 +83,23 @@ class ResidualFileTest : public ::testing::Test {
     ASSERT_THAT(WriteResidual(Path(), {kClient, kJob}, MakeResidual(1)), IsOk());
   }
   std::string Path() const { return dir_.File("job-1.safetensors"); }
+  void ExpectDamageIsSeen() const {
+    const std::string whole = test::ReadFile(Path());
+    const Residual undamaged = ReadResidual(Path(), {kClient, kJob}).value();
+    for (size_t i = 0; i < whole.size(); ++i) {
+      std::string damaged = whole;
+      damaged[i] = static_cast<char>(damaged[i] ^ 1);
+      std::ofstream(Path(), std::ios::binary) << damaged;
+      const auto read = ReadResidual(Path(), {kClient, kJob});
+      if (!read.ok()) continue;
+      // A name of a tensor is not part of the values. The layout is another then, and not used;
+      // the momentum's is not looked at.
+      if (read->values.layout()->digest() != TinyLayout()->digest()) continue;
+      ASSERT_FALSE(undamaged.momentum.empty()) << "byte " << i;
+      ASSERT_EQ(read->values.ComputeDigest(), undamaged.values.ComputeDigest()) << "byte " << i;
+      ASSERT_EQ(read->momentum.ComputeDigest(), undamaged.momentum.ComputeDigest()) << "byte " << i;
+    }
+  }
   const TempDir dir_;
 };
 
@@ -97,17 +115,24 @@ TEST_F(ResidualFileTest, AnotherClientsOrJobsIsNotTaken) {
   EXPECT_FALSE(std::filesystem::exists(Path())) << "nobody's now";
 }
 
-TEST_F(ResidualFileTest, DamageAnywhereIsSeen) {
-  const std::string whole = test::ReadFile(Path());
-  for (size_t i = 0; i < whole.size(); ++i) {
-    std::string damaged = whole;
-    damaged[i] = static_cast<char>(damaged[i] ^ 1);
-    std::ofstream(Path(), std::ios::binary) << damaged;
-    const auto read = ReadResidual(Path(), {kClient, kJob});
-    if (!read.ok()) continue;
-    // A name of a tensor is not part of the values: the layout is another then, and not used.
-    ASSERT_NE(read->values.layout()->digest(), TinyLayout()->digest()) << "byte " << i;
+TEST_F(ResidualFileTest, MomentumIsInTheSameFile) {
+  Residual residual = MakeResidual(1);
+  residual.momentum = RandomParams(TinyLayout(), 2);
+  for (ParamVector* const part : {&residual.values, &residual.momentum}) {
+    std::ranges::fill(part->buffers(), 0.0F);
   }
+  ASSERT_THAT(WriteResidual(Path(), {kClient, kJob}, residual), IsOk());
+  TRIB_ASSERT_OK_AND_ASSIGN(const Residual read, ReadResidual(Path(), {kClient, kJob}));
+  EXPECT_THAT(read.values, ParamsNear(residual.values, 0));
+  EXPECT_THAT(read.momentum, ParamsNear(residual.momentum, 0));
+  EXPECT_EQ(read.values.layout()->digest(), TinyLayout()->digest());
+  EXPECT_EQ(read.weight, 7);
+  ExpectDamageIsSeen();
+}
+
+TEST_F(ResidualFileTest, DamageAnywhereIsSeen) {
+  ExpectDamageIsSeen();
+  const std::string whole = test::ReadFile(Path());
   for (const size_t size : {size_t{0}, size_t{7}, whole.size() / 2, whole.size() - 1}) {
     std::ofstream(Path(), std::ios::binary) << whole.substr(0, size);
     ResidualStore store(dir_.path(), kClient);

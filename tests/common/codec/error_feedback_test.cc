@@ -141,6 +141,62 @@ TEST_F(ErrorFeedbackTest, ACodecThatCannotReadItselfIsAnError) {
               StatusIs(absl::StatusCode::kInternal, ::testing::HasSubstr("no")));
 }
 
+class MomentumCorrectionTest : public ErrorFeedbackTest {
+ protected:
+  EncodedUpdate Next(std::vector<float> delta, const EncodedUpdate& before,
+                     int64_t num_examples = 10) const {
+    return Encode(std::move(delta), num_examples, before.residual,
+                  {ErrorFeedback::kByExamples, 0.5});
+  }
+};
+
+TEST_F(MomentumCorrectionTest, WhatWaitsGathersMomentumUntilItIsSent) {
+  const EncodedUpdate first = Next({0.5F, -1.5F, 0, 9}, {});
+  EXPECT_THAT(Sent(first), ParamsNear({0, -1, 0}, 0));
+  EXPECT_THAT(first.residual->values, ParamsNear({0.5F, -0.5F, 0, 0}, 0));
+  EXPECT_THAT(first.residual->momentum, ParamsNear({0.5F, 0, 0, 0}, 0)) << "masked where it went";
+  const EncodedUpdate second = Next({0, 0, 0.25F, 9}, first);
+  EXPECT_THAT(Sent(second), ParamsNear({0, 0, 0}, 0));
+  EXPECT_THAT(second.residual->values, ParamsNear({0.75F, -0.5F, 0.25F, 0}, 0));
+  EXPECT_THAT(second.residual->momentum, ParamsNear({0.25F, 0, 0.25F, 0}, 0));
+  const EncodedUpdate third = Next({0.25F, 0, 0, 9}, second);
+  EXPECT_THAT(Sent(third), ParamsNear({1, 0, 0}, 0));
+  EXPECT_THAT(third.residual->values, ParamsNear({0.125F, -0.5F, 0.375F, 0}, 0));
+  EXPECT_THAT(third.residual->momentum, ParamsNear({0, 0, 0.125F, 0}, 0));
+}
+
+TEST_F(MomentumCorrectionTest, CountsByTheExamplesOfTheUpdateThatLeftIt) {
+  const EncodedUpdate first = Next({0.25F, 0, 0, 0}, {}, 20);
+  EXPECT_THAT(Next({0, 0, 0, 0}, first, 10).residual->momentum, ParamsNear({0.25F, 0, 0, 0}, 0));
+  EXPECT_THAT(Next({0, 0, 0, 0}, first, 10).residual->values, ParamsNear({0.75F, 0, 0, 0}, 0));
+}
+
+TEST_F(MomentumCorrectionTest, PrunedCoordinatesHaveNone) {
+  const EncodedUpdate first = Next({0.5F, 0.5F, 0, 0}, {});
+  const Mask mask({true, false, true});
+  context_.mask = &mask;
+  EXPECT_THAT(Next({0, 0, 0, 0}, first).residual->momentum, ParamsNear({0.25F, 0, 0, 0}, 0));
+}
+
+TEST_F(MomentumCorrectionTest, IsDroppedWhereItWouldOverflow) {
+  const float most = std::numeric_limits<float>::max();
+  EncodedUpdate before;
+  before.residual = Residual{.values = MakeParams(layout_, {0.5F, 0, 0, 0}),
+                             .weight = 100,
+                             .momentum = MakeParams(layout_, {most, 0, 0, 0})};
+  const EncodedUpdate update = Next({0.25F, 0, 0, 0}, before, 100);
+  EXPECT_THAT(Sent(update), ParamsNear({most / 2, 0, 0}, most / 1000)) << "half of it is finite";
+  EXPECT_THAT(Sent(Next({0.25F, 0, 0, 0}, before, 10)), ParamsNear({5, 0, 0}, 0))
+      << "of the residual ten times as much is";
+}
+
+TEST_F(MomentumCorrectionTest, WithoutItNoneIsKeptAndNoneIsUsed) {
+  const EncodedUpdate first = Next({0.5F, 0, 0, 0}, {});
+  const EncodedUpdate off = Encode({0.25F, 0, 0, 0}, 10, first.residual);
+  EXPECT_THAT(off.residual->values, ParamsNear({0.75F, 0, 0, 0}, 0));
+  EXPECT_TRUE(off.residual->momentum.empty());
+}
+
 // Σ w_t·decoded_t + w_T·e_T = Σ w_t·delta_t, for every codec there is.
 class TelescopingTest : public ::testing::TestWithParam<std::string> {};
 

@@ -73,6 +73,8 @@ struct All {
   std::vector<Choice> figures;
   std::vector<Range> ranges;
   std::optional<Node> opaque;
+  std::optional<Switch<Range>> maybe_on;
+  Switch<Range> on;
 
   static void Describe(Fields<All>& fields) {
     fields.Add("flag", &All::flag, "a switch");
@@ -93,6 +95,8 @@ struct All {
     fields.Add("figures", &All::figures, "a list of choices").Alternatives(Figures());
     fields.Add("ranges", &All::ranges, "a list of sections");
     fields.Add("opaque", &All::opaque, "somebody else's");
+    fields.Add("maybe_on", &All::maybe_on, "an optional switch");
+    fields.Add("on", &All::on, "a switch with options");
   }
   All() { figure = {.name = "circle", .options = Print(Circle())}; }
 };
@@ -125,7 +129,7 @@ TEST(SchemaTest, EveryTypeRoundTrips) {
     "figure": {"label": {"text": "hi"}}, "maybe": 5, "maybe_range": {"low": -1},
     "maybe_list": [4], "list": [9], "holes": [1.5, null],
     "figures": ["circle", {"circle": {"radius": 2}}], "ranges": [{}, {"high": 3}],
-    "opaque": {"anything": [1, "two"]}})";
+    "opaque": {"anything": [1, "two"]}, "maybe_on": {"low": -2}, "on": false})";
   TRIB_ASSERT_OK_AND_ASSIGN(const All all, ParseAll(text));
   EXPECT_TRUE(all.flag);
   EXPECT_EQ(all.share, 1.0);
@@ -354,6 +358,31 @@ TEST(SchemaTest, JsonSchemaSaysWhatTheParserChecks) {
   EXPECT_EQ(forms[0]["required"], nlohmann::json::array({"circle"}));
   EXPECT_EQ(forms[1]["properties"]["label"]["required"], nlohmann::json::array({"text"}));
   EXPECT_EQ(forms[2]["enum"], nlohmann::json::array({"circle"}));  // label needs its text
+}
+
+TEST(SchemaTest, ASwitchIsAWordOrOptions) {
+  for (const char* text : {R"({"on": true})", R"({"on": {}})", R"({})"}) {
+    TRIB_ASSERT_OK_AND_ASSIGN(const All all, ParseAll(text));
+    EXPECT_TRUE(all.on.on);
+    EXPECT_EQ(Print(all)["on"], true) << text;
+    EXPECT_FALSE(Print(all).contains("maybe_on"));
+  }
+  TRIB_ASSERT_OK_AND_ASSIGN(const All all, ParseAll(R"({"on": {"low": 1}, "maybe_on": false})"));
+  EXPECT_TRUE(all.on.on);
+  EXPECT_EQ(all.on.options.low, 1);
+  EXPECT_EQ(Print(all)["on"]["low"], 1);
+  EXPECT_EQ(Print(all)["maybe_on"], false);
+  EXPECT_THAT(ErrorOf(R"({"on": 3})"),
+              HasSubstr("all.on: neither a boolean nor a mapping, found 3; allowed: true, false or "
+                        "a mapping"));
+  EXPECT_THAT(ErrorOf(R"({"on": {"lo": 3}})"), HasSubstr("all.on.lo: unknown key"));
+  const nlohmann::json schema = SchemaOf<All>().JsonSchema()["properties"]["on"];
+  EXPECT_EQ(schema["default"], true);
+  ASSERT_EQ(schema["oneOf"].size(), 2U);
+  EXPECT_EQ(schema["oneOf"][0]["type"], "boolean");
+  EXPECT_EQ(schema["oneOf"][1]["properties"]["low"]["type"], "integer");
+  EXPECT_THAT(SchemaOf<All>().MarkdownTable(),
+              HasSubstr("| `on` | true, false or a mapping | `true` | a switch with options |\n"));
 }
 
 TEST(SchemaTest, MarkdownHasARowForEachField) {

@@ -186,6 +186,20 @@ TEST(JobSpecTest, ErrorFeedbackIsOnWhereTheCodecLosesSomethingUnlessTheJobSaysOt
   EXPECT_EQ(FeedbackWith(R"({"codec": ["fp16"], "error_feedback": false})"), ErrorFeedback::kOff);
 }
 
+TEST(JobSpecTest, MomentumCorrectionComesWithErrorFeedback) {
+  const char* const momentum = R"({"codec": ["topk"], "error_feedback": {"momentum": 0.9}})";
+  EXPECT_EQ(FeedbackWith(momentum), ErrorFeedback(ErrorFeedback::kByExamples, 0.9));
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec spec, With(momentum));
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobSpec again, ParseJobSpecJson(CanonicalJson(spec)));
+  EXPECT_EQ(CanonicalJson(again), CanonicalJson(spec));
+  EXPECT_EQ(FeedbackWith(R"({"codec": ["topk"], "error_feedback": {}})"),
+            ErrorFeedback::kByExamples);
+  EXPECT_THAT(With(R"({"codec": ["raw"], "error_feedback": {"momentum": 0.9}})"),
+              StatusIs(Code::kInvalidArgument, HasSubstr("error_feedback.momentum is 0.9")));
+  EXPECT_THAT(With(R"({"codec": ["topk"], "error_feedback": {"momentum": 1}})"),
+              StatusIs(Code::kInvalidArgument, StartsWith("job.error_feedback.momentum: ")));
+}
+
 TEST(JobSpecTest, ErrorFeedbackWeighsAsTheSchedulerOrElseTheCombineRuleDoes) {
   EXPECT_EQ(FeedbackWith(R"({"codec": ["fp16"],
                              "aggregation": {"combine": {"fedavg": {"weights": "uniform"}}}})"),

@@ -1,6 +1,9 @@
 #include "client_sdk/torch/script_model.h"
 
 #include <algorithm>
+#include <functional>
+#include <map>
+#include <numeric>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -125,14 +128,11 @@ bool RunSeeded(uint64_t seed, Work work) {
   return !generator.get_state().equal(before);
 }
 
-// Looks at nothing.
-class NoHook final : public LayerHook {
- public:
-  void Linear(const std::string& /*weight*/, const at::Tensor& /*x*/,
-              const at::Tensor& /*y*/) override {}
-  void Conv(const std::string& /*weight*/, const at::Tensor& /*x*/, int64_t /*kernel*/,
-            int64_t /*stride*/, int64_t /*padding*/, const at::Tensor& /*y*/) override {}
-};
+// Values of a weight [out, in, …] for one output; 0: it is no weight of a layer.
+int64_t InputSize(const std::vector<int64_t>& shape) {
+  if (shape.size() < 2) return 0;
+  return std::accumulate(shape.begin() + 1, shape.end(), int64_t{1}, std::multiplies<>());
+}
 
 class ScriptModel final : public TorchModel {
  public:
@@ -167,6 +167,9 @@ class ScriptModel final : public TorchModel {
   c10::IValue Run(const char* method, absl::Span<const at::Tensor> params,
                   const at::Tensor& inputs) const;
   c10::IValue RunOnce(const char* method, const at::Tensor& inputs) const;
+  // [rows, inputs] by weight, checked.
+  std::map<std::string, at::Tensor> LayerInputs(absl::Span<const at::Tensor> params,
+                                                const at::Tensor& inputs) const;
 
   const std::shared_ptr<const std::string> program_;
   Module pristine_;                    // as it was read, without the values that the layout has
@@ -263,7 +266,16 @@ absl::Status ScriptModel::CanShowInputs() const {
 
 void ScriptModel::ShowInputs(absl::Span<const at::Tensor> params, const at::Tensor& inputs,
                              LayerHook& hook) const {
-  constexpr const char* kAllowed = "; allowed: float32 rows by names of weights";
+  for (const auto& [weight, rows] : LayerInputs(params, inputs)) {
+    hook.Linear(weight, rows, at::Tensor());
+  }
+}
+
+std::map<std::string, at::Tensor> ScriptModel::LayerInputs(absl::Span<const at::Tensor> params,
+                                                           const at::Tensor& inputs) const {
+  constexpr const char* kAllowed =
+      "; allowed: float32 rows by names of weights, as long as a weight has values for an output";
+  std::map<std::string, at::Tensor> rows_of;
   const c10::IValue result = Run(kLayerInputs, params, inputs);
   TORCH_CHECK(result.isGenericDict(), "layer_inputs gives a ", result.tagKind(), kAllowed);
   for (const auto& entry : result.toGenericDict()) {
@@ -271,13 +283,15 @@ void ScriptModel::ShowInputs(absl::Span<const at::Tensor> params, const at::Tens
                 entry.value().tagKind(), " by ", entry.key().tagKind(), kAllowed);
     const std::string weight = entry.key().toStringRef();
     const at::Tensor rows = entry.value().toTensor();
-    const bool known = std::any_of(
-        this->params().begin(), this->params().end(),
-        [&](const ModelParam& param) { return param.name == weight && param.shape.size() > 1; });
-    TORCH_CHECK(known && rows.scalar_type() == at::kFloat && rows.dim() > 1, "layer_inputs gives ",
-                rows.toString(), " ", rows.sizes(), " by '", weight, "'", kAllowed);
-    hook.Linear(weight, rows.flatten(0, -2), at::Tensor());
+    const bool fits = rows.scalar_type() == at::kFloat && rows.dim() > 1 &&
+                      std::ranges::any_of(this->params(), [&](const ModelParam& param) {
+                        return param.name == weight && InputSize(param.shape) == rows.size(-1);
+                      });
+    TORCH_CHECK(fits, "layer_inputs gives ", rows.toString(), " ", rows.sizes(), " by '", weight,
+                "'", kAllowed);
+    rows_of.emplace(weight, rows.flatten(0, -2));
   }
+  return rows_of;
 }
 
 c10::IValue ScriptModel::Run(const char* method, absl::Span<const at::Tensor> params,
@@ -313,10 +327,7 @@ absl::Status ScriptModel::TryIn(Mode mode, const DataShape& shape,
   sizes.insert(sizes.begin(), kExamples);
   const at::Tensor inputs = at::zeros(sizes, shape.tokens ? at::kLong : at::kFloat);
   Begin(mode, Rng(0));
-  if (mode == Mode::kEvaluate && CanShowInputs().ok()) {
-    NoHook nobody;
-    ShowInputs(params, inputs, nobody);
-  }
+  if (mode == Mode::kEvaluate && CanShowInputs().ok()) LayerInputs(params, inputs);
   const at::Tensor logits = Forward(params, inputs, nullptr);
   const int64_t rows = kExamples * shape.predictions();
   if (logits.scalar_type() == at::kFloat && logits.dim() == 2 && logits.size(0) == rows &&

@@ -36,8 +36,8 @@ namespace tributary {
 // part of another's memory; a dropout or a batch norm stands in evaluation mode for good (traced
 // so); forward fails on the data's inputs, in training or in evaluation, changes a parameter, or
 // gives anything but float32 logits [n, at least num_classes] (of text [n · length, …] or
-// [n, length, …]); it has a layer_inputs that fails on them, or gives anything but float32 rows by
-// names of its weights.
+// [n, length, …]); it has a layer_inputs that fails on them, or gives anything but float32 rows of
+// that length by names of its weights.
 absl::StatusOr<std::unique_ptr<TorchModel>> MakeScriptModel(
     std::shared_ptr<const std::string> program, const DataShape& shape);
 

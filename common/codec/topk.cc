@@ -84,8 +84,9 @@ Positions TopkSelector::Select(absl::Span<const float> values, const SelectionDo
   Positions chosen;
   size_t begin = 0;
   for (const size_t end : PartEnds(domain)) {
-    if (begin < end)
+    if (begin < end) {
       AppendLargest(values, begin, end, options_.Of(end - begin, domain.version), chosen);
+    }
     begin = end;
   }
   AppendPositions(chosen, domain.size, out);

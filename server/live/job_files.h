@@ -23,7 +23,7 @@
 namespace tributary {
 
 // A file by what is in it.
-struct FileName {
+struct FileDigest {
   Digest sha256;
   uint64_t bytes = 0;
 };
@@ -39,15 +39,16 @@ class JobFiles {
   static absl::StatusOr<std::unique_ptr<JobFiles>> Open(const std::string& dir, Limits limits);
 
   // Appends `data` if `offset` is where the file ends so far, and answers where it ends then: at
-  // `name.bytes` it is whole, durable and what its name says. An offset elsewhere changes nothing.
+  // `digest.bytes` it is whole, durable and what the digest says. An offset elsewhere changes
+  // nothing.
   // InvalidArgument: too many bytes, or another SHA-256, and then all of it is gone.
   // ResourceExhausted: the disk has no room for it.
-  absl::StatusOr<uint64_t> Put(const FileName& name, uint64_t offset, absl::string_view data);
+  absl::StatusOr<uint64_t> Put(const FileDigest& digest, uint64_t offset, absl::string_view data);
 
   // For File::ReadAt. DataLoss naming the file: not there whole, or not of so many bytes.
-  absl::StatusOr<File> OpenForReading(const FileName& name) const;
+  absl::StatusOr<File> OpenForReading(const FileDigest& digest) const;
   // The whole file is `path` from now on, durably; the folder is there. DataLoss as above.
-  absl::Status MoveTo(const FileName& name, const std::string& path);
+  absl::Status MoveTo(const FileDigest& digest, const std::string& path);
 
   // Removes all others, and those that are not whole. Not while Put runs.
   absl::Status KeepOnly(const std::set<Digest>& wanted) { return whole_->Sweep(wanted).status(); }
@@ -56,7 +57,7 @@ class JobFiles {
   JobFiles(std::string dir, Limits limits, std::unique_ptr<ContentFiles> whole)
       : dir_(std::move(dir)), limits_(limits), whole_(std::move(whole)) {}
 
-  absl::Status CheckRoom(const FileName& name) const;
+  absl::Status CheckRoom(const FileDigest& digest) const;
 
   const std::string dir_;
   const Limits limits_;

@@ -217,8 +217,7 @@ class LiveHost {
 
   const LiveOptions options_;
   const Deps deps_;
-  const std::unique_ptr<JobFiles>
-      files_;  // programs of all jobs, ended ones too, as their versions
+  const std::unique_ptr<JobFiles> files_;  // programs of ended jobs too, as their versions
   SerialLane disk_;
   SerialLane removals_;  // beside the disk lane: a large file takes its time, and nobody waits
   SerialLane numerics_;  // one model-sized piece of work at a time, over all jobs

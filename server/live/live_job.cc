@@ -91,7 +91,7 @@ void LiveJob::FillSections() {
   if (spec.contains("downlink")) downlink_json = Section(spec, "downlink");
 }
 
-FileName FileNameOf(const ProgramSpec& program) {
+FileDigest FileDigestOf(const ProgramSpec& program) {
   return {*Digest::FromHex(program.sha256), static_cast<uint64_t>(program.bytes)};
 }
 

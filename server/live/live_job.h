@@ -123,7 +123,7 @@ std::string JournalPlace(const JobId& job, size_t line);
 // DataLoss naming the line that cannot be read. InvalidArgument from the spec.
 absl::StatusOr<Replayed> Replay(const JobRecord& record, const std::vector<std::string>& journal);
 
-FileName FileNameOf(const ProgramSpec& program);
+FileDigest FileDigestOf(const ProgramSpec& program);
 
 // Whether the first model comes with the job and not from a client.
 bool HasInitialModel(const JobSpec& spec);

@@ -38,7 +38,7 @@ absl::Status TakeFiles(JobFiles& files, const Submission& submission,
         absl::StrCat(field, ": its file was not put before the job: ", why.message()));
   };
   if (const auto& program = submission.spec.model.program) {
-    const auto file = files.OpenForReading(FileNameOf(*program));
+    const auto file = files.OpenForReading(FileDigestOf(*program));
     if (!file.ok()) return missing("job.model.program", file.status());
   }
   // Also of a first model that a client will make.

@@ -36,7 +36,7 @@ absl::Status LiveHost::KeepFiles(const std::vector<JobRecord>& jobs) {
   std::set<Digest> wanted;
   for (const JobRecord& record : jobs) {
     const auto spec = ParseJobSpecJson(record.spec_json);
-    if (spec.ok() && spec->model.program) wanted.insert(FileNameOf(*spec->model.program).sha256);
+    if (spec.ok() && spec->model.program) wanted.insert(FileDigestOf(*spec->model.program).sha256);
   }
   return files_->KeepOnly(wanted);
 }
@@ -71,7 +71,7 @@ absl::Status LiveHost::RecoverJob(LiveJob& job) {
   }
   if (job.ended()) return absl::OkStatus();
   if (const auto& program = job.controller->spec().model.program) {
-    TRIB_RETURN_IF_ERROR(files_->OpenForReading(FileNameOf(*program)).status());
+    TRIB_RETURN_IF_ERROR(files_->OpenForReading(FileDigestOf(*program)).status());
   }
   TRIB_RETURN_IF_ERROR(MakeExecutor(job));
   TRIB_RETURN_IF_ERROR(job.executor->Restore());

@@ -117,7 +117,7 @@ struct ReportAnswer {
 };
 
 struct FilePiece {
-  FileName file;
+  FileDigest file;
   uint64_t offset = 0;
   std::string data;
 };
@@ -126,7 +126,7 @@ struct FilePiece {
 struct Submission {
   std::string request_id;
   JobSpec spec;
-  std::optional<FileName> initial;  // the first model; absent: a client makes it
+  std::optional<FileDigest> initial;  // the first model; absent: a client makes it
 };
 
 // What people see of a job.

@@ -368,7 +368,7 @@ void LiveHost::OpenProgram(const ClientId& client, const JobId& job_id,
   }
   deps_.pool->Run([files = files_.get(), program = *controller->spec().model.program,
                    done = std::move(done)]() mutable {
-    auto file = files->OpenForReading(FileNameOf(program));
+    auto file = files->OpenForReading(FileDigestOf(program));
     if (!file.ok()) return done(file.status());
     done(std::make_shared<const File>(*std::move(file)));
   });

@@ -34,14 +34,14 @@ class Connection {
   v1::Operator::StubInterface& stub() { return *stub_; }
   const std::string& server() const { return server_; }
 
-  // One call and its answer, within `kCallTimeout`:
+  // One call and its answer, within `timeout`:
   //   TRIB_ASSIGN_OR_RETURN(v1::Job job, connection.Call(&v1::Operator::StubInterface::GetJob, r));
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(grpc::Status (v1::Operator::StubInterface::*method)(
                                     grpc::ClientContext*, const Request&, Response*),
-                                const Request& request) {
+                                const Request& request, absl::Duration timeout = kCallTimeout) {
     grpc::ClientContext context;
-    context.set_deadline(absl::ToChronoTime(clock_.Now() + kCallTimeout));
+    context.set_deadline(absl::ToChronoTime(clock_.Now() + timeout));
     Response response;
     absl::Status status = ToStatus(((*stub_).*method)(&context, request, &response));
     if (!status.ok()) return status;

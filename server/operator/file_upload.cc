@@ -16,6 +16,9 @@ namespace tributary::op {
 namespace {
 
 constexpr uint64_t kPieceBytes = 1 << 20;  // operator.proto
+// Of a piece: after the last one the server makes all of them durable and hashes them, which takes
+// a slow disk minutes for a large model.
+constexpr absl::Duration kPieceTimeout = absl::Minutes(30);
 
 absl::StatusOr<std::string> ReadPiece(const File& file, uint64_t offset, uint64_t size) {
   std::string piece(std::min(kPieceBytes, size - offset), '\0');
@@ -23,7 +26,7 @@ absl::StatusOr<std::string> ReadPiece(const File& file, uint64_t offset, uint64_
   return piece;
 }
 
-absl::StatusOr<v1::FileName> NameOf(const File& file) {
+absl::StatusOr<v1::FileDigest> DigestOf(const File& file) {
   TRIB_ASSIGN_OR_RETURN(const uint64_t size, file.Size());
   Sha256 hash;
   for (uint64_t at = 0; at < size;) {
@@ -31,10 +34,10 @@ absl::StatusOr<v1::FileName> NameOf(const File& file) {
     hash.Update(piece);
     at += piece.size();
   }
-  v1::FileName name;
-  name.set_sha256(hash.Finish().ToBytes());
-  name.set_bytes(size);
-  return name;
+  v1::FileDigest digest;
+  digest.set_sha256(hash.Finish().ToBytes());
+  digest.set_bytes(size);
+  return digest;
 }
 
 // One line that is drawn again, of files that take more than a moment.
@@ -60,37 +63,38 @@ class Progress {
   const double size_;
 };
 
-absl::StatusOr<uint64_t> PutPiece(Connection& connection, const v1::FileName& name, uint64_t offset,
-                                  std::string piece) {
+absl::StatusOr<uint64_t> PutPiece(Connection& connection, const v1::FileDigest& digest,
+                                  uint64_t offset, std::string piece) {
   v1::PutFileRequest request;
-  *request.mutable_file() = name;
+  *request.mutable_file() = digest;
   request.mutable_chunk()->set_offset(offset);
   request.mutable_chunk()->set_xxh3(Xxh3(piece));
   request.mutable_chunk()->set_data(std::move(piece));
-  TRIB_ASSIGN_OR_RETURN(const v1::PutFileResponse response,
-                        connection.Call(&v1::Operator::StubInterface::PutFile, request));
-  if (response.bytes() <= name.bytes()) return response.bytes();
+  TRIB_ASSIGN_OR_RETURN(
+      const v1::PutFileResponse response,
+      connection.Call(&v1::Operator::StubInterface::PutFile, request, kPieceTimeout));
+  if (response.bytes() <= digest.bytes()) return response.bytes();
   return absl::InternalError(absl::StrCat("the server says that it has ", response.bytes(),
-                                          " bytes of a file of ", name.bytes()));
+                                          " bytes of a file of ", digest.bytes()));
 }
 
 }  // namespace
 
-absl::StatusOr<v1::FileName> UploadFile(const Console& console, Connection& connection,
-                                        const std::string& path) {
+absl::StatusOr<v1::FileDigest> UploadFile(const Console& console, Connection& connection,
+                                          const std::string& path) {
   TRIB_ASSIGN_OR_RETURN(const File file, File::Open(path, O_RDONLY));
-  TRIB_ASSIGN_OR_RETURN(v1::FileName name, NameOf(file));
+  TRIB_ASSIGN_OR_RETURN(v1::FileDigest digest, DigestOf(file));
   Patience patience(console);
-  Progress progress(console, path, name.bytes());
+  Progress progress(console, path, digest.bytes());
   uint64_t sent = 0;
   bool asked = false;  // how many bytes are there: by a piece without any
   bool progressed = false;
-  while (!asked || sent < name.bytes()) {
+  while (!asked || sent < digest.bytes()) {
     std::string piece;
     if (asked) {
-      TRIB_ASSIGN_OR_RETURN(piece, ReadPiece(file, sent, name.bytes()));
+      TRIB_ASSIGN_OR_RETURN(piece, ReadPiece(file, sent, digest.bytes()));
     }
-    const auto there = PutPiece(connection, name, sent, std::move(piece));
+    const auto there = PutPiece(connection, digest, sent, std::move(piece));
     if (!there.ok()) {
       if (!IsBrokenTransfer(there.status()) ||
           !patience.TryAgain(there.status(), progressed, absl::StrCat("byte ", sent))) {
@@ -102,7 +106,7 @@ absl::StatusOr<v1::FileName> UploadFile(const Console& console, Connection& conn
     asked = there.ok();  // a server that started again has nothing
     progress.Show(sent);
   }
-  return name;
+  return digest;
 }
 
 }  // namespace tributary::op

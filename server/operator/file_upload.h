@@ -14,8 +14,8 @@ namespace tributary::op {
 // transfer broke; sends nothing of a file that the server has. On a terminal it shows how far it
 // is. NotFound, PermissionDenied: the file cannot be read; DataLoss: it changed meanwhile; else as
 // the server answers.
-absl::StatusOr<v1::FileName> UploadFile(const Console& console, Connection& connection,
-                                        const std::string& path);
+absl::StatusOr<v1::FileDigest> UploadFile(const Console& console, Connection& connection,
+                                          const std::string& path);
 
 }  // namespace tributary::op
 

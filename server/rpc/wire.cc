@@ -262,10 +262,10 @@ void Put(const JobId& job, const VersionRecord& record, const ParamLayout& layou
   out->set_total_bytes(total_bytes);
 }
 
-absl::StatusOr<FileName> Get(const v1::FileName& name) {
+absl::StatusOr<FileDigest> Get(const v1::FileDigest& name) {
   const auto sha256 = Digest::FromBytes(name.sha256());
   if (!sha256.ok()) return WithContext(sha256.status(), "file.sha256");
-  return FileName{*sha256, name.bytes()};
+  return FileDigest{*sha256, name.bytes()};
 }
 
 absl::StatusOr<LayoutPtr> Get(const v1::ParamLayout& layout) {

@@ -31,7 +31,7 @@ void Put(const JobId& job, const VersionRecord& record, const ParamLayout& layou
 // InvalidArgument: an impossible layout, or one whose digest is not the one that came with it.
 absl::StatusOr<LayoutPtr> Get(const v1::ParamLayout& layout);
 // InvalidArgument: no SHA-256.
-absl::StatusOr<FileName> Get(const v1::FileName& name);
+absl::StatusOr<FileDigest> Get(const v1::FileDigest& name);
 // InvalidArgument: ids that cannot be, a layout that does not hold.
 absl::StatusOr<UploadHeader> Get(const v1::UpdateHeader& header);
 

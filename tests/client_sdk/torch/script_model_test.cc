@@ -511,6 +511,7 @@ TEST(ScriptModelTest, LayerInputsThatAreNoneAreRefusedBeforeTraining) {
       {"{\"bias\": x}", "Dict[str, Tensor]", "by 'bias'; allowed"},
       {"{\"weight\": x.double()}", "Dict[str, Tensor]", "CPUDoubleType [2, 2] by 'weight'"},
       {"{\"weight\": x[0]}", "Dict[str, Tensor]", "[2] by 'weight'"},
+      {"{\"weight\": torch.cat([x, x], 1)}", "Dict[str, Tensor]", "[2, 4] by 'weight'"},
       {"{\"weight\": torch.mm(x, self.weight)}", "Dict[str, Tensor]", "cannot be multiplied"},
   };
   for (const auto& [gives, type, why] : bad) {

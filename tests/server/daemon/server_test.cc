@@ -50,7 +50,7 @@ class ServerTest : public ::testing::Test {
   }
 
   // Puts a file in two pieces.
-  void PutFile(const std::string& content, v1::FileName* name) {
+  void PutFile(const std::string& content, v1::FileDigest* name) {
     name->set_sha256(Sha256::Of(content).ToBytes());
     name->set_bytes(content.size());
     const size_t half = content.size() / 2;
@@ -60,7 +60,7 @@ class ServerTest : public ::testing::Test {
     EXPECT_TRUE(PutPiece(*name, half, content.substr(half), &response).ok());
     EXPECT_EQ(response.bytes(), content.size());
   }
-  grpc::Status PutPiece(const v1::FileName& name, uint64_t offset, const std::string& data,
+  grpc::Status PutPiece(const v1::FileDigest& name, uint64_t offset, const std::string& data,
                         v1::PutFileResponse* response) {
     v1::PutFileRequest request;
     *request.mutable_file() = name;
@@ -353,7 +353,7 @@ TEST_F(ServerTest, BadSubmissionsAreRefusedWithTheReason) {
   request.mutable_job()->set_config_digest(std::string(32, 'x'));
   EXPECT_THAT(submit(request).error_message(), HasSubstr("config_digest"));
   request.mutable_job()->clear_config_digest();
-  v1::FileName& initial = *request.mutable_job()->mutable_initial_model();
+  v1::FileDigest& initial = *request.mutable_job()->mutable_initial_model();
   initial.set_sha256("short");
   EXPECT_THAT(submit(request).error_message(), HasSubstr("file.sha256"));
   PutFile("not a model", &initial);
@@ -387,7 +387,7 @@ TEST_F(ServerTest, AProgramComesWithItsJobAndOutlivesARestart) {
   v1::SubmitJobResponse submitted;
   EXPECT_THAT(submit(&submitted).error_message(),
               HasSubstr("job.model.program: its file was not put before the job"));
-  v1::FileName name;
+  v1::FileDigest name;
   PutFile(program, &name);
   ASSERT_TRUE(submit(&submitted).ok());
   const std::string plain = Submit("plain", 1);

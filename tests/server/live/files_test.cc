@@ -34,7 +34,7 @@ class LiveFilesTest : public ::testing::Test {
     spec.model = {.program = ProgramSpecOf(program)};
     return spec;
   }
-  absl::StatusOr<JobId> Submit(JobSpec spec, std::optional<FileName> initial = std::nullopt) {
+  absl::StatusOr<JobId> Submit(JobSpec spec, std::optional<FileDigest> initial = std::nullopt) {
     absl::StatusOr<JobId> result = absl::DeadlineExceededError("no answer");
     fixture_.host().SubmitJob(
         {.request_id = absl::StrCat("r", ++requests_), .spec = std::move(spec), .initial = initial},
@@ -89,7 +89,7 @@ TEST_F(LiveFilesTest, ComeWithTheirJobsAndOnlyWithThese) {
   initial.model = {.custom = "fake", .initial = "first.safetensors"};
   EXPECT_THAT(Submit(initial),
               StatusIs(Code::kInvalidArgument, HasSubstr("'first.safetensors' did not come")));
-  EXPECT_THAT(Submit(initial, FileName{Sha256::Of("other"), 5}),
+  EXPECT_THAT(Submit(initial, FileDigest{Sha256::Of("other"), 5}),
               StatusIs(Code::kInvalidArgument,
                        HasSubstr("job.model.initial: its file was not put before the job")));
   EXPECT_THAT(

@@ -26,10 +26,10 @@ class JobFilesTest : public ::testing::Test {
     ASSERT_THAT(files, IsOk());
     files_ = *std::move(files);
   }
-  static FileName NameOf(const std::string& content) {
+  static FileDigest DigestOf(const std::string& content) {
     return {Sha256::Of(content), content.size()};
   }
-  absl::StatusOr<std::string> Read(const FileName& name) const {
+  absl::StatusOr<std::string> Read(const FileDigest& name) const {
     auto file = files_->OpenForReading(name);
     if (!file.ok()) return file.status();
     std::string content(name.bytes, '\0');
@@ -50,7 +50,7 @@ class JobFilesTest : public ::testing::Test {
 };
 
 TEST_F(JobFilesTest, PiecesMakeAFileThatCanBeRead) {
-  const FileName name = NameOf("abcdefg");
+  const FileDigest name = DigestOf("abcdefg");
   EXPECT_THAT(files_->Put(name, 0, ""), IsOkAndHolds(0U));
   EXPECT_THAT(files_->Put(name, 0, "abc"), IsOkAndHolds(3U));
   EXPECT_THAT(Read(name), StatusIs(Code::kDataLoss)) << "not whole";
@@ -61,7 +61,7 @@ TEST_F(JobFilesTest, PiecesMakeAFileThatCanBeRead) {
 }
 
 TEST_F(JobFilesTest, APieceFromElsewhereChangesNothingAndTellsWhereToGoOn) {
-  const FileName name = NameOf("abcdefg");
+  const FileDigest name = DigestOf("abcdefg");
   ASSERT_THAT(files_->Put(name, 0, "abc"), IsOkAndHolds(3U));
   EXPECT_THAT(files_->Put(name, 0, "abc"), IsOkAndHolds(3U)) << "sent again";
   EXPECT_THAT(files_->Put(name, 5, "fg"), IsOkAndHolds(3U));
@@ -71,7 +71,7 @@ TEST_F(JobFilesTest, APieceFromElsewhereChangesNothingAndTellsWhereToGoOn) {
 }
 
 TEST_F(JobFilesTest, WhatIsNotWhatItsNameSaysIsThrownAway) {
-  const FileName name = NameOf("abcdefg");
+  const FileDigest name = DigestOf("abcdefg");
   EXPECT_THAT(files_->Put(name, 0, "abcdefG"),
               StatusIs(Code::kInvalidArgument,
                        HasSubstr(absl::StrCat(", not ", Sha256::Of("abcdefg").ToHex()))));
@@ -87,13 +87,13 @@ TEST_F(JobFilesTest, FilesThatAreTooLargeOrFindNoRoomLeaveNothing) {
   EXPECT_THAT(files_->Put({Sha256::Of("x"), 101}, 0, "x"),
               StatusIs(Code::kInvalidArgument, HasSubstr("has 101 bytes; at most 100")));
   Open({.max_bytes = 100, .min_free_bytes = uint64_t{1} << 60});
-  EXPECT_THAT(files_->Put(NameOf("x"), 0, "x"),
+  EXPECT_THAT(files_->Put(DigestOf("x"), 0, "x"),
               StatusIs(Code::kResourceExhausted, HasSubstr("no room for a file of 1 bytes")));
   EXPECT_EQ(FilesOnDisk(), 0U);
 }
 
 TEST_F(JobFilesTest, OneThatMovesIsElsewhereAndCanComeAgain) {
-  const FileName name = NameOf("model");
+  const FileDigest name = DigestOf("model");
   ASSERT_THAT(files_->MoveTo(name, dir_.File("m")), StatusIs(Code::kDataLoss));
   ASSERT_THAT(files_->Put(name, 0, "model"), IsOk());
   ASSERT_THAT(files_->MoveTo(name, dir_.File("m")), IsOk());
@@ -102,17 +102,17 @@ TEST_F(JobFilesTest, OneThatMovesIsElsewhereAndCanComeAgain) {
 }
 
 TEST_F(JobFilesTest, OnlyWantedOnesAreKept) {
-  ASSERT_THAT(files_->Put(NameOf("wanted"), 0, "wanted"), IsOk());
-  ASSERT_THAT(files_->Put(NameOf("orphan"), 0, "orphan"), IsOk());
-  ASSERT_THAT(files_->Put(NameOf("part"), 0, "pa"), IsOk());
+  ASSERT_THAT(files_->Put(DigestOf("wanted"), 0, "wanted"), IsOk());
+  ASSERT_THAT(files_->Put(DigestOf("orphan"), 0, "orphan"), IsOk());
+  ASSERT_THAT(files_->Put(DigestOf("part"), 0, "pa"), IsOk());
   ASSERT_THAT(files_->KeepOnly({Sha256::Of("wanted")}), IsOk());
   EXPECT_EQ(FilesOnDisk(), 1U);
-  EXPECT_THAT(Read(NameOf("wanted")), IsOkAndHolds("wanted"));
+  EXPECT_THAT(Read(DigestOf("wanted")), IsOkAndHolds("wanted"));
 }
 
 TEST_F(JobFilesTest, AnEmptyFileIsAFile) {
-  EXPECT_THAT(files_->Put(NameOf(""), 0, ""), IsOkAndHolds(0U));
-  EXPECT_THAT(Read(NameOf("")), IsOkAndHolds(""));
+  EXPECT_THAT(files_->Put(DigestOf(""), 0, ""), IsOkAndHolds(0U));
+  EXPECT_THAT(Read(DigestOf("")), IsOkAndHolds(""));
 }
 
 }  // namespace

@@ -69,8 +69,8 @@ void LiveFixture::Advance(absl::Duration duration) {
   }
 }
 
-FileName LiveFixture::Put(const std::string& content) {
-  const FileName name{Sha256::Of(content), content.size()};
+FileDigest LiveFixture::Put(const std::string& content) {
+  const FileDigest name{Sha256::Of(content), content.size()};
   absl::StatusOr<uint64_t> there = absl::DeadlineExceededError("no answer");
   host().PutFile({name, 0, content}, [&](absl::StatusOr<uint64_t> bytes) { there = bytes; });
   Run();

@@ -86,7 +86,7 @@ class LiveFixture {
   std::vector<std::string> SpoolFiles() const;
 
   // A file that a job may name, put as a whole.
-  FileName Put(const std::string& content);
+  FileDigest Put(const std::string& content);
   // A job of `trainers` clients a round that ends at `versions`; `more` goes into the spec.
   // With `initial`, the first model comes with the job.
   JobId Submit(const std::string& name, int64_t trainers, int64_t versions,

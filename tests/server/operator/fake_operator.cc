@@ -80,6 +80,7 @@ grpc::Status FakeOperator::PutFile(Context*, const v1::PutFileRequest* request,
   const v1::Chunk& chunk = request->chunk();
   if (put_breaks_at && chunk.offset() >= *put_breaks_at && !chunk.data().empty()) {
     put_breaks_at.reset();
+    if (put_forgets) file.clear();
     return {grpc::StatusCode::UNAVAILABLE, "the line broke"};
   }
   if (chunk.offset() == file.size() && chunk.xxh3() == Xxh3(chunk.data())) file += chunk.data();

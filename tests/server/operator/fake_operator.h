@@ -37,6 +37,7 @@ class FakeOperator final : public v1::Operator::Service {
   std::optional<grpc::Status> refuse_all;
 
   std::optional<uint64_t> put_breaks_at;  // the first piece there is UNAVAILABLE
+  bool put_forgets = false;               // then what came before is gone
 
   // What was asked. Files by their SHA-256, as bytes.
   std::map<std::string, std::string> files() const;

@@ -23,6 +23,7 @@ namespace {
 
 using ::nlohmann::json;
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
@@ -219,19 +220,24 @@ TEST_F(ToolTest, SubmitSendsTheCanonicalSpecAndItsFiles) {
   EXPECT_EQ(sent.job().initial_model().sha256(), Sha256::Of(file).ToBytes());
 }
 
+// From where it broke, or from the beginning if the server has started again meanwhile.
 TEST_F(ToolTest, AFileOfManyPiecesGoesOnWhereItsTransferBroke) {
-  const ParamVector initial =
-      MakeParams(FlatLayout(1'000'000), std::vector<float>(1'000'000, 0.5F));
-  ASSERT_THAT(WriteSafetensors(initial, dir_.File("first.safetensors")), IsOk());
+  ParamVector initial = MakeParams(FlatLayout(1'000'000), std::vector<float>(1'000'000, 0.5F));
   std::string text = kGoodJob;
   text.replace(text.find("model: {"), 8, "model: {initial: first.safetensors, ");
-  service_.put_breaks_at = uint64_t{2} << 20;
-  const ToolResult result = Run({"job", "submit", dir_.Write("job.yaml", text)});
-  ASSERT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.err, AllOf(HasSubstr("the transfer broke at byte 2097152"),
-                                HasSubstr("the line broke"), HasSubstr("going on from there")));
-  const std::string file = ReadFile(dir_.File("first.safetensors"));
-  EXPECT_THAT(service_.files(), ElementsAre(Pair(Sha256::Of(file).ToBytes(), file)));
+  for (const bool forgets : {false, true}) {
+    SCOPED_TRACE(forgets);
+    initial.values()[0] = forgets ? 1 : 2;  // another file
+    ASSERT_THAT(WriteSafetensors(initial, dir_.File("first.safetensors")), IsOk());
+    service_.put_breaks_at = uint64_t{2} << 20;
+    service_.put_forgets = forgets;
+    const ToolResult result = Run({"job", "submit", dir_.Write("job.yaml", text)});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_THAT(result.err, AllOf(HasSubstr("the transfer broke at byte 2097152"),
+                                  HasSubstr("the line broke"), HasSubstr("going on from there")));
+    const std::string file = ReadFile(dir_.File("first.safetensors"));
+    EXPECT_THAT(service_.files(), Contains(Pair(Sha256::Of(file).ToBytes(), file)));
+  }
 }
 
 TEST_F(ToolTest, SubmitSendsAProgramByItsDigest) {

@@ -8,6 +8,7 @@
 #include <latch>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -53,7 +54,10 @@ constexpr int kVersions = 10;
 constexpr int kUpdates = kPerRound * kVersions;  // of each job, and as many models
 constexpr uint64_t kSeed = 20;
 // A break costs what was under way, which is most of a chunk: on a bad network chunks are short.
-constexpr int kChunkBytes = 128 << 10;
+constexpr int kChunkBytes = 64 << 10;
+// What an SDK may have handed over that the server never got: the chunk that it asked for and what
+// it reads ahead of that (rpc_server.cc), the client's own chunk and write buffer, the sockets'.
+constexpr int64_t kMostUnderWay = 8 * kChunkBytes;
 
 struct TestJob {
   const char* name;
@@ -80,7 +84,9 @@ Xxh128 ChecksumOf(absl::string_view bytes) {
   return hash.Value();
 }
 
-// What the clients fetched and sent, as they saw it. Thread-safe.
+// What the clients fetched and sent, as they saw it: what belongs to the payload, and what was
+// handed over again. (What was under way to a client is lost by a break too; how much that is
+// depends on how soon its threads run, so it is told, not judged.) Thread-safe.
 class Ledger {
  public:
   struct Entry {
@@ -103,6 +109,21 @@ class Ledger {
     sent_bytes_ += static_cast<int64_t>(model.values().size() * sizeof(float));
   }
 
+  // An upload's next try gave the chunks from `begin` to `end`.
+  void HandedOver(const JobId& job, WorkOrderId order, int64_t begin, int64_t end) {
+    MutexLock lock(mu_);
+    int64_t& furthest = handed_over_[{job.value(), order}];
+    EXPECT_GE(begin, furthest - kMostUnderWay) << job.value() << ", work order " << order;
+    resent_bytes_ += std::max<int64_t>(furthest - begin, 0);
+    furthest = std::max(furthest, end);
+  }
+
+  // So much of a model arrived and was asked for again.
+  void FetchedInVain(int64_t bytes) {
+    MutexLock lock(mu_);
+    resent_bytes_ += bytes;
+  }
+
   std::map<WorkOrderId, Entry> of(const std::string& job) {
     MutexLock lock(mu_);
     return entries_[job];
@@ -111,12 +132,18 @@ class Ledger {
     MutexLock lock(mu_);
     return fetched_bytes_ + sent_bytes_;
   }
+  int64_t resent_bytes() {
+    MutexLock lock(mu_);
+    return resent_bytes_;
+  }
 
  private:
   Mutex mu_;
   std::map<std::string, std::map<WorkOrderId, Entry>> entries_ ABSL_GUARDED_BY(mu_);
+  std::map<std::pair<std::string, WorkOrderId>, int64_t> handed_over_ ABSL_GUARDED_BY(mu_);
   int64_t fetched_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t sent_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t resent_bytes_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 class Daemon {
@@ -162,13 +189,36 @@ class Daemon {
   std::atomic<int> port_ = 0;
 };
 
+// Passes a model on and counts its bytes.
+class CountingSink final : public sdk::ModelSink {
+ public:
+  explicit CountingSink(sdk::ModelSink& inner) : inner_(inner) {}
+
+  absl::Status OnHeader(const sdk::ModelHeader& header, bool unchanged) override {
+    return inner_.OnHeader(header, unchanged);
+  }
+  absl::Status OnChunk(const sdk::Chunk& chunk) override {
+    const absl::Status taken = inner_.OnChunk(chunk);
+    if (taken.ok()) bytes_ += static_cast<int64_t>(chunk.data.size());
+    return taken;
+  }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  sdk::ModelSink& inner_;
+  int64_t bytes_ = 0;
+};
+
 // A client's connection up to its sudden death, which is when it is to send the n-th chunk of its
-// long uploads. From then on nothing it says is heard.
+// long uploads. From then on nothing it says is heard. Transfers must go on where they broke off.
 class MortalConnection final : public sdk::Connection {
  public:
-  MortalConnection(std::unique_ptr<sdk::Connection> inner, int dies_at_chunk,
+  MortalConnection(std::unique_ptr<sdk::Connection> inner, Ledger* ledger, int dies_at_chunk,
                    std::function<void()> on_death)
-      : inner_(std::move(inner)), left_(dies_at_chunk), on_death_(std::move(on_death)) {}
+      : inner_(std::move(inner)),
+        ledger_(ledger),
+        left_(dies_at_chunk),
+        on_death_(std::move(on_death)) {}
 
   absl::StatusOr<sdk::ServerLimits> Enroll(std::stop_token stop) override {
     return inner_->Enroll(stop);
@@ -179,7 +229,18 @@ class MortalConnection final : public sdk::Connection {
   }
   absl::Status FetchModel(const sdk::FetchRequest& request, sdk::ModelSink& sink,
                           std::stop_token stop) override {
-    return inner_->FetchModel(request, sink, stop);
+    int64_t& received = received_[{request.job.value(), request.version}];
+    if (request.offset != received) {
+      // A damaged header tells at the model's end, by its digest; nothing of it is used then.
+      EXPECT_EQ(request.offset, 0) << request.job.value() << ", version " << request.version
+                                   << ", where " << received << " bytes had arrived";
+      ledger_->FetchedInVain(received);
+      received = 0;
+    }
+    CountingSink counting(sink);
+    const absl::Status status = inner_->FetchModel(request, counting, stop);
+    received += counting.bytes();
+    return status;
   }
   absl::Status FetchProgram(const sdk::ProgramRequest& request, const sdk::TakeChunk& take,
                             std::stop_token stop) override {
@@ -189,16 +250,25 @@ class MortalConnection final : public sdk::Connection {
                                                  const sdk::ChunkSource& chunks,
                                                  std::stop_token stop) override {
     const bool is_long = header.total_bytes > (1 << 20) && header.initial_layout == nullptr;
-    return inner_->UploadUpdate(
+    std::optional<int64_t> begin;
+    int64_t end = 0;
+    auto answer = inner_->UploadUpdate(
         header,
         [&] {
           if (is_long && --left_ == 0) {
             dead_ = true;
             on_death_();
           }
-          return chunks();
+          const std::optional<sdk::Chunk> chunk = chunks();
+          if (chunk) {
+            if (!begin) begin = chunk->offset;
+            end = chunk->offset + static_cast<int64_t>(chunk->data.size());
+          }
+          return chunk;
         },
         stop);
+    if (begin) ledger_->HandedOver(header.job, header.info.work_order, *begin, end);
+    return answer;
   }
   absl::StatusOr<sdk::EvaluationAnswer> ReportEvaluation(const sdk::EvaluationReport& report,
                                                          std::stop_token stop) override {
@@ -214,6 +284,8 @@ class MortalConnection final : public sdk::Connection {
 
  private:
   const std::unique_ptr<sdk::Connection> inner_;
+  Ledger* const ledger_;
+  std::map<std::pair<std::string, Version>, int64_t> received_;  // of models; the session's thread
   int left_;
   const std::function<void()> on_death_;
   std::atomic<bool> dead_ = false;
@@ -241,7 +313,7 @@ class ProxyTest : public ::testing::Test {
       auto inner = sdk::GrpcConnection::Create(options);
       ASSERT_THAT(inner, IsOk());
       auto connection = std::make_unique<MortalConnection>(
-          *std::move(inner), number % 2 == 0 && life < 2 ? 20 : 0, [this, number] {
+          *std::move(inner), &ledger_, number % 2 == 0 && life < 2 ? 20 : 0, [this, number] {
             ++deaths_;
             StopClient(number);
           });
@@ -384,14 +456,16 @@ TEST_F(ProxyTest, EveryTransferArrivesOnceAndIntact) {
        {Fault::kCut, Fault::kStall, Fault::kDribble, Fault::kFlipData, Fault::kFlipLength}) {
     EXPECT_THAT(counts.of(fault), Gt(3)) << static_cast<int>(fault);
   }
-  // Everything that passed the network, with all overhead, against what had to.
-  const double travelled = static_cast<double>(counts.up_bytes + counts.down_bytes);
-  const double needed = static_cast<double>(ledger_.payload_bytes());
-  std::cout << "payload " << needed / 1e6 << " MB, travelled " << 100 * (travelled / needed - 1)
-            << " % more; " << counts.connections << " connections, faults";
+  const auto needed = static_cast<double>(ledger_.payload_bytes());
+  const auto resent = static_cast<double>(ledger_.resent_bytes());
+  const auto travelled = static_cast<double>(counts.up_bytes + counts.down_bytes);
+  std::cout << "payload " << needed / 1e6 << " MB, re-sent " << 100 * resent / needed
+            << " %, travelled with all overhead " << 100 * (travelled / needed - 1) << " % more; "
+            << counts.connections << " connections, faults";
   for (const int64_t n : counts.faults) std::cout << ' ' << n;
   std::cout << ", overtaken " << counts.overtaken << ", client deaths " << deaths_ << '\n';
-  EXPECT_LT(travelled, 1.05 * needed);
+  EXPECT_THAT(resent, Gt(0));
+  EXPECT_LT(resent, 0.05 * needed);
 }
 
 }  // namespace

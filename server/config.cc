@@ -45,6 +45,10 @@ void LimitsConfig::Describe(config::Fields<LimitsConfig>& fields) {
       .Add("in_flight_bytes_per_client", &LimitsConfig::in_flight_bytes_per_client,
            "the same for the uploads of one client; more are refused until one ends")
       .Min(1024);
+  fields.Add(
+      "bdp_window", &LimitsConfig::bdp_window,
+      "what a client may send ahead follows its connection's bandwidth-delay product: faster "
+      "over long links, up to 16 MiB of memory a connection");
   fields
       .Add("max_update_bytes", &LimitsConfig::max_update_bytes,
            "longest payload of an update, and file of a job")

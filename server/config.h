@@ -38,6 +38,7 @@ struct LimitsConfig {
   int64_t max_chunk_bytes = int64_t{1} << 20;
   int64_t in_flight_bytes = int64_t{8} << 20;
   int64_t in_flight_bytes_per_client = int64_t{4} << 20;
+  bool bdp_window = false;
   int64_t max_update_bytes = int64_t{16} << 30;
   int64_t spool_bytes = int64_t{64} << 30;
   int64_t spool_bytes_per_job = int64_t{48} << 30;

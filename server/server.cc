@@ -123,7 +123,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Create(const ServerConfig& confi
            .max_wait = config.check_in.max_wait_seconds,
            .limits = {.max_chunk_bytes = config.limits.max_chunk_bytes,
                       .in_flight_bytes = config.limits.in_flight_bytes,
-                      .in_flight_bytes_per_client = config.limits.in_flight_bytes_per_client},
+                      .in_flight_bytes_per_client = config.limits.in_flight_bytes_per_client,
+                      .bdp_window = config.limits.bdp_window},
            .operators = tls ? config.tls->operators : std::vector<std::string>{}}));
   TRIB_ASSIGN_OR_RETURN(const Address http, ParseAddress(config.http.listen));
   TRIB_ASSIGN_OR_RETURN(p.health, HealthServer::Create(http.host, http.port, [host = p.host.get()] {

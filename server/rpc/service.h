@@ -24,6 +24,9 @@ struct RpcLimits {
   // Chunks read and not yet written, over all uploads; and the same for models sent.
   int64_t in_flight_bytes = int64_t{16} << 20;
   int64_t in_flight_bytes_per_client = int64_t{4} << 20;
+  // What a client may send before it is read follows the bandwidth-delay product of its connection,
+  // up to 16 MiB, instead of one chunk.
+  bool bdp_window = false;
   // An upload stream without a chunk for this long is broken off; the client resumes.
   absl::Duration upload_idle = absl::Seconds(60);
 };

@@ -33,6 +33,7 @@ limits:
   max_chunk_bytes: 65536
   in_flight_bytes: 131072
   in_flight_bytes_per_client: 65536
+  bdp_window: true
   spool_bytes: 4000
   spool_bytes_per_job: 3000
   spool_bytes_per_client: 2000
@@ -46,6 +47,7 @@ shutdown_seconds: 3
   EXPECT_EQ(config.http.listen, "[::1]:9000");
   EXPECT_EQ(config.log.format, "json");
   EXPECT_EQ(config.limits.in_flight_bytes, 131072);
+  EXPECT_TRUE(config.limits.bdp_window);
   EXPECT_EQ(config.limits.spool_bytes, 4000);
   EXPECT_EQ(config.limits.spool_bytes_per_job, 3000);
   EXPECT_EQ(config.limits.spool_bytes_per_client, 2000);

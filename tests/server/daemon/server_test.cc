@@ -31,6 +31,7 @@ class ServerTest : public ::testing::Test {
   void Start() {
     ServerConfig config = DevConfig(dir_.path());
     config.limits.max_chunk_bytes = 1024;
+    config.limits.bdp_window = true;  // it is off wherever else servers are tested
     config.shutdown_seconds = absl::Seconds(5);
     auto server = Server::Create(config, &clock_);
     ASSERT_THAT(server, IsOk());

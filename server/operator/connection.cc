@@ -73,8 +73,8 @@ absl::Status Connection::ToStatus(const grpc::Status& status) const {
   if (code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kDeadlineExceeded) {
     return absl::Status(
         code, absl::StrCat("no answer from tributaryd at ", server_, " (", status.error_message(),
-                           "); is it running? --server or TRIBUTARY_SERVER "
-                           "names another host:port"));
+                           "); is it running, and do --ca, --cert and --key fit? "
+                           "--server or TRIBUTARY_SERVER names another host:port"));
   }
   return absl::Status(code, status.error_message());
 }

@@ -16,13 +16,6 @@
 namespace tributary::bench {
 namespace {
 
-absl::Status OpenSsl(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), "/usr/bin/openssl");
-  const test::Completed done = test::RunToEnd(arguments);
-  if (done.exit.code == 0) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat("openssl ", arguments[1], ": ", done.err));
-}
-
 constexpr char kConfig[] = R"(listen: localhost:0
 data_dir: $0
 http: {listen: "127.0.0.1:0"}
@@ -33,33 +26,13 @@ tls: {certificate: $1, key: $2, client_ca: $3, operators: [server]}
 
 std::string ClientName(int index) { return absl::StrCat("client-", index); }
 
-absl::StatusOr<Certificates> Certificates::Create(const std::string& dir, int clients) {
-  const Certificates files(dir);
-  const std::vector<std::string> key_kind = {"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                                             "-nodes"};
-  const auto request = [&](std::vector<std::string> rest) {
-    rest.insert(rest.begin(), key_kind.begin(), key_kind.end());
-    rest.insert(rest.begin(), "req");
-    return OpenSsl(std::move(rest));
-  };
-  const std::string ca_key = files.KeyOf("ca");
-  TRIB_RETURN_IF_ERROR(request(
-      {"-x509", "-days", "1", "-subj", "/CN=authority", "-keyout", ca_key, "-out", files.ca()}));
+absl::StatusOr<test::Certificates> CreateCertificates(const std::string& dir, int clients) {
   std::vector<std::string> names = {kServerName};
   for (int i = 0; i < clients; ++i) names.push_back(ClientName(i));
-  for (const std::string& name : names) {
-    const std::string unsigned_file = absl::StrCat(dir, "/", name, ".csr");
-    TRIB_RETURN_IF_ERROR(
-        request({"-subj", absl::StrCat("/CN=", name), "-addext", "subjectAltName=DNS:localhost",
-                 "-keyout", files.KeyOf(name), "-out", unsigned_file}));
-    TRIB_RETURN_IF_ERROR(OpenSsl({"x509", "-req", "-days", "1", "-copy_extensions", "copy", "-CA",
-                                  files.ca(), "-CAkey", ca_key, "-CAcreateserial", "-in",
-                                  unsigned_file, "-out", files.CertificateOf(name)}));
-  }
-  return files;
+  return test::Certificates::Create(dir, names);
 }
 
-absl::StatusOr<std::unique_ptr<BenchDaemon>> BenchDaemon::Start(const Certificates* tls) {
+absl::StatusOr<std::unique_ptr<BenchDaemon>> BenchDaemon::Start(const test::Certificates* tls) {
   auto daemon = std::unique_ptr<BenchDaemon>(new BenchDaemon(tls));
   const std::string data = daemon->dir_.File("data");
   const std::string ports_file = daemon->dir_.File("ports.json");

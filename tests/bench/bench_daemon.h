@@ -11,32 +11,20 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client_sdk/client_options.h"
+#include "tests/testing/certificates.h"
 #include "tests/testing/subprocess.h"
 
 namespace tributary::bench {
 
-// Certificates for one run: an authority, a server's, one for each client.
-class Certificates {
- public:
-  // Made with openssl(1) under `dir`; client i is called ClientName(i).
-  static absl::StatusOr<Certificates> Create(const std::string& dir, int clients);
-
-  std::string ca() const { return dir_ + "/ca.pem"; }
-  std::string CertificateOf(const std::string& name) const { return dir_ + "/" + name + ".pem"; }
-  std::string KeyOf(const std::string& name) const { return dir_ + "/" + name + ".key"; }
-
- private:
-  explicit Certificates(std::string dir) : dir_(std::move(dir)) {}
-  std::string dir_;
-};
-
 std::string ClientName(int index);
 constexpr char kServerName[] = "server";  // of the server's certificate files; also an operator
+// For the server and so many clients, in `dir`.
+absl::StatusOr<test::Certificates> CreateCertificates(const std::string& dir, int clients);
 
 class BenchDaemon {
  public:
   // `tls` null: loopback without TLS; else it outlives this.
-  static absl::StatusOr<std::unique_ptr<BenchDaemon>> Start(const Certificates* tls);
+  static absl::StatusOr<std::unique_ptr<BenchDaemon>> Start(const test::Certificates* tls);
 
   // `job`: the job file's text. Returns the job's id.
   absl::StatusOr<std::string> Submit(const std::string& job) const;
@@ -50,10 +38,10 @@ class BenchDaemon {
   absl::Duration cpu() const;  // user and system, since it started
 
  private:
-  explicit BenchDaemon(const Certificates* tls) : tls_(tls) {}
+  explicit BenchDaemon(const test::Certificates* tls) : tls_(tls) {}
   int64_t StatusBytes(const std::string& key) const;
 
-  const Certificates* const tls_;
+  const test::Certificates* const tls_;
   const test::TempDir dir_;
   std::unique_ptr<test::Subprocess> process_;
   std::string address_;

@@ -48,9 +48,9 @@ absl::Status OnAll(const std::vector<std::unique_ptr<sdk::GrpcConnection>>& conn
 
 absl::StatusOr<nlohmann::json> Measure(const Flags& flags) {
   const test::TempDir dir;
-  std::optional<Certificates> tls;
+  std::optional<test::Certificates> tls;
   if (flags.tls) {
-    TRIB_ASSIGN_OR_RETURN(tls, Certificates::Create(dir.path(), flags.clients));
+    TRIB_ASSIGN_OR_RETURN(tls, CreateCertificates(dir.path(), flags.clients));
   }
   TRIB_ASSIGN_OR_RETURN(const auto daemon, BenchDaemon::Start(tls ? &*tls : nullptr));
   std::vector<std::unique_ptr<sdk::GrpcConnection>> connections;

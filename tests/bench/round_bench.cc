@@ -188,10 +188,10 @@ std::string JobFile(const Flags& flags) {
 
 absl::StatusOr<nlohmann::json> Measure(const Flags& flags) {
   const test::TempDir dir;
-  std::optional<Certificates> tls;
+  std::optional<test::Certificates> tls;
   TlsFiles bare_tls;
   if (flags.tls) {
-    TRIB_ASSIGN_OR_RETURN(tls, Certificates::Create(dir.path(), flags.clients));
+    TRIB_ASSIGN_OR_RETURN(tls, CreateCertificates(dir.path(), flags.clients));
     bare_tls = {.ca = tls->ca(),
                 .certificate = tls->CertificateOf(kServerName),
                 .key = tls->KeyOf(kServerName)};

@@ -57,6 +57,7 @@ struct WorkOrder {
   int64_t task = 0;           // whose data; the last of those that are evaluated
   int64_t tasks = 1;          // how many are evaluated, up to that one
   CollectRequest collect;     // explore, sketch
+  bool sketches = false;      // tasks end with sketches
   int64_t adapter_rank = 0;   // train, of a job with adapters
   std::string lora_json;      // of such a job: LoraTerms (common/lora/lora_spec.h); else empty
   std::string codec_json;     // the job's `codec:` list, canonical JSON

@@ -160,6 +160,10 @@ class Trainer {
     return absl::UnimplementedError(
         "this trainer does not show its layers' inputs: it has no SketchInputs");
   }
+
+  // Whether SketchInputs will do for this job's model. Asked before the first model is made and
+  // before each training of a job whose tasks end with sketches: later it would be in vain.
+  virtual absl::Status CanSketchInputs(const JobInfo& /*job*/) { return absl::OkStatus(); }
 };
 
 }  // namespace tributary

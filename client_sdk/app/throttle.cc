@@ -18,6 +18,11 @@ class ThrottledTrainer final : public Trainer {
     return trainer_->Train(Slowed(task), model);
   }
 
+  absl::StatusOr<TrainResult> TrainAdapter(const TrainTask& task, const FrozenModel& frozen,
+                                           ParamVector& adapter) override {
+    return trainer_->TrainAdapter(Slowed(task), frozen, adapter);
+  }
+
   absl::StatusOr<TrainResult> Explore(const CollectTask& task, ParamVector& model) override {
     return trainer_->Explore(Slowed(task), model);
   }
@@ -25,6 +30,10 @@ class ThrottledTrainer final : public Trainer {
   absl::StatusOr<int64_t> SketchInputs(const CollectTask& task, const ParamVector& model,
                                        ParamVector& sketch) override {
     return trainer_->SketchInputs(task, model, sketch);
+  }
+
+  absl::Status CanSketchInputs(const JobInfo& job) override {
+    return trainer_->CanSketchInputs(job);
   }
 
   absl::StatusOr<EvalResult> Evaluate(const EvalTask& task, const ParamVector& model) override {

@@ -104,6 +104,7 @@ absl::StatusOr<WorkOrder> ToWorkOrder(const v1::WorkOrder& work) {
     order.collect.options_json = work.collect().options_json();
     TRIB_ASSIGN_OR_RETURN(order.collect.layout, FromProto(work.collect().layout()));
   }
+  order.sketches = work.sketches();
   order.lora_json = work.lora_json();
   order.adapter_rank = work.adapter_rank();
   order.codec_json = work.codec_json();

@@ -95,6 +95,8 @@ class Session {
   // The program of the job, into it, if its model is one and the client may run it.
   absl::Status BringProgram(Work& work, JobInfo& job);
   absl::Status Do(Work& work);
+  // Of a job whose tasks end with sketches: the trainer can make them.
+  absl::Status CheckSketches(Work& work);
   absl::Status Initialise(Work& work);
   absl::Status Train(Work& work);
   absl::Status TrainAdapter(Work& work, const Codec& codec, const TrainTask& task,

@@ -98,7 +98,15 @@ absl::Status Session::Do(Work& work) {
   return absl::UnimplementedError("a kind of work that this client does not know");
 }
 
+absl::Status Session::CheckSketches(Work& work) {
+  if (!work.order.sketches) return absl::OkStatus();
+  const absl::Status status = trainer_->CanSketchInputs(work.order.job);
+  if (!status.ok()) work.reason = AbandonReason::kTrainerFailed;
+  return status;
+}
+
 absl::Status Session::Initialise(Work& work) {
+  TRIB_RETURN_IF_ERROR(CheckSketches(work));
   work.reason = AbandonReason::kTrainerFailed;
   TRIB_ASSIGN_OR_RETURN(const ParamVector model,
                         trainer_->InitialModel(work.order.job, work.order.seed));
@@ -117,6 +125,7 @@ absl::Status Session::Initialise(Work& work) {
 
 absl::Status Session::Train(Work& work) {
   const WorkOrder& order = work.order;
+  TRIB_RETURN_IF_ERROR(CheckSketches(work));
   TRIB_ASSIGN_OR_RETURN(
       const std::unique_ptr<const Codec> codec,
       ParseCodec(order.codec_json, order.error_feedback.weights != ErrorFeedback::kOff));

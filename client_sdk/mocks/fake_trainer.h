@@ -55,7 +55,12 @@ class FakeTrainer : public Trainer {
     return Trainer::SketchInputs(task, model, sketch);
   }
 
+  absl::Status CanSketchInputs(const JobInfo& job) override {
+    return on_can_sketch ? on_can_sketch(job) : absl::OkStatus();
+  }
+
   std::function<absl::StatusOr<int64_t>(const CollectTask&, ParamVector&)> on_sketch;
+  std::function<absl::Status(const JobInfo&)> on_can_sketch;
   std::function<absl::StatusOr<ParamVector>(const JobInfo&, uint64_t)> on_initial_model;
   std::function<absl::StatusOr<TrainResult>(const TrainTask&, ParamVector&)> on_train;
   std::function<absl::StatusOr<TrainResult>(const TrainTask&, const FrozenModel&, ParamVector&)>

@@ -93,6 +93,10 @@ absl::StatusOr<int64_t> TorchTrainer::SketchInputs(const CollectTask& task,
   return worker_.SketchInputs(task, *view, model, sketch);
 }
 
+absl::Status TorchTrainer::CanSketchInputs(const JobInfo& job) {
+  return worker_.CanShowInputs(job, shape_);
+}
+
 absl::StatusOr<EvalResult> TorchTrainer::Evaluate(const EvalTask& task, const ParamVector& model) {
   TRIB_ASSIGN_OR_RETURN(const TorchTrainerOptions* const data, Task(task.task));
   if (data->eval.size() == 0) {

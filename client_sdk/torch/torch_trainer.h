@@ -136,6 +136,7 @@ class TorchTrainer : public Trainer {
   absl::StatusOr<TrainResult> Explore(const CollectTask& task, ParamVector& model) override;
   absl::StatusOr<int64_t> SketchInputs(const CollectTask& task, const ParamVector& model,
                                        ParamVector& sketch) override;
+  absl::Status CanSketchInputs(const JobInfo& job) override;
 
  private:
   TorchTrainer(TorchTrainerOptions options, DataShape shape);

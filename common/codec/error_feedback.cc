@@ -21,7 +21,7 @@ void AddKept(float factor, absl::Span<const float> kept, absl::Span<float> x) {
   bool finite = true;
   for (size_t i = 0; i < x.size(); ++i) finite &= std::isfinite(x[i] + factor * kept[i]);
   if (finite) return AddScaled(factor, kept, x);
-  log::Warning("error feedback: the residual is dropped: with it the update is not finite");
+  log::Warning("error feedback: what was kept back is dropped: with it the update is not finite");
 }
 
 // Nothing where it is of another layout or task.

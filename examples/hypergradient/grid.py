@@ -2,15 +2,15 @@
 """Initial learning rates times methods, on Fashion-MNIST over several seeds.
 
 usage: examples/hypergradient/grid.py [--sim PATH] [--model logistic|cnn] [--rates A,B,…]
-           [--methods A,B,…] [--versions N] [--seeds 1,2,3] [--jobs N] [--out DIR] [--write-docs]
+           [--methods A,B,…] [--versions N] [--seeds 1,2,3] [--jobs N] [--out DIR] [--write-docs NAME]
 
 Every run is MODEL.yaml (100 clients, 10 a round, Dirichlet 0.5) with another method and another
 learning rate of the clients. A cell is the accuracy after N versions, the mean over the last five
 evaluations and the seeds, for a single version swings by points. Below it, the methods against
 FedAvg, seed by seed: points at a rate of 0.1 and at FedAvg's best, and, if 0.001 is among the
 rates, versions to 70 % at that, each run for 400 versions at most. Runs whose summary is already in DIR are not repeated.
---write-docs puts the tables into docs/algorithms/hypergradient.md and, of several rates, the heat
-map beside it.
+--write-docs puts the tables between the markers NAME of docs/algorithms/hypergradient.md and, of
+several rates, the heat map beside it.
 """
 
 import pathlib
@@ -53,7 +53,7 @@ def arguments():
     parser.add_argument("--rates", default="0.0005,0.001,0.005,0.01,0.05,0.1,0.5")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--versions", type=int, default=100)
-    parser.add_argument("--write-docs", action="store_true")
+    parser.add_argument("--write-docs", metavar="NAME")
     return parser.parse_args()
 
 
@@ -153,7 +153,7 @@ def main():
     print(text)
     if not options.write_docs:
         return
-    tables.write_docs("algorithms/hypergradient.md", options.model, text)
+    tables.write_docs("algorithms/hypergradient.md", options.write_docs, text)
     if len(grid.rates) > 1:
         (tables.DOCS / f"algorithms/hypergradient_{options.model}.svg").write_text(grid.heat_map())
 

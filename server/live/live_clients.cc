@@ -215,6 +215,7 @@ void LiveHost::Give(Client& client) {
                 .downlink_json = job.downlink_json,
                 .lora_json = job.lora_json,
                 .error_feedback = job.error_feedback,
+                .sketches = job.sketches,
                 .liveness = spec.liveness_seconds};
   if (const auto kind = CollectKindOf(order.order.kind)) item.collect = job.collections.at(*kind);
   AnswerPoll(client, std::move(item));

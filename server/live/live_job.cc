@@ -86,6 +86,7 @@ void LiveJob::FillSections() {
   if (const auto job = ParseJobSpecJson(record.spec_json); job.ok()) {
     train_json = config::Print(TrainOf(*job)).dump();
     if (const auto terms = LoraTermsOf(*job)) lora_json = config::Print(*terms).dump();
+    sketches = job->Collects(CollectKind::kSketch).has_value();
   }
   codec_json = Section(spec, "codec");
   if (spec.contains("downlink")) downlink_json = Section(spec, "downlink");

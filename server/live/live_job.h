@@ -38,6 +38,7 @@ struct LiveJob {
   std::string model_json, train_json, codec_json;      // of the spec, by FillSections
   std::string downlink_json;                           // empty: it has none
   std::string lora_json;                               // LoraTerms; empty: it has no adapters
+  bool sketches = false;                               // its tasks end with sketches
   ErrorFeedback error_feedback = ErrorFeedback::kOff;  // of the spec, with the executor
   std::unique_ptr<JobController> controller;
   size_t journal_lines = 0;  // appended; the newest may not be durable yet
@@ -96,8 +97,9 @@ struct LiveJob {
   // A first model on its way into the store; it stays there if updates are kept.
   std::string InitialPath(const std::string& data_dir) const {
     return keeps_updates() ? KeptDir(data_dir) + "/" + kFirstModelFile
-                           : data_dir + "/initial/" + id().value() + ".safetensors";
+                           : data_dir + "/initial/" + InitialName(id());
   }
+  static std::string InitialName(const JobId& job) { return job.value() + ".safetensors"; }
 };
 
 // What the journal of a job amounts to: the controller as it was, and what was under way.

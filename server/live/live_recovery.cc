@@ -1,7 +1,10 @@
 // What a crash or a shutdown left: jobs as their journals say, and what was under way.
 #include <algorithm>
+#include <set>
+#include <string>
 #include <utility>
 
+#include "common/durable_file.h"
 #include "common/log.h"
 #include "common/status_macros.h"
 #include "server/live/live_host.h"
@@ -34,9 +37,16 @@ absl::Status LiveHost::Recover() {
 // What a submission left that a crash cut off.
 absl::Status LiveHost::KeepFiles(const std::vector<JobRecord>& jobs) {
   std::set<Digest> wanted;
+  std::set<std::string> first_models;
   for (const JobRecord& record : jobs) {
     const auto spec = ParseJobSpecJson(record.spec_json);
     if (spec.ok() && spec->model.program) wanted.insert(FileDigestOf(*spec->model.program).sha256);
+    first_models.insert(LiveJob::InitialName(record.id));
+  }
+  const std::string initial = options_.data_dir + "/initial";
+  TRIB_ASSIGN_OR_RETURN(const auto names, ListDirectory(initial));
+  for (const std::string& name : names) {
+    if (!first_models.contains(name)) TRIB_RETURN_IF_ERROR(RemoveFile(initial + "/" + name));
   }
   return files_->KeepOnly(wanted);
 }

@@ -65,6 +65,7 @@ struct WorkItem {
   std::string lora_json;                           // LoraTerms; empty: it has no adapters
   ErrorFeedback error_feedback = ErrorFeedback::kOff;
   CollectRequest collect;  // explore, sketch
+  bool sketches = false;   // tasks end with sketches
   absl::Duration liveness;
 };
 struct RetryWindow {

@@ -149,6 +149,7 @@ void PutWork(const WorkItem& item, v1::WorkOrder* out) {
   out->set_tasks(order.tasks);
   out->set_lora_json(item.lora_json);
   out->set_adapter_rank(order.adapter_rank);
+  out->set_sketches(item.sketches);
   if (item.collect.layout == nullptr) return;
   out->mutable_collect()->set_options_json(item.collect.options_json);
   PutLayout(*item.collect.layout, out->mutable_collect()->mutable_layout());

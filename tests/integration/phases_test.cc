@@ -1,5 +1,6 @@
 // Jobs that prune, and that learn one task after another, over gRPC on loopback; the coordinator is
 // restarted in the middle of what it collects.
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -38,8 +39,13 @@ nlohmann::json Job(nlohmann::json more) {
   return job;
 }
 
-std::unique_ptr<FakeTrainer> Fake() {
+// `asked`: how often whether it can make sketches.
+std::unique_ptr<FakeTrainer> Fake(std::atomic<int>& asked) {
   auto trainer = std::make_unique<FakeTrainer>(OneLayer());
+  trainer->on_can_sketch = [&asked](const JobInfo&) {
+    ++asked;
+    return absl::OkStatus();
+  };
   // Inputs that span one direction, the same for everybody.
   trainer->on_sketch = [](const CollectTask& task, ParamVector& sketch) -> absl::StatusOr<int64_t> {
     EXPECT_EQ(task.task, 0);
@@ -54,23 +60,25 @@ std::unique_ptr<FakeTrainer> Fake() {
 struct Outcome {
   v1::Job job;
   std::string digest;
+  int asked_for_sketches = 0;
 };
 
 // Where `restart_at` is given, the coordinator is restarted when so many bytes have come from two
 // clients and a collection waits for the third.
 Outcome RunJob(const nlohmann::json& job_json, uint64_t restart_at = 0) {
   const TempDir dir;
+  std::atomic<int> asked = 0;
   LiveCluster cluster(dir.path());
   const std::string job = cluster.Submit(job_json);
-  cluster.AddClient("a", Fake());
-  cluster.AddClient("b", Fake());
+  cluster.AddClient("a", Fake(asked));
+  cluster.AddClient("b", Fake(asked));
   if (restart_at > 0) {
     cluster.Await(
         job, [restart_at](const v1::Job& j) { return j.counters().uplink_bytes() >= restart_at; });
     cluster.Restart();
   }
-  cluster.AddClient("c", Fake());
-  Outcome outcome{cluster.AwaitEnd(job), ""};
+  cluster.AddClient("c", Fake(asked));
+  Outcome outcome{.job = cluster.AwaitEnd(job), .asked_for_sketches = asked};
   EXPECT_EQ(outcome.job.state(), v1::JOB_STATE_DONE) << outcome.job.reason();
   outcome.digest = test::NewestDigest(cluster.Versions(job));
   return outcome;
@@ -85,6 +93,7 @@ TEST(PhasesTest, WhatIsPrunedDoesNotTravelAndARestartChangesNothing) {
   // form.
   constexpr int64_t kKept = 23 + kBiases;
   EXPECT_EQ(whole.job.counters().uplink_bytes(), 3 * kUpdate + 4 * 2 * (4 * kKept + 1));
+  EXPECT_EQ(whole.asked_for_sketches, 0);
   EXPECT_EQ(RunJob(job, 2 * kUpdate).digest, whole.digest);
 }
 
@@ -98,6 +107,7 @@ TEST(PhasesTest, TasksFollowOneAnotherAndARestartChangesNothing) {
   EXPECT_EQ(whole.job.phase(), tributary::v1::JOB_PHASE_TRAIN);
   EXPECT_EQ(whole.job.contributions(), 3);
   EXPECT_EQ(whole.job.contributions_asked(), 3);
+  EXPECT_EQ(whole.asked_for_sketches, 1 + 4 * 2) << "before the first model and each training";
   EXPECT_EQ(RunJob(job, 4 * kUpdate + 2 * kSketch).digest, whole.digest);
 }
 

@@ -90,14 +90,31 @@ TEST_F(ThrottleTest, ZeroIsTheTrainerItself) {
   EXPECT_EQ(Throttled(std::move(trainer), absl::ZeroDuration(), &clock_).get(), same);
 }
 
+TEST_F(ThrottleTest, AdaptersAreTrainedSlowlyToo) {
+  auto fake = std::make_unique<FakeTrainer>(test::FlatLayout(3, 0));
+  fake->on_train_adapter = [](const TrainTask& task, const FrozenModel& frozen, ParamVector&) {
+    task.progress(2, 2);
+    return TrainResult{.num_examples = frozen.rank, .local_steps = 2};
+  };
+  const auto trainer = Throttled(std::move(fake), kPerStep, &clock_);
+  ParamVector adapter;
+  TRIB_ASSERT_OK_AND_ASSIGN(const TrainResult result,
+                            trainer->TrainAdapter({}, {.rank = 5}, adapter));
+  EXPECT_EQ(result.num_examples, 5);
+  EXPECT_EQ(clock_.Now() - begin_, 2 * kPerStep);
+}
+
 TEST_F(ThrottleTest, TheRestIsPassedOn) {
   auto fake = std::make_unique<FakeTrainer>(test::FlatLayout(3, 0));
+  fake->on_can_sketch = [](const JobInfo& job) { return absl::NotFoundError(job.name); };
   FakeTrainer plain(test::FlatLayout(3, 0));
   const auto trainer = Throttled(std::move(fake), kPerStep, &clock_);
   TRIB_ASSERT_OK_AND_ASSIGN(const ParamVector model, trainer->InitialModel({}, 7));
   EXPECT_EQ(model.ComputeDigest(), plain.InitialModel({}, 7)->ComputeDigest());
   TRIB_ASSERT_OK_AND_ASSIGN(const EvalResult result, trainer->Evaluate({}, model));
   EXPECT_EQ(result.num_examples, 7);
+  EXPECT_THAT(trainer->CanSketchInputs({.name = "demo"}),
+              test::StatusIs(absl::StatusCode::kNotFound, "demo"));
   EXPECT_EQ(clock_.Now(), begin_);
 }
 

@@ -334,6 +334,27 @@ TEST_F(SessionTest, ATrainerWithoutSketchesGivesTheWorkBackWithTheReason) {
   EXPECT_THAT(server_.abandoned[0].message, ::testing::HasSubstr("has no SketchInputs"));
 }
 
+TEST_F(SessionTest, WhoCannotSketchSaysSoBeforeTraining) {
+  trainer_.on_can_sketch = [](const JobInfo&) { return absl::InvalidArgumentError("no inputs"); };
+  for (const WorkKind kind : {WorkKind::kInitialise, WorkKind::kTrain}) {
+    WorkOrder order = MakeOrder(kind, 4 + static_cast<int>(kind), 3, 99);
+    order.sketches = true;
+    server_.check_ins.push_back(order);
+  }
+  EXPECT_THAT(Run(), IsOk());
+  ASSERT_EQ(server_.abandoned.size(), 2u);
+  for (const AbandonNotice& notice : server_.abandoned) {
+    EXPECT_EQ(notice.reason, AbandonReason::kTrainerFailed);
+    EXPECT_THAT(notice.message, ::testing::HasSubstr("no inputs"));
+  }
+  EXPECT_EQ(trainer_.trained, 0);
+
+  // A job without sketches does not ask.
+  server_.check_ins.push_back(MakeOrder(WorkKind::kTrain, 6, 3, 99));
+  EXPECT_THAT(Run(), IsOk());
+  EXPECT_EQ(trainer_.trained, 1);
+}
+
 TEST_F(SessionTest, AllTasksThatAreAskedForAreEvaluated) {
   WorkOrder order = MakeOrder(WorkKind::kEvaluate, 5, 3);
   order.task = 2;

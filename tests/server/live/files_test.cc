@@ -118,6 +118,19 @@ TEST_F(LiveFilesTest, OnlyProgramsOfJobsAreKept) {
   EXPECT_FALSE(std::filesystem::exists(PathOf("orphan")));
 }
 
+TEST_F(LiveFilesTest, AFirstModelWithoutAJobGoes) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const JobId job, PutAndSubmit("code"));
+  const std::string initial = fixture_.data_dir() + "/initial/";
+  const std::string kept = absl::StrCat(initial, job.value(), ".safetensors");
+  fixture_.Crash();
+  for (const std::string& path : {kept, initial + "demo-9.safetensors"}) {
+    ASSERT_THAT(WriteFileAtomically(path, "model"), IsOk());
+  }
+  fixture_.Start();
+  EXPECT_TRUE(std::filesystem::exists(kept));
+  EXPECT_FALSE(std::filesystem::exists(initial + "demo-9.safetensors"));
+}
+
 TEST_F(LiveFilesTest, AJobThatLostItsProgramFailsAndSaysSo) {
   TRIB_ASSERT_OK_AND_ASSIGN(const JobId job, PutAndSubmit("code"));
   fixture_.Crash();

@@ -2,13 +2,15 @@
 """Initial learning rates times methods, on Fashion-MNIST over several seeds.
 
 usage: examples/hypergradient/grid.py [--sim PATH] [--model logistic|cnn] [--rates A,B,…]
-           [--methods A,B,…] [--versions N] [--seeds 1,2,3] [--jobs N] [--out DIR] [--write-docs NAME]
+           [--methods A,B,…] [--versions N] [--no-target] [--seeds 1,2,3] [--jobs N] [--out DIR]
+           [--write-docs NAME]
 
 Every run is MODEL.yaml (100 clients, 10 a round, Dirichlet 0.5) with another method and another
 learning rate of the clients. A cell is the accuracy after N versions, the mean over the last five
 evaluations and the seeds, for a single version swings by points. Below it, the methods against
 FedAvg, seed by seed: points at a rate of 0.1 and at FedAvg's best, and, if 0.001 is among the
-rates, versions to 70 % at that, each run for 400 versions at most. Runs whose summary is already in DIR are not repeated.
+rates, versions to 70 % at that, each run for 400 versions at most (not with --no-target). Runs whose
+summary is already in DIR are not repeated.
 --write-docs puts the tables between the markers NAME of docs/algorithms/hypergradient.md and, of
 several rates, the heat map beside it.
 """
@@ -53,6 +55,7 @@ def arguments():
     parser.add_argument("--rates", default="0.0005,0.001,0.005,0.01,0.05,0.1,0.5")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--versions", type=int, default=100)
+    parser.add_argument("--no-target", action="store_true")
     parser.add_argument("--write-docs", metavar="NAME")
     return parser.parse_args()
 
@@ -92,7 +95,8 @@ class Grid:
             [(method, rate, seed) for method in self.methods for rate in self.rates for seed in self.seeds])
         self.reach = tables.results(
             options, lambda method, seed: versions_to_target(run(options, method, SMALL, seed, until)),
-            [(method, seed) for method in self.methods for seed in self.seeds if SMALL in self.rates])
+            [(method, seed) for method in self.methods for seed in self.seeds
+             if SMALL in self.rates and not options.no_target])
 
     def mean(self, method, rate):
         return statistics.mean(self.cells[method, rate, seed] for seed in self.seeds)

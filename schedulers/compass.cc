@@ -71,10 +71,9 @@ void CompassScheduler::On(const WorkLost& e, absl::Time, Decision& decision) {
   const auto it = state_.clients.find(e.client);
   if (it == state_.clients.end() || it->second.group != e.group) return;
   ++state_.counts.lost;
-  if (state_.singles.erase(e.group) == 0) {
-    Group& group = state_.groups.at(e.group);
-    --group.waiting;
-    Exit(group, it->second);
+  if (const auto group = state_.groups.find(e.group); group != state_.groups.end()) {
+    --group->second.waiting;
+    Exit(group->second, it->second);
     CloseIfComplete(e.group, decision);
   }
   Move(it->second, Place::kAway, 0);
@@ -123,10 +122,10 @@ void CompassScheduler::On(const UpdateAccepted& e, absl::Time now, Decision& dec
     return;
   }
   it->second.available = e.available;
-  if (state_.singles.erase(e.group) > 0) {
-    ArriveAlone(e, it->second, decision);
+  if (const auto group = state_.groups.find(e.group); group != state_.groups.end()) {
+    ArriveInGroup(e, it->second, group->second, now, decision);
   } else {
-    ArriveInGroup(e, it->second, now, decision);
+    ArriveAlone(e, it->second, decision);
   }
 }
 
@@ -138,9 +137,8 @@ void CompassScheduler::ArriveAlone(const UpdateAccepted& e, Client& client, Deci
   decision.close.back().beside_momentum = true;
 }
 
-void CompassScheduler::ArriveInGroup(const UpdateAccepted& e, Client& client, absl::Time now,
-                                     Decision& decision) {
-  Group& group = state_.groups.at(e.group);
+void CompassScheduler::ArriveInGroup(const UpdateAccepted& e, Client& client, Group& group,
+                                     absl::Time now, Decision& decision) {
   --group.waiting;
   Exit(group, client);
   Learn(client, e);
@@ -287,7 +285,6 @@ void CompassScheduler::StartFirst(const ClientId& id, Client& client, Decision& 
   GroupId group = state_.first_group;
   if (!options_.first_group) {
     group = state_.next_group++;
-    state_.singles.insert(group);
   } else if (group == 0) {
     group = state_.first_group = NewGroup({.first = true, .timed = false});
   }
@@ -443,16 +440,13 @@ absl::Status CompassScheduler::Load(const nlohmann::json& json) {
       reporters += client.time.known() ? 1 : 0;
       examples += client.examples;
     }
-    for (const GroupId single : s.singles) {
-      if (working[single] != 1) return false;
-      working.erase(single);
-    }
     for (const auto& [id, group] : s.groups) {
       if (working[id] != group.waiting) return false;
       working.erase(id);
     }
-    return working.empty() && present == s.present && updates == s.updates &&
-           reporters == s.reporters && examples == s.examples;
+    const bool alone = std::ranges::all_of(working, [](const auto& w) { return w.second == 1; });
+    return alone && present == s.present && updates == s.updates && reporters == s.reporters &&
+           examples == s.examples;
   };
   TRIB_RETURN_IF_ERROR(LoadState(json, "compass", is_sound, state_));
   open_.clear();

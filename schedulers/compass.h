@@ -102,8 +102,8 @@ class CompassScheduler final : public Scheduler {
   };
   struct State {
     absl::flat_hash_map<ClientId, Client> clients;
-    std::map<GroupId, Group> groups;                      // in order of creation
-    absl::btree_set<GroupId> singles;                     // first orders, each to be applied alone
+    // In order of creation. Who works for none of these has a first order, applied alone.
+    std::map<GroupId, Group> groups;
     GroupId first_group = 0;                              // that newcomers belong to; 0: none yet
     std::map<GroupId, std::vector<ClientId>> publishing;  // closes; who is assigned then
     std::vector<Arrival> late;
@@ -114,7 +114,7 @@ class CompassScheduler final : public Scheduler {
     // Of those that have reported.
     int64_t reporters = 0, examples = 0;
     Counts counts;
-    NLOHMANN_DEFINE_TYPE_INTRUSIVE(State, clients, groups, singles, first_group, publishing, late,
+    NLOHMANN_DEFINE_TYPE_INTRUSIVE(State, clients, groups, first_group, publishing, late,
                                    next_group, version, present, updates, reporters, examples,
                                    counts)
   };
@@ -134,7 +134,8 @@ class CompassScheduler final : public Scheduler {
 
   void StartFirst(const ClientId& id, Client& client, Decision& decision);
   void ArriveAlone(const UpdateAccepted& e, Client& client, Decision& decision);
-  void ArriveInGroup(const UpdateAccepted& e, Client& client, absl::Time now, Decision& decision);
+  void ArriveInGroup(const UpdateAccepted& e, Client& client, Group& group, absl::Time now,
+                     Decision& decision);
   void SetFirstDeadline(Group& group, const UpdateAccepted& e);
 
   void Assign(const ClientId& id, Client& client, absl::Time now, Decision& decision);

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -21,15 +22,20 @@ namespace tributary {
 enum class EventRank : uint8_t { kResult, kCheckIn, kTimer, kEvaluation };
 
 // Of small values: what happens, to whom. What is pushed for the instant that is being dealt with
-// waits in line and not in the heap, where each would cost a way through all its levels.
-// Thread-compatible.
+// waits in line, what is far ahead waits unsorted (Rönngren, Riboe and Ayani 1991, "Lazy queue: an
+// efficient implementation of the pending-event set"); so the heap of what is near stays small
+// enough for a cache. Thread-compatible.
 template <typename What>
 class EventQueue {
  public:
   void Push(absl::Time at, EventRank rank, What what) {
     ++size_;
     if (at == now_) return present_[static_cast<size_t>(rank)].push_back(what);
-    Rise({at, (uint64_t{static_cast<uint8_t>(rank)} << kSequenceBits) | next_sequence_++, what});
+    const Entry entry{at, uint64_t{static_cast<uint8_t>(rank)} << kSequenceBits | next_sequence_++,
+                      what};
+    if (heap_.empty()) horizon_ = at;
+    if (at > horizon_) return far_.push_back(entry);
+    Rise(entry);
   }
 
   bool empty() const { return size_ == 0; }
@@ -51,7 +57,11 @@ class EventQueue {
     const Entry next = heap_.front();
     const Entry last = heap_.back();
     heap_.pop_back();
-    if (!heap_.empty()) Sink(last);
+    if (!heap_.empty()) {
+      Sink(last);
+    } else if (!far_.empty()) {
+      MoveHorizon();
+    }
     now_ = std::max(now_, next.at);
     return {next.at, next.what};
   }
@@ -69,12 +79,27 @@ class EventQueue {
   static constexpr int kSequenceBits = 61;
   // A heap of four children to a node: half as deep as one of two.
   static constexpr size_t kChildren = 4;
+  // What comes near at a time: at least so many, and one in so many of what is far, so that the
+  // look through all of that costs an event the same however many there are.
+  static constexpr size_t kNear = 4096;
+  static constexpr size_t kFarToNear = 8;
 
   // What the heap has for this instant was pushed before what is present.
   bool HeapComesBefore(size_t rank) const {
     if (heap_.empty()) return false;
     const Entry& next = heap_.front();
     return next.at < now_ || (next.at == now_ && next.order >> kSequenceBits <= rank);
+  }
+
+  void MoveHorizon() {
+    const size_t count = std::min(std::max(kNear, far_.size() / kFarToNear), far_.size());
+    const auto latest = far_.end() - static_cast<ptrdiff_t>(count);
+    std::ranges::nth_element(far_, latest, std::greater(), &Entry::at);
+    horizon_ = latest->at;
+    const auto near = std::partition(far_.begin(), latest,
+                                     [this](const Entry& entry) { return entry.at > horizon_; });
+    std::for_each(near, far_.end(), [this](const Entry& entry) { Rise(entry); });
+    far_.erase(near, far_.end());
   }
 
   void Rise(const Entry& entry) {
@@ -103,7 +128,9 @@ class EventQueue {
 
   absl::Time now_ = absl::InfinitePast();    // the latest that was taken out
   std::array<std::deque<What>, 4> present_;  // at that time, by rank
-  std::vector<Entry> heap_;                  // at others, and what was there for it before
+  std::vector<Entry> heap_;  // until horizon_, and what was there for now_ before it came
+  std::vector<Entry> far_;   // after horizon_, in any order; empty if heap_ is
+  absl::Time horizon_ = absl::InfinitePast();
   uint64_t next_sequence_ = 0;
   size_t size_ = 0;
 };

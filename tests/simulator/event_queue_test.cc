@@ -71,14 +71,34 @@ TEST(EventQueue, ExpectsWhatLiesAhead) {
   }
 }
 
-TEST(EventQueue, AgreesWithASortedListOfThousands) {
+TEST(EventQueue, AgreesWithASortedListWhileTimeGoesOn) {
+  EventQueue<int> queue;
+  Rng rng(4);
+  std::set<std::pair<int64_t, int>> oracle;  // second, number of the push
+  int pushed = 0;
+  const auto push = [&](int64_t second) {
+    oracle.emplace(second, pushed);
+    queue.Push(absl::UnixEpoch() + absl::Seconds(second), EventRank::kResult, pushed++);
+  };
+  while (pushed < 40'000) push(rng.UniformInt(1000));
+  while (pushed < 200'000) {
+    const auto [second, number] = *oracle.begin();
+    oracle.erase(oracle.begin());
+    ASSERT_EQ(queue.Pop(), std::pair(absl::UnixEpoch() + absl::Seconds(second), number));
+    ASSERT_NE(queue.Expected(), nullptr);
+    ASSERT_EQ(*queue.Expected(), oracle.begin()->second);
+    push(second + 1 + rng.UniformInt(1000));  // near or far
+  }
+}
+
+TEST(EventQueue, AgreesWithASortedListOfManyThousands) {
   EventQueue<int> queue;
   Rng rng(3);
   using Key = std::tuple<int64_t, EventRank, int>;  // second, rank, number of the push
   std::set<Key> oracle;
-  for (int i = 0; i < 20000; ++i) {
-    // Grows, shrinks to nothing, grows again.
-    if (rng.Uniform() < (i / 5000 % 2 == 0 ? 0.7 : 0.2)) {
+  for (int i = 0; i < 200'000; ++i) {
+    // Grows to more than what is near, shrinks to nothing, grows again.
+    if (rng.Uniform() < (i / 50'000 % 2 == 0 ? 0.7 : 0.2)) {
       const Key key(rng.UniformInt(500), static_cast<EventRank>(rng.UniformInt(4)), i);
       oracle.insert(key);
       queue.Push(absl::UnixEpoch() + absl::Seconds(std::get<0>(key)), std::get<1>(key), i);

@@ -60,7 +60,7 @@ class TlsTest : public ::testing::Test {
   void StartServer(const Certificates& authority) {
     const std::string config = dir_.Write(
         "tributaryd.yaml",
-        absl::StrCat("listen: 'localhost:0'\ndata_dir: '", dir_.File("data"),
+        absl::StrCat("listen: '127.0.0.1:0'\ndata_dir: '", dir_.File("data"),
                      "'\nhttp: {listen: '127.0.0.1:0'}\ntls: {certificate: '",
                      authority.CertificateOf("server"), "', key: '", authority.KeyOf("server"),
                      "', client_ca: '", own_->ca(), "', operators: [alice]}\n"));
@@ -70,7 +70,7 @@ class TlsTest : public ::testing::Test {
     server_ = *std::move(started);
     const auto line = server_->WaitForLine("listening.* grpc=(\\d+)", kPatience);
     ASSERT_THAT(line, IsOk());
-    address_ = absl::StrCat("localhost:", (*line)[1]);
+    address_ = absl::StrCat("127.0.0.1:", (*line)[1]);
   }
 
   test::Completed Tool(std::vector<std::string> tls, std::vector<std::string> args) const {
@@ -183,7 +183,7 @@ TEST_F(TlsTest, AServerIsBelievedOnlyWithOurAuthoritysWordForItsName) {
   EXPECT_THAT(RunShortly(Options("one", "one")), StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_EQ(Tool(As(*own_, "alice"), {"job", "list"}).exit, Exit{.code = kUnreachable});
 
-  ASSERT_THAT(own_->Issue("server", {.host = "elsewhere.example"}), IsOk());
+  ASSERT_THAT(own_->Issue("server", {.hosts = "DNS:elsewhere.example"}), IsOk());
   StartServer(*own_);
   EXPECT_THAT(RunShortly(Options("one", "one")), StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_EQ(Tool(As(*own_, "alice"), {"job", "list"}).exit, Exit{.code = kUnreachable});

@@ -36,7 +36,7 @@ absl::StatusOr<Certificates> Certificates::Create(std::string dir,
 absl::Status Certificates::Issue(const std::string& name, const Terms& terms) const {
   const std::string request = absl::StrCat(dir_, "/", name, ".csr");
   TRIB_RETURN_IF_ERROR(Request({"-subj", absl::StrCat("/CN=", name), "-addext",
-                                absl::StrCat("subjectAltName=DNS:", terms.host), "-keyout",
+                                absl::StrCat("subjectAltName=", terms.hosts), "-keyout",
                                 KeyOf(name), "-out", request}));
   return OpenSsl({"x509", "-req", "-days", absl::StrCat(terms.days), "-copy_extensions", "copy",
                   "-CA", ca(), "-CAkey", KeyOf("ca"), "-CAcreateserial", "-in", request, "-out",

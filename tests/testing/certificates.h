@@ -20,8 +20,9 @@ namespace tributary::test {
 class Certificates {
  public:
   struct Terms {
-    std::string host = "localhost";  // the name in the network that it speaks for
-    int days = 1;                    // it is valid from now on; below 0: it was, until then
+    std::string hosts =
+        "DNS:localhost,IP:127.0.0.1";  // the names in the network that it speaks for
+    int days = 1;                      // it is valid from now on; below 0: it was, until then
   };
 
   // Makes the authority in `dir`, an empty folder, and a certificate for each of `names`.

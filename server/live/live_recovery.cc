@@ -43,10 +43,10 @@ absl::Status LiveHost::KeepFiles(const std::vector<JobRecord>& jobs) {
     if (spec.ok() && spec->model.program) wanted.insert(FileDigestOf(*spec->model.program).sha256);
     first_models.insert(LiveJob::InitialName(record.id));
   }
-  const std::string initial = options_.data_dir + "/initial";
+  const std::string initial = options_.data_dir + "/initial/";
   TRIB_ASSIGN_OR_RETURN(const auto names, ListDirectory(initial));
   for (const std::string& name : names) {
-    if (!first_models.contains(name)) TRIB_RETURN_IF_ERROR(RemoveFile(initial + "/" + name));
+    if (!first_models.contains(name)) TRIB_RETURN_IF_ERROR(RemoveFile(initial + name));
   }
   return files_->KeepOnly(wanted);
 }

@@ -111,21 +111,20 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Create(const ServerConfig& confi
                                                                    .parallel = p.parallel.get()}));
   p.loop.Start();
   TRIB_ASSIGN_OR_RETURN(
-      p.rpc,
-      RpcServer::Create(
-          config.listen, tls,
-          {.loop = &p.loop,
-           .pool = p.pool.get(),
-           .clock = clock,
-           .host = p.host.get(),
-           .store = p.store.get(),
-           .server_agent = absl::StrCat("tributaryd/", kVersion),
-           .max_wait = config.check_in.max_wait_seconds,
-           .limits = {.max_chunk_bytes = config.limits.max_chunk_bytes,
-                      .in_flight_bytes = config.limits.in_flight_bytes,
-                      .in_flight_bytes_per_client = config.limits.in_flight_bytes_per_client,
-                      .bdp_window = config.limits.bdp_window},
-           .operators = tls ? config.tls->operators : std::vector<std::string>{}}));
+      p.rpc, RpcServer::Create(
+                 config.listen, tls,
+                 {.loop = &p.loop,
+                  .pool = p.pool.get(),
+                  .clock = clock,
+                  .host = p.host.get(),
+                  .store = p.store.get(),
+                  .server_agent = absl::StrCat("tributaryd/", kVersion),
+                  .max_wait = config.check_in.max_wait_seconds,
+                  .limits = {.max_chunk_bytes = config.limits.max_chunk_bytes,
+                             .in_flight_bytes = config.limits.in_flight_bytes,
+                             .in_flight_bytes_per_client = config.limits.in_flight_bytes_per_client,
+                             .bdp_window = config.limits.bdp_window},
+                  .operators = tls ? config.tls->operators : std::vector<std::string>{}}));
   TRIB_ASSIGN_OR_RETURN(const Address http, ParseAddress(config.http.listen));
   TRIB_ASSIGN_OR_RETURN(p.health, HealthServer::Create(http.host, http.port, [host = p.host.get()] {
                           return host->Ready();

@@ -7,10 +7,10 @@ usage: examples/hypergradient/grid.py [--sim PATH] [--model logistic|cnn] [--rat
 
 Every run is MODEL.yaml (100 clients, 10 a round, Dirichlet 0.5) with another method and another
 learning rate of the clients. A cell is the accuracy after N versions, the mean over the last five
-evaluations and the seeds, for a single version swings by points; a run that diverges counts 0. Below it, the methods against
-FedAvg, seed by seed: points at a rate of 0.1 and at FedAvg's best, and, if 0.001 is among the
-rates, versions to 70 % at that, each run for 400 versions at most (not with --no-target). Runs whose
-summary is already in DIR are not repeated.
+evaluations and the seeds, for a single version swings by points; a run that diverges counts 0.
+Below it, the methods against FedAvg, seed by seed: points at a rate of 0.1 and at FedAvg's best,
+and, if 0.001 is among the rates, versions to 70 % at that, each run for 400 versions at most (not
+with --no-target). Runs whose summary is already in DIR are not repeated.
 --write-docs puts the tables between the markers NAME of docs/algorithms/hypergradient.md and, of
 several rates, the heat map beside it.
 """

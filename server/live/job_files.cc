@@ -20,8 +20,9 @@ absl::Status JobFiles::CheckRoom(const FileDigest& digest) const {
                                                    " (limits.max_update_bytes)"));
   }
   TRIB_ASSIGN_OR_RETURN(const uint64_t free, FreeDiskBytes(dir_));
-  if (free >= digest.bytes && free - digest.bytes >= limits_.min_free_bytes)
+  if (free >= digest.bytes && free - digest.bytes >= limits_.min_free_bytes) {
     return absl::OkStatus();
+  }
   return MarkExhausted(absl::ResourceExhaustedError(absl::StrCat(
                            "no room for a file of ", digest.bytes, " bytes: the disk has ", free,
                            ", of which ", limits_.min_free_bytes, " stay free")),

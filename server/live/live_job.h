@@ -99,6 +99,7 @@ struct LiveJob {
     return keeps_updates() ? KeptDir(data_dir) + "/" + kFirstModelFile
                            : data_dir + "/initial/" + InitialName(id());
   }
+  // In the folder `initial`.
   static std::string InitialName(const JobId& job) { return job.value() + ".safetensors"; }
 };
 

@@ -231,7 +231,8 @@ class MortalConnection final : public sdk::Connection {
                           std::stop_token stop) override {
     int64_t& received = received_[{request.job.value(), request.version}];
     if (request.offset != received) {
-      // A damaged header tells at the model's end, by its digest; nothing of it is used then.
+      // All of it again: its digest was wrong at the end (a header was damaged), or the work was
+      // given up and given out anew.
       EXPECT_EQ(request.offset, 0) << request.job.value() << ", version " << request.version
                                    << ", where " << received << " bytes had arrived";
       ledger_->FetchedInVain(received);

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "client_sdk/client.h"
 #include "client_sdk/mocks/fake_trainer.h"
+#include "common/cli/exit_code.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/certificates.h"
@@ -41,8 +42,9 @@ job:
   stop: {versions: 2}
 )";
 
-// Exit codes of `tributary`, docs/operations.md.
-constexpr int kUnreachable = 4, kNotAllowed = 5;
+Exit ExitOf(cli::ExitCode code) { return {.code = static_cast<int>(code)}; }
+const Exit kUnreachable = ExitOf(cli::ExitCode::kUnreachable);
+const Exit kNotAllowed = ExitOf(cli::ExitCode::kNotAllowed);
 
 class TlsTest : public ::testing::Test {
  protected:
@@ -96,13 +98,13 @@ class TlsTest : public ::testing::Test {
     options.once_limit = kPatience;
     return options;
   }
-  // How its enrolment ends, by which it has spoken to the server.
+  // How a client ends that the server does not let in.
   static absl::Status Run(ClientOptions options) {
     auto client =
         Client::Create(std::move(options), std::make_unique<FakeTrainer>(test::FlatLayout(100, 2)));
     return client.ok() ? (*client)->Run() : client.status();
   }
-  // Of a client that nothing but TLS keeps out: it cannot tell a stranger from a dead server.
+  // The same where TLS keeps it out: to the client the server is as good as dead.
   static absl::Status RunShortly(ClientOptions options) {
     options.connect_limit = absl::Seconds(1);
     return Run(std::move(options));
@@ -141,7 +143,7 @@ TEST_F(TlsTest, AClientIsWhoItsCertificateSays) {
 
 TEST_F(TlsTest, AClientIsNoOperatorAndAnOperatorNoClient) {
   const test::Completed refused = Tool(As(*own_, "one"), {"job", "list"});
-  EXPECT_EQ(refused.exit, Exit{.code = kNotAllowed});
+  EXPECT_EQ(refused.exit, kNotAllowed);
   EXPECT_THAT(refused.err, HasSubstr("the certificate is of 'one', who may not make this call"));
   EXPECT_EQ(Tool(As(*own_, "alice"), {"job", "list"}).exit, Exit{.code = 0});
   EXPECT_THAT(Run(Options("one", "alice")), StatusIs(absl::StatusCode::kPermissionDenied));
@@ -165,9 +167,9 @@ TEST_F(TlsTest, StrangersAreKeptOut) {
                                                 "--cert", others_->CertificateOf("alice"),
                                                 "--key",  others_->KeyOf("alice")};
   const test::Completed refused = Tool(other_alice, {"job", "list"});
-  EXPECT_EQ(refused.exit, Exit{.code = kUnreachable});
+  EXPECT_EQ(refused.exit, kUnreachable);
   EXPECT_THAT(refused.err, HasSubstr("do --ca, --cert and --key fit?"));
-  EXPECT_EQ(Tool({}, {"job", "list"}).exit, Exit{.code = kUnreachable});
+  EXPECT_EQ(Tool({}, {"job", "list"}).exit, kUnreachable);
 
   // It was none of these: the same server, with the right ones.
   EXPECT_EQ(Tool(As(*own_, "alice"), {"job", "list"}).exit, Exit{.code = 0});
@@ -181,12 +183,12 @@ TEST_F(TlsTest, WhatHasExpiredIsOfNoUse) {
 TEST_F(TlsTest, AServerIsBelievedOnlyWithOurAuthoritysWordForItsName) {
   StartServer(*others_);
   EXPECT_THAT(RunShortly(Options("one", "one")), StatusIs(absl::StatusCode::kUnavailable));
-  EXPECT_EQ(Tool(As(*own_, "alice"), {"job", "list"}).exit, Exit{.code = kUnreachable});
+  EXPECT_EQ(Tool(As(*own_, "alice"), {"job", "list"}).exit, kUnreachable);
 
   ASSERT_THAT(own_->Issue("server", {.hosts = "DNS:elsewhere.example"}), IsOk());
   StartServer(*own_);
   EXPECT_THAT(RunShortly(Options("one", "one")), StatusIs(absl::StatusCode::kUnavailable));
-  EXPECT_EQ(Tool(As(*own_, "alice"), {"job", "list"}).exit, Exit{.code = kUnreachable});
+  EXPECT_EQ(Tool(As(*own_, "alice"), {"job", "list"}).exit, kUnreachable);
 }
 
 }  // namespace

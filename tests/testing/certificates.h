@@ -20,9 +20,10 @@ namespace tributary::test {
 class Certificates {
  public:
   struct Terms {
-    std::string hosts =
-        "DNS:localhost,IP:127.0.0.1";  // the names in the network that it speaks for
-    int days = 1;                      // it is valid from now on; below 0: it was, until then
+    // What it speaks for in the network, as in a subjectAltName.
+    std::string hosts = "DNS:localhost,IP:127.0.0.1";
+    // Valid for so many from now on; below 0: it was, until so many ago.
+    int days = 1;
   };
 
   // Makes the authority in `dir`, an empty folder, and a certificate for each of `names`.

@@ -166,7 +166,7 @@ struct ProgressReport {
   int64_t steps_total = 0;  // 0: not known
 };
 
-enum class AbandonReason { kOther, kStopped, kTrainerFailed, kTooLate, kNotAllowed };
+enum class AbandonReason { kOther, kStopped, kTrainerFailed, kTooLate, kNotAllowed, kDiverged };
 
 struct AbandonNotice {
   JobId job;

@@ -124,7 +124,8 @@ inline TrainTask TrainTaskOf(const CollectTask& task) {
 }
 
 // Called by one thread at a time. Errors become a report to the coordinator; none ends
-// the client.
+// the client. OutOfRange says that training diverged, as values that are not finite do: the
+// coordinator may answer it with a lower learning rate.
 class Trainer {
  public:
   virtual ~Trainer() = default;

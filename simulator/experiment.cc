@@ -101,6 +101,8 @@ absl::Status Experiment::Loop() {
   while (!IsEnded(progress.state)) {
     if (options_.stop.stop_requested()) return absl::CancelledError("interrupted");
     TRIB_RETURN_IF_ERROR(failure_);
+    // No operator is there to let it go on.
+    if (progress.state == JobState::kPaused) return absl::FailedPreconditionError(progress.reason);
     if (!answers_.empty()) {
       auto answer = std::move(answers_.front());
       answers_.pop_front();

@@ -6,7 +6,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "common/train_spec/train_spec.h"
-#include "server/coordinator/job_executor.h"
 
 namespace tributary {
 namespace {
@@ -238,17 +237,12 @@ void VirtualClients::Lose(int64_t client, LossCause cause, absl::string_view why
 }
 
 // What came of the client's order cannot be used.
-void VirtualClients::Refuse(int64_t client, LossCause cause, const absl::Status& status) {
+void VirtualClients::Refuse(int64_t client, const absl::Status& status) {
   // Only a diverging loss is the client's own; anything else is wrong for everybody.
   if (!absl::IsOutOfRange(status)) {
     return server_->Abort(WithContext(status, absl::StrCat("client ", Id(client).value())));
   }
-  if (++refused_in_a_row_ > 10 * static_cast<int64_t>(clients_.size())) {
-    return server_->Abort(absl::FailedPreconditionError(
-        absl::StrCat("no update of ", refused_in_a_row_,
-                     " in a row was usable; the last one: ", status.message())));
-  }
-  Lose(client, cause, status.message());
+  Lose(client, LossCause::kNotFinite, status.message());
 }
 
 bool VirtualClients::GetBase(WorkloadTask& task) {
@@ -315,7 +309,7 @@ void VirtualClients::Train(int64_t index, const WorkOrder& order) {
 
 void VirtualClients::Trained(int64_t client, Work& work) {
   auto update = std::get<Pending<TrainedUpdate>>(std::move(work.result))();
-  if (!update.ok()) return Refuse(client, LossCause::kAbandoned, update.status());
+  if (!update.ok()) return Refuse(client, update.status());
   const auto bytes = static_cast<int64_t>(update->payload.size());
   work.result = std::make_unique<TrainedUpdate>(*std::move(update));
   const absl::Duration upload = fleet_->UploadTime(client, bytes);
@@ -335,8 +329,7 @@ void VirtualClients::Uploaded(int64_t client, Work& work) {
                            .adapter_rank = work.adapter_rank};
   const auto bytes = static_cast<int64_t>(payload.size());
   const absl::Status kept = server_->KeepUpdate(work.kind, info, std::move(payload));
-  if (!kept.ok()) return Refuse(client, ClassifyRefusal(kept), kept);
-  refused_in_a_row_ = 0;
+  if (!kept.ok()) return Refuse(client, kept);
   train_flops_ += trained.flops;
   train_flops_dense_ += trained.examples_seen * workload_->TrainFlopsPerExample();
   At(client).residual = std::move(residual);
@@ -391,7 +384,7 @@ void VirtualClients::Evaluate(int64_t client, const WorkOrder& order) {
 
 void VirtualClients::Evaluated(int64_t client, Work& work) {
   const auto results = std::get<Pending<std::vector<EvalResult>>>(std::move(work.result))();
-  if (!results.ok()) return Refuse(client, LossCause::kAbandoned, results.status());
+  if (!results.ok()) return Refuse(client, results.status());
   const EvalResult& last = results->back();
   event::EvaluationArrived arrived{
       Take(client).id, last.num_examples, last.loss, last.accuracy, {}};

@@ -7,9 +7,9 @@
 // evaluating take the download only; the evaluator, one more client with the test set, costs no
 // virtual time at all. A client checks in when it comes online and when its order has ended.
 //
-// An order is lost with LossCause::kAbandoned when it is drawn to drop out, diverges, or its
-// client goes offline; with kTimedOut when job.liveness_seconds have passed since its client
-// vanished: until then a client at work gives signs of life all the time.
+// An order is lost with LossCause::kAbandoned when it is drawn to drop out or its client goes
+// offline; with kNotFinite when it diverges; with kTimedOut when job.liveness_seconds have passed
+// since its client vanished: until then a client at work gives signs of life all the time.
 #ifndef TRIBUTARY_SIMULATOR_VIRTUAL_CLIENTS_H_
 #define TRIBUTARY_SIMULATOR_VIRTUAL_CLIENTS_H_
 
@@ -167,7 +167,7 @@ class VirtualClients {
   void HappenToWork(Happening::Kind kind, int64_t client, Work& work);
   Work Take(int64_t client);
   void Lose(int64_t client, LossCause cause, absl::string_view why);
-  void Refuse(int64_t client, LossCause cause, const absl::Status& status);
+  void Refuse(int64_t client, const absl::Status& status);
   bool GetBase(WorkloadTask& task);
 
   void MakeFirstModel(int64_t client, const WorkOrder& order);
@@ -192,7 +192,6 @@ class VirtualClients {
 
   std::vector<Client> clients_;  // the evaluator last
   int64_t next_task_ = 1;        // when all data move at once
-  int64_t refused_in_a_row_ = 0;
 
   int64_t downlink_bytes_ = 0;
   int64_t train_flops_ = 0;

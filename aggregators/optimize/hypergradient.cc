@@ -66,7 +66,8 @@ double HypergradientOptimizer::NextRate(const Products& products, const DeltaOri
   }
   if (origin.repeated > kMostRepeated) product = 0;
   const double h = gain_ * product / std::sqrt(1 + origin.mean_staleness);
-  return std::clamp(cosine_ ? rate_ * (1 + h) : rate_ + h, min_rate_, max_rate_);
+  const double next = std::clamp(cosine_ ? rate_ * (1 + h) : rate_ + h, min_rate_, max_rate_);
+  return variant_ == Variant::kServerLocal ? std::min(next, origin.client_rate_limit) : next;
 }
 
 absl::Status HypergradientOptimizer::Step(absl::Span<float> delta, const DeltaOrigin& origin) {

@@ -4,6 +4,7 @@
 #define TRIBUTARY_AGGREGATORS_OPTIMIZE_SERVER_OPTIMIZER_H_
 
 #include <functional>
+#include <limits>
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
@@ -20,6 +21,8 @@ namespace tributary {
 struct DeltaOrigin {
   double mean_staleness = 0;  // versions between an update's base and its use
   double repeated = 0;        // share of the updates whose client and base the last delta had too
+  // What the factor on the clients' learning rate may not pass: above it most of them diverge.
+  double client_rate_limit = std::numeric_limits<double>::infinity();
   // Before any transform: the delta's squared norm, and the updates' own, combined as the updates
   // were. The second is 0 unless uses_squared_norms().
   double squared_norm = 0;

@@ -276,6 +276,8 @@ v1::AbandonWorkRequest::Reason ToProto(AbandonReason reason) {
       return v1::AbandonWorkRequest::REASON_TOO_LATE;
     case AbandonReason::kNotAllowed:
       return v1::AbandonWorkRequest::REASON_NOT_ALLOWED;
+    case AbandonReason::kDiverged:
+      return v1::AbandonWorkRequest::REASON_DIVERGED;
   }
   return v1::AbandonWorkRequest::REASON_UNSPECIFIED;
 }

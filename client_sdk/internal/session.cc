@@ -182,7 +182,10 @@ absl::StatusOr<bool> Session::GiveBack(const Work& work, const absl::Status& fai
   if (work.reason == AbandonReason::kOther) enrolled_ = false;
   Emit(ClientEvent::Kind::kFailed, &work.order, failure.ToString());
   AbandonNotice notice{.job = work.order.job.id, .work_order = work.order.id};
-  notice.reason = stop_.stop_requested() ? AbandonReason::kStopped : work.reason;
+  const bool diverged = work.reason == AbandonReason::kTrainerFailed && absl::IsOutOfRange(failure);
+  notice.reason = stop_.stop_requested() ? AbandonReason::kStopped
+                  : diverged             ? AbandonReason::kDiverged
+                                         : work.reason;
   notice.message = failure.ToString();
   // If it does not arrive, the server learns it from the silence.
   connection_->AbandonWork(notice).IgnoreError();

@@ -1,6 +1,7 @@
 #include "server/coordinator/events.h"
 
 #include <array>
+#include <cmath>
 #include <exception>
 #include <utility>
 
@@ -238,6 +239,7 @@ Json PublicationJson(const action::PublishVersion& p) {
   if (p.mix_models) j["mix_models"] = true;
   if (p.beside_momentum) j["beside_momentum"] = true;
   if (p.repeated > 0) j["repeated"] = p.repeated;
+  if (std::isfinite(p.client_rate_limit)) j["client_rate_limit"] = p.client_rate_limit;
   return j;
 }
 

@@ -3,6 +3,7 @@
 #ifndef TRIBUTARY_SERVER_COORDINATOR_EVENTS_H_
 #define TRIBUTARY_SERVER_COORDINATOR_EVENTS_H_
 
+#include <limits>
 #include <optional>
 #include <string>
 #include <variant>
@@ -188,6 +189,8 @@ struct PublishVersion {
   std::optional<CollectKind> learns;  // what the parts are contributions to; absent: updates
   // Share of the parts whose client and base the last version had too; 0 where nobody asks.
   double repeated = 0;
+  // The clients' rate may not rise above this any more; infinite: nothing is known of it.
+  double client_rate_limit = std::numeric_limits<double>::infinity();
 };
 // An accepted update that will never be used.
 struct DropUpdate {

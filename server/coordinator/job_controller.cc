@@ -11,6 +11,8 @@
 namespace tributary {
 namespace {
 
+constexpr double kLeastClientRate = 1.0 / 1024;  // that divergence may bring about
+
 // A hash map's own order is another one in each process.
 template <typename Map>
 std::vector<typename Map::key_type> SortedKeys(const Map& map) {
@@ -113,6 +115,7 @@ void JobController::On(const event::UpdateArrived& e) {
   accepted_.resize(static_cast<size_t>(std::max(std::ssize(accepted_), order.id + 1)));
   accepted_[static_cast<size_t>(order.id)] = true;
   waiting_updates_[order.id] = {order.client, e.info, e.bytes, order.seed, order.client_rate};
+  divergence_.NoteResult();
   if (contributes) {
     --collection_.out;
     collection_.received.insert(order.id);
@@ -138,6 +141,9 @@ void JobController::On(const event::WorkFailed& e) {
   const std::optional<WorkOrder> order = TakeWork(e.work_order);
   if (!order) return;
   ++progress_.lost[std::string(LossCauseName(e.cause))];
+  if (e.cause == LossCause::kNotFinite && order->kind != WorkKind::kEvaluate) {
+    NoteDivergence(*order, e.message);
+  }
   switch (order->kind) {
     case WorkKind::kInitialise:
       AskForFirstModel();
@@ -156,6 +162,24 @@ void JobController::On(const event::WorkFailed& e) {
       --collection_.asked;
       clients_[order->client].collected = 0;  // it may try again
       break;
+  }
+}
+
+// Where the clients' rate is the coordinator's, it falls to half of what most of them could not
+// bear, and stays there or below: nothing but silence tells of the edge, and each try costs orders.
+void JobController::NoteDivergence(const WorkOrder& order, const std::string& message) {
+  divergence_.NoteLoss(order.client, order.client_rate <= progress_.client_rate);
+  const auto out = static_cast<int64_t>(work_.size());
+  if (sets_client_rate_ && divergence_.RateIsTooHigh(out) &&
+      progress_.client_rate > kLeastClientRate) {
+    client_rate_limit_ = std::max(progress_.client_rate / 2, kLeastClientRate);
+    progress_.client_rate = client_rate_limit_;
+    divergence_.BeginRate();
+  }
+  if (divergence_.IsHopeless(out) && progress_.state != JobState::kPaused) {
+    SetState(JobState::kPaused, absl::StrCat("no update of ", divergence_.in_a_row(),
+                                             " in a row was usable; the last one: ", message,
+                                             "; a lower learning rate may help"));
   }
 }
 
@@ -192,7 +216,8 @@ void JobController::StartPublication(const Close& close) {
                                  .parts = {},
                                  .given_coefficients = !close.coefficients.empty(),
                                  .mix_models = close.mix_models,
-                                 .beside_momentum = close.beside_momentum};
+                                 .beside_momentum = close.beside_momentum,
+                                 .client_rate_limit = client_rate_limit_};
   if (version.given_coefficients && close.coefficients.size() != close.updates.size()) {
     return End(JobState::kFailed,
                absl::StrCat("the scheduler '", spec_.scheduler.name, "' closed group ", close.group,
@@ -276,7 +301,8 @@ void JobController::On(const event::VersionPublished& e) {
   progress_.version = e.version;
   progress_.model_digest = e.model_digest;
   progress_.server_rate = e.server_rate;
-  progress_.client_rate = e.client_rate;
+  progress_.client_rate = std::min(e.client_rate, client_rate_limit_);
+  divergence_.BeginRate();
   if (std::exchange(installing_, false)) {
     training_since_ = now_;
     NoteAdapterMemory(e);
@@ -371,6 +397,7 @@ void JobController::On(const event::Command& e) {
     case event::Command::Verb::kResume:
       if (progress_.state != JobState::kPaused) break;
       SetState(progress_.version < 0 ? JobState::kInitialising : JobState::kRunning, "");
+      divergence_.BeginRow();
       AskForFirstModel();
       RunSteps();
       OfferEvaluations();

@@ -17,6 +17,7 @@
 
 #include <deque>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -29,6 +30,7 @@
 #include "absl/container/node_hash_map.h"
 #include "absl/status/statusor.h"
 #include "schedulers/scheduler.h"
+#include "server/coordinator/divergence.h"
 #include "server/coordinator/events.h"
 #include "server/coordinator/job_spec.h"
 #include "server/coordinator/participation.h"
@@ -189,6 +191,7 @@ class JobController {
   void UseTime();
 
   void AskForFirstModel();
+  void NoteDivergence(const WorkOrder& order, const std::string& message);
 
   void AskScheduler(decltype(SchedulerEvent::what) what);
   void RunSteps();
@@ -244,6 +247,7 @@ class JobController {
   const std::optional<CollectRequest> explores_ = spec_.Collects(CollectKind::kExplore);
   const std::optional<CollectRequest> sketches_ = spec_.Collects(CollectKind::kSketch);
   const bool follows_deltas_ = FollowsDeltas(spec_);
+  const bool sets_client_rate_ = SetsClientRate(spec_);
   const bool clients_follow_ = TrainOf(spec_).hypergradient.has_value();  // the global update
   std::unique_ptr<Scheduler> scheduler_;
   JobProgress progress_;
@@ -271,6 +275,9 @@ class JobController {
   std::deque<JobEvent> deferred_;           // arrived meanwhile
   // Of the updates in the last version, where follows_deltas_: client and base.
   absl::flat_hash_set<std::pair<ClientId, Version>> combined_;
+
+  Divergence divergence_;
+  double client_rate_limit_ = std::numeric_limits<double>::infinity();
 
   Phase phase_ = Phase::kTrain;
   RunningCollection collection_;   // in phase kCollect

@@ -149,7 +149,7 @@ CodecContext JobExecutor::ContextOf(const UpdateInfo& info, uint64_t seed) const
 absl::StatusOr<Applied> JobExecutor::Combine(const action::PublishVersion& what,
                                              UpdateSource& updates) {
   TRIB_ASSIGN_OR_RETURN(auto aggregator, pipeline_->NewAggregator(what.given_coefficients));
-  DeltaOrigin origin{.repeated = what.repeated};
+  DeltaOrigin origin{.repeated = what.repeated, .client_rate_limit = what.client_rate_limit};
   for (const auto& part : what.parts) {
     origin.mean_staleness +=
         static_cast<double>(part.staleness) / static_cast<double>(what.parts.size());

@@ -76,7 +76,7 @@ absl::StatusOr<AdaptersApplied> JobExecutor::SumAdapters(const action::PublishVe
                         pipeline_->NewAdapterAggregator(kept, version_, what.given_coefficients));
   TRIB_ASSIGN_OR_RETURN(const UpdateWeights weights,
                         pipeline_->AdapterWeights(what.given_coefficients));
-  DeltaOrigin origin{.repeated = what.repeated};
+  DeltaOrigin origin{.repeated = what.repeated, .client_rate_limit = what.client_rate_limit};
   int64_t combined = 0;
   for (const auto& part : what.parts) {
     origin.mean_staleness +=

@@ -306,6 +306,16 @@ bool FollowsDeltas(const JobSpec& spec) {
   return aggregation.hypergradient || aggregation.optimizer.name == "hypergradient";
 }
 
+bool SetsClientRate(const JobSpec& spec) {
+  const AggregationSpec aggregation = AggregationOf(spec);
+  const auto sets = [](const config::Choice& optimizer) {
+    return optimizer.name == "hypergradient" &&
+           optimizer.options.value("variant", "") == "server_local";
+  };
+  return sets(aggregation.optimizer) ||
+         (aggregation.hypergradient && sets(*aggregation.hypergradient));
+}
+
 TrainSpec TrainOf(const JobSpec& spec) {
   TrainSpec train = spec.train;
   if (!IsLocal(spec.hypergradient)) return train;

@@ -121,7 +121,8 @@ absl::StatusOr<JobSpec> ParseJobSpecJson(const std::string& canonical_json);
 
 // The sections with what the hypergradient section adds to them.
 AggregationSpec AggregationOf(const JobSpec& spec);
-bool FollowsDeltas(const JobSpec& spec);  // a hypergradient is among the aggregation's steps
+bool FollowsDeltas(const JobSpec& spec);   // a hypergradient is among the aggregation's steps
+bool SetsClientRate(const JobSpec& spec);  // of which one is server_local
 TrainSpec TrainOf(const JobSpec& spec);
 
 // What both ends know of the job's adapters; absent: it has none.

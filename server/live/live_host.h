@@ -87,7 +87,7 @@ class LiveHost {
   void ReportEvaluation(const EvaluationReport& report, Callback<ReportAnswer> done);
   void ReportProgress(const ClientId& client, const JobId& job, WorkOrderId order,
                       Callback<bool> go_on);
-  void AbandonWork(const ClientId& client, const JobId& job, WorkOrderId order,
+  void AbandonWork(const ClientId& client, const JobId& job, WorkOrderId order, LossCause cause,
                    const std::string& message, DoneCallback done);
 
   // ---- for operators ----

@@ -58,13 +58,13 @@ void LiveHost::ReportProgress(const ClientId& client, const JobId& job_id, WorkO
 }
 
 void LiveHost::AbandonWork(const ClientId& client, const JobId& job_id, WorkOrderId order,
-                           const std::string& message, DoneCallback done) {
+                           LossCause cause, const std::string& message, DoneCallback done) {
   const auto enrolled = Enrolled(client);
   if (!enrolled.ok()) return done(enrolled.status());
   const auto job = RequireJob(job_id);
   if (!job.ok()) return done(job.status());
   if (Confirm(**job, client, order) != nullptr && !verifying_.contains({job_id, order})) {
-    Fail(**job, order, LossCause::kAbandoned, message);
+    Fail(**job, order, cause, message);
   }
   journal_.AfterCommit([done = std::move(done)]() mutable { done(absl::OkStatus()); });
 }

@@ -200,6 +200,8 @@ grpc::ServerUnaryReactor* CoordinatorService::AbandonWork(grpc::CallbackServerCo
       context, deps_->loop, Allowed(*context, request->client_id()), [this, request](auto finish) {
         deps_->host->AbandonWork(
             ClientId(request->client_id()), JobId(request->job_id()), request->work_order_id(),
+            request->reason() == v1::AbandonWorkRequest::REASON_DIVERGED ? LossCause::kNotFinite
+                                                                         : LossCause::kAbandoned,
             absl::StrCat(v1::AbandonWorkRequest::Reason_Name(request->reason()), " ",
                          request->message().substr(0, 1000)),
             finish);

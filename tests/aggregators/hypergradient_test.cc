@@ -241,6 +241,16 @@ TEST(HypergradientTest, DeltasOfTheSameClientsAndBasesDoNotCount) {
   EXPECT_DOUBLE_EQ(optimizer->rate(), 1.2);
 }
 
+TEST(HypergradientTest, TheClientsRateKeepsBelowItsLimitAndDoesNotPileUp) {
+  const auto optimizer = Make({.variant = "server_local"}, 2);
+  for (int i = 0; i < 5; ++i) Step(*optimizer, {1, 0}, {.client_rate_limit = 1.1});
+  EXPECT_EQ(optimizer->client_rate(), 1.1);
+  Step(*optimizer, {-1, 0}, {.client_rate_limit = 1.1});
+  EXPECT_DOUBLE_EQ(optimizer->client_rate(), 1.1 * 0.8);
+  EXPECT_DOUBLE_EQ(RateAfter({.variant = "global"}, {1, 0}, {.client_rate_limit = 0.5}), 1.2)
+      << "the server's rate is another one";
+}
+
 TEST(HypergradientTest, AStepBesideItTakesTheRateAndLeavesNothing) {
   for (const char* variant : {"global", "global_momentum", "server_local"}) {
     const auto optimizer = Make({.variant = variant, .form = "raw"}, 1);

@@ -117,6 +117,14 @@ class BadClient {
     Die();
   }
 
+  void Diverge() {
+    EXPECT_THAT(connection_->AbandonWork({.job = work_.job.id,
+                                          .work_order = work_.id,
+                                          .reason = sdk::AbandonReason::kDiverged,
+                                          .message = "the loss became inf"}),
+                test::IsOk());
+  }
+
   void Die() { connection_.reset(); }
 
  private:
@@ -127,16 +135,17 @@ class BadClient {
 TEST(Faults, TheJobEndsAndEachIsCountedUnderItsCause) {
   const TempDir dir;
   LiveCluster cluster(dir.path());
-  const std::string job = cluster.Submit(Job(/*clients=*/8, /*min_reports=*/3));
+  const std::string job = cluster.Submit(Job(/*clients=*/9, /*min_reports=*/3));
   for (const char* id : {"good-1", "good-2", "good-3"}) {
     cluster.AddClient(id, std::make_unique<FakeTrainer>(Layout()));
   }
   cluster.Await(job, [](const v1::Job& j) { return j.state() == v1::JOB_STATE_RUNNING; });
 
-  // The round starts when all eight are there.
+  // The round starts when all nine are there.
   std::vector<std::unique_ptr<BadClient>> bad;
   std::vector<std::thread> arriving;
-  for (const char* id : {"killed-in-training", "killed-in-upload", "nan", "layout", "vanished"}) {
+  for (const char* id :
+       {"killed-in-training", "killed-in-upload", "nan", "layout", "diverges", "vanished"}) {
     bad.push_back(std::make_unique<BadClient>(cluster, id));
     arriving.emplace_back([client = bad.back().get()] { client->GetWork(); });
   }
@@ -156,13 +165,15 @@ TEST(Faults, TheJobEndsAndEachIsCountedUnderItsCause) {
   EXPECT_EQ(answer.state, sdk::UploadAnswer::State::kRefused);
   EXPECT_EQ(answer.refusal, "wrong_layout");
 
+  bad[4]->Diverge();
+
   const v1::Job ended = cluster.AwaitEnd(job);
   EXPECT_EQ(ended.state(), v1::JOB_STATE_DONE) << ended.reason();
   EXPECT_EQ(ended.version(), 1);
   EXPECT_EQ(ended.updates(), 3) << "of the three good ones";
   EXPECT_THAT(
       ended.counters().lost(),
-      UnorderedElementsAre(Pair("timed_out", 3), Pair("not_finite", 1), Pair("wrong_layout", 1)));
+      UnorderedElementsAre(Pair("timed_out", 3), Pair("not_finite", 2), Pair("wrong_layout", 1)));
 }
 
 TEST(Faults, ARepeatedUploadIsAnsweredAndCountedOnce) {

@@ -115,11 +115,10 @@ TEST_F(VirtualClientsTest, WithoutTrainingTheModelStaysAndEverythingIsCounted) {
   EXPECT_EQ(experiment_->Model()->values()[0], 0);
 }
 
-// Each update leaves a residual with its order for a weight; tells what each order was given.
-class ResidualWorkload final : public Workload {
+// Another workload, of which something is to be changed.
+class WrappedWorkload : public Workload {
  public:
-  ResidualWorkload(std::unique_ptr<Workload> inner, std::map<WorkOrderId, int64_t>* given)
-      : inner_(std::move(inner)), given_(given) {}
+  explicit WrappedWorkload(std::unique_ptr<Workload> inner) : inner_(std::move(inner)) {}
 
   int64_t Examples(int64_t client, int64_t task) const override {
     return inner_->Examples(client, task);
@@ -132,26 +131,57 @@ class ResidualWorkload final : public Workload {
     return inner_->MakeFirstModel(std::move(task));
   }
   Pending<TrainedUpdate> Train(WorkloadTask task) override {
-    const WorkOrderId id = task.order.id;
-    (*given_)[id] = task.residual ? task.residual->weight : 0;
-    return [train = inner_->Train(std::move(task)), id]() mutable {
-      absl::StatusOr<TrainedUpdate> update = std::move(train)();
-      update->residual = std::make_shared<const Residual>(Residual{.values = {}, .weight = id});
-      return update;
-    };
+    return inner_->Train(std::move(task));
   }
   Pending<TrainedUpdate> Contribute(WorkloadTask task, CollectRequest request) override {
     return inner_->Contribute(std::move(task), std::move(request));
   }
   Pending<std::vector<EvalResult>> Evaluate(WorkloadTask task) override {
-    EXPECT_EQ(task.residual, nullptr);
     return inner_->Evaluate(std::move(task));
   }
   absl::Duration cpu_time() const override { return inner_->cpu_time(); }
 
  private:
   const std::unique_ptr<Workload> inner_;
+};
+
+// Each update leaves a residual with its order for a weight; tells what each order was given.
+class ResidualWorkload final : public WrappedWorkload {
+ public:
+  ResidualWorkload(std::unique_ptr<Workload> inner, std::map<WorkOrderId, int64_t>* given)
+      : WrappedWorkload(std::move(inner)), given_(given) {}
+
+  Pending<TrainedUpdate> Train(WorkloadTask task) override {
+    const WorkOrderId id = task.order.id;
+    (*given_)[id] = task.residual ? task.residual->weight : 0;
+    return [train = WrappedWorkload::Train(std::move(task)), id]() mutable {
+      absl::StatusOr<TrainedUpdate> update = std::move(train)();
+      update->residual = std::make_shared<const Residual>(Residual{.values = {}, .weight = id});
+      return update;
+    };
+  }
+  Pending<std::vector<EvalResult>> Evaluate(WorkloadTask task) override {
+    EXPECT_EQ(task.residual, nullptr);
+    return WrappedWorkload::Evaluate(std::move(task));
+  }
+
+ private:
   std::map<WorkOrderId, int64_t>* const given_;
+};
+
+// Training diverges at a rate above `edge`.
+class SteepWorkload final : public WrappedWorkload {
+ public:
+  SteepWorkload(std::unique_ptr<Workload> inner, double edge)
+      : WrappedWorkload(std::move(inner)), edge_(edge) {}
+
+  Pending<TrainedUpdate> Train(WorkloadTask task) override {
+    if (task.order.client_rate <= edge_) return WrappedWorkload::Train(std::move(task));
+    return [] { return absl::OutOfRangeError("the loss became inf"); };
+  }
+
+ private:
+  const double edge_;
 };
 
 TEST_F(VirtualClientsTest, AClientsResidualIsThatOfItsLastAcceptedUpdate) {
@@ -183,6 +213,30 @@ TEST_F(VirtualClientsTest, AClientsResidualIsThatOfItsLastAcceptedUpdate) {
     }
   }
   EXPECT_GT(passed_over_a_loss, 0);
+}
+
+TEST_F(VirtualClientsTest, ClientsThatDivergeEndTheRun) {
+  wrap_ = [](std::unique_ptr<Workload> inner) {
+    return std::make_unique<SteepWorkload>(std::move(inner), 0.2);
+  };
+  Run({});
+  EXPECT_THAT(status_, StatusIs(absl::StatusCode::kFailedPrecondition,
+                                HasSubstr("no update of 100 in a row was usable; the last one: "
+                                          "the loss became inf")));
+}
+
+TEST_F(VirtualClientsTest, ARateThatTheServerSetsComesDownToWhatTheyBear) {
+  wrap_ = [](std::unique_ptr<Workload> inner) {
+    return std::make_unique<SteepWorkload>(std::move(inner), 0.2);
+  };
+  Run({"job.hypergradient={variant: server_local}"});
+  ASSERT_THAT(status_, IsOk());
+  const RunSummary summary = experiment_->Summary();
+  EXPECT_EQ(summary.progress.version, 6);
+  EXPECT_EQ(summary.progress.client_rate, 0.125);
+  for (const Line& lost : Of("work_failed")) EXPECT_EQ(lost.json["cause"], "not_finite");
+  EXPECT_EQ(experiment_->metrics().at(0).client_rate, 1);
+  EXPECT_EQ(experiment_->metrics().at(1).client_rate, 0.125);
 }
 
 TEST_F(VirtualClientsTest, UtilisationIsTheShareOfTimeWithWork) {

@@ -608,6 +608,12 @@ TEST_F(GrpcConnectionTest, TheShortCallsCarryTheirFields) {
   EXPECT_EQ(service_.abandon.work_order_id(), 9);
   EXPECT_EQ(service_.abandon.reason(), v1::AbandonWorkRequest::REASON_TRAINER_FAILED);
   EXPECT_EQ(service_.abandon.message(), "out of memory");
+  EXPECT_THAT(connection_->AbandonWork({.job = JobId("job-1"),
+                                        .work_order = 10,
+                                        .reason = AbandonReason::kDiverged,
+                                        .message = "the loss became inf"}),
+              IsOk());
+  EXPECT_EQ(service_.abandon.reason(), v1::AbandonWorkRequest::REASON_DIVERGED);
 }
 
 TEST_F(GrpcConnectionTest, AServerThatIsNotThereIsUnavailable) {

@@ -671,7 +671,7 @@ TEST_F(SessionTest, ValuesThatAreNotFiniteAreNotSent) {
   Give(WorkKind::kTrain, 1);
   EXPECT_THAT(Run(), IsOk());
   ASSERT_THAT(server_.abandoned, SizeIs(1));
-  EXPECT_EQ(server_.abandoned[0].reason, AbandonReason::kTrainerFailed);
+  EXPECT_EQ(server_.abandoned[0].reason, AbandonReason::kDiverged);
   EXPECT_THAT(server_.abandoned[0].message, HasSubstr("diverged"));
   EXPECT_THAT(server_.uploads, IsEmpty());
 }

@@ -548,17 +548,19 @@ TEST(Events, APublicationSaysWhatIsSpecialAboutIt) {
   const nlohmann::json plain = ToJson(JobAction(publication), At(1));
   EXPECT_EQ(plain.at("parts").at(0),
             nlohmann::json({{"work_order", 7}, {"client", "c"}, {"staleness", 3}}));
-  for (const char* absent : {"mix_models", "beside_momentum", "repeated"}) {
+  for (const char* absent : {"mix_models", "beside_momentum", "repeated", "client_rate_limit"}) {
     EXPECT_FALSE(plain.contains(absent)) << absent;
   }
   publication.given_coefficients = publication.mix_models = publication.beside_momentum = true;
   publication.parts[0].coefficient = 0.25;
   publication.parts[0].rate_ratio = 1.5;
   publication.repeated = 0.75;
+  publication.client_rate_limit = 0.5;
   const nlohmann::json special = ToJson(JobAction(publication), At(1));
   EXPECT_EQ(special.at("parts").at(0).at("coefficient"), 0.25);
   EXPECT_EQ(special.at("parts").at(0).at("rate_ratio"), 1.5);
   EXPECT_EQ(special.at("repeated"), 0.75);
+  EXPECT_EQ(special.at("client_rate_limit"), 0.5);
   EXPECT_EQ(special.at("mix_models"), true);
   EXPECT_EQ(special.at("beside_momentum"), true);
 }

@@ -262,7 +262,7 @@ TEST_F(LiveHostTest, AnAbandonedOrderIsLostOnce) {
   ASSERT_TRUE(work);
   for (int i = 0; i < 2; ++i) {
     absl::Status status = absl::UnknownError("no answer");
-    fixture_.host().AbandonWork(a.id(), job, work->order.id, "stopped",
+    fixture_.host().AbandonWork(a.id(), job, work->order.id, LossCause::kAbandoned, "stopped",
                                 [&](const absl::Status& s) { status = s; });
     fixture_.Run();
     EXPECT_THAT(status, IsOk());

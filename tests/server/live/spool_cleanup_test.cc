@@ -32,8 +32,8 @@ class FickleClient {
         item_.reset();  // restarted without a memory
         return;
       case 2:
-        fixture_->host().AbandonWork(client_.id(), item_->job, item_->order.id, "no",
-                                     [](const absl::Status&) {});
+        fixture_->host().AbandonWork(client_.id(), item_->job, item_->order.id,
+                                     LossCause::kAbandoned, "no", [](const absl::Status&) {});
         fixture_->Run();
         return;
       case 3:

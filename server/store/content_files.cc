@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <future>
 #include <utility>
 #include <vector>
 
@@ -17,17 +18,12 @@ static_assert(std::endian::native == std::endian::little, "values are written as
 
 constexpr size_t kBlockValues = 1 << 18;  // 1 MiB: hashed while it is in the cache
 constexpr size_t kBlockBytes = kBlockValues * sizeof(float);
+constexpr size_t kLargeBytes = size_t{8} << 20;
 
-absl::StatusOr<Digest> WriteDurably(const std::string& path, absl::string_view bytes) {
+absl::Status WriteDurably(const std::string& path, absl::string_view bytes) {
   TRIB_ASSIGN_OR_RETURN(File file, File::Open(path, O_WRONLY | O_CREAT | O_TRUNC));
-  Sha256 hash;
-  for (size_t at = 0; at < bytes.size(); at += kBlockBytes) {
-    const absl::string_view block = bytes.substr(at, kBlockBytes);
-    hash.Update(block);
-    TRIB_RETURN_IF_ERROR(file.Append(block));
-  }
-  TRIB_RETURN_IF_ERROR(file.Sync());
-  return hash.Finish();
+  TRIB_RETURN_IF_ERROR(file.Append(bytes));
+  return file.Sync();
 }
 
 absl::StatusOr<Digest> HashDurably(const std::string& path) {
@@ -44,20 +40,43 @@ absl::StatusOr<Digest> HashDurably(const std::string& path) {
   return hash.Finish();
 }
 
-absl::Status ReadBlock(const File& file, size_t first, absl::Span<float> values, Sha256& hash) {
-  TRIB_RETURN_IF_ERROR(file.ReadAt(first * sizeof(float), reinterpret_cast<char*>(values.data()),
-                                   values.size() * sizeof(float)));
-  hash.Update(absl::Span<const float>(values));
-  return absl::OkStatus();
-}
-
-absl::Status Compare(const File& file, const Digest& found, const Digest& expected) {
-  if (found == expected) return absl::OkStatus();
-  return absl::DataLossError(
-      absl::StrCat(file.path(), " is damaged: its SHA-256 is ", found.ToHex()));
-}
-
 }  // namespace
+
+// A file that is read from its first value to its last, and then compared.
+class ContentFiles::Reading {
+ public:
+  Reading(const ContentFiles& files, const File& file, const Digest& digest)
+      : files_(files), file_(file), digest_(digest), seen_(files.Seen(digest)) {
+    if (!seen_) sha256_.emplace();
+  }
+
+  absl::Status Next(size_t first, absl::Span<float> values) {
+    auto* const bytes = reinterpret_cast<char*>(values.data());
+    const size_t size = values.size() * sizeof(float);
+    TRIB_RETURN_IF_ERROR(file_.ReadAt(first * sizeof(float), bytes, size));
+    xxh3_.Update({bytes, size});
+    if (sha256_) sha256_->Update(absl::string_view(bytes, size));
+    return absl::OkStatus();
+  }
+
+  absl::Status Finish() {
+    const Xxh128 found = xxh3_.Value();
+    if (seen_ ? found == *seen_ : sha256_->Finish() == digest_) {
+      files_.Note(digest_, found);
+      return absl::OkStatus();
+    }
+    return absl::DataLossError(
+        absl::StrCat(file_.path(), " is damaged: what is in it is not what its name says"));
+  }
+
+ private:
+  const ContentFiles& files_;
+  const File& file_;
+  const Digest digest_;
+  const std::optional<Xxh128> seen_;
+  Xxh3Stream xxh3_;
+  std::optional<Sha256> sha256_;
+};
 
 absl::StatusOr<std::unique_ptr<ContentFiles>> ContentFiles::Open(std::string dir,
                                                                  std::string suffix) {
@@ -77,10 +96,20 @@ absl::StatusOr<Digest> ContentFiles::Put(absl::Span<const float> values) {
 
 absl::StatusOr<Digest> ContentFiles::Put(absl::string_view bytes) {
   const std::string temporary = absl::StrCat(dir_, "/", next_temporary_++, ".tmp");
-  const absl::StatusOr<Digest> digest = WriteDurably(temporary, bytes);
-  absl::Status status = digest.status();
-  if (status.ok()) status = Name(temporary, *digest);
-  if (status.ok()) return digest;
+  // SHA-256 takes longer than a fast disk: large contents have it on a thread of its own, if there
+  // is one to be had.
+  const bool beside = bytes.size() >= kLargeBytes;
+  auto digest =
+      std::async(beside ? std::launch::async | std::launch::deferred : std::launch::deferred,
+                 [bytes] { return Sha256::Of(bytes); });
+  absl::Status status = WriteDurably(temporary, bytes);
+  const Xxh128 content = Xxh128Of(bytes);
+  const Digest name = digest.get();
+  if (status.ok()) status = Name(temporary, name);
+  if (status.ok()) {
+    Note(name, content);
+    return name;
+  }
   RemoveFile(temporary).IgnoreError();
   return status;
 }
@@ -108,28 +137,46 @@ absl::StatusOr<File> ContentFiles::OpenForReading(const Digest& digest, uint64_t
       absl::StrCat(file->path(), " is damaged: it has ", size, " bytes, expected ", bytes));
 }
 
-absl::Status ContentFiles::Read(const File& file, const Digest& digest, absl::Span<float> values) {
-  Sha256 hash;
+absl::Status ContentFiles::Read(const File& file, const Digest& digest,
+                                absl::Span<float> values) const {
+  Reading reading(*this, file, digest);
   for (size_t at = 0; at < values.size(); at += kBlockValues) {
-    TRIB_RETURN_IF_ERROR(ReadBlock(file, at, values.subspan(at, kBlockValues), hash));
+    TRIB_RETURN_IF_ERROR(reading.Next(at, values.subspan(at, kBlockValues)));
   }
-  return Compare(file, hash.Finish(), digest);
+  return reading.Finish();
 }
 
 absl::Status ContentFiles::ReadBlocks(
     const File& file, const Digest& digest, size_t count,
-    const std::function<void(size_t first, absl::Span<const float> values)>& take) {
-  Sha256 hash;
+    const std::function<void(size_t first, absl::Span<const float> values)>& take) const {
+  Reading reading(*this, file, digest);
   std::vector<float> block(std::min(count, kBlockValues));
   for (size_t at = 0; at < count; at += kBlockValues) {
     const auto values = absl::MakeSpan(block).first(std::min(kBlockValues, count - at));
-    TRIB_RETURN_IF_ERROR(ReadBlock(file, at, values, hash));
+    TRIB_RETURN_IF_ERROR(reading.Next(at, values));
     take(at, values);
   }
-  return Compare(file, hash.Finish(), digest);
+  return reading.Finish();
 }
 
-absl::Status ContentFiles::Remove(const Digest& digest) { return RemoveFile(PathOf(digest)); }
+std::optional<Xxh128> ContentFiles::Seen(const Digest& digest) const {
+  MutexLock lock(mu_);
+  const auto it = seen_.find(digest);
+  return it == seen_.end() ? std::nullopt : std::optional(it->second);
+}
+
+void ContentFiles::Note(const Digest& digest, const Xxh128& content) const {
+  MutexLock lock(mu_);
+  seen_[digest] = content;
+}
+
+absl::Status ContentFiles::Remove(const Digest& digest) {
+  {
+    MutexLock lock(mu_);
+    seen_.erase(digest);
+  }
+  return RemoveFile(PathOf(digest));
+}
 
 absl::StatusOr<int64_t> ContentFiles::Sweep(const std::set<Digest>& wanted) {
   std::set<std::string> keep;

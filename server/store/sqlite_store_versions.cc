@@ -55,10 +55,10 @@ VersionRecord VersionOf(SqliteStatement& row) {
   return record;
 }
 
-absl::StatusOr<ParamVector> ReadVector(const File& file, const Digest& digest,
-                                       const LayoutPtr& layout) {
+absl::StatusOr<ParamVector> ReadVector(const ContentFiles& files, const File& file,
+                                       const Digest& digest, const LayoutPtr& layout) {
   ParamVector vector(layout);
-  TRIB_RETURN_IF_ERROR(ContentFiles::Read(file, digest, vector.values()));
+  TRIB_RETURN_IF_ERROR(files.Read(file, digest, vector.values()));
   return vector;
 }
 
@@ -236,14 +236,14 @@ absl::StatusOr<std::unique_ptr<ModelReader>> SqliteStore::OpenModel(const JobId&
 
 absl::StatusOr<ParamVector> SqliteStore::LoadModel(const JobId& job, Version version) const {
   TRIB_ASSIGN_OR_RETURN(const OpenVersion open, OpenKept(job, version));
-  return ReadVector(open.model.file, open.model.digest, open.model.layout);
+  return ReadVector(*files_.params, open.model.file, open.model.digest, open.model.layout);
 }
 
 absl::Status SqliteStore::ReadModel(const JobId& job, Version version,
                                     const TakeValues& take) const {
   TRIB_ASSIGN_OR_RETURN(const OpenVersion open, OpenKept(job, version));
-  return ContentFiles::ReadBlocks(open.model.file, open.model.digest,
-                                  static_cast<size_t>(open.model.layout->size()), take);
+  return files_.params->ReadBlocks(open.model.file, open.model.digest,
+                                   static_cast<size_t>(open.model.layout->size()), take);
 }
 
 absl::StatusOr<SqliteStore::OpenState> SqliteStore::OpenStateOf(const JobId& job,
@@ -291,7 +291,8 @@ absl::Status SqliteStore::LoadState(const JobId& job, Version version,
       return store::StateLayoutDiffers(job, version, name);
     }
     *target = ParamVector();  // frees its values before the new ones are made
-    TRIB_ASSIGN_OR_RETURN(*target, ReadVector(stored.file, stored.digest, stored.layout));
+    TRIB_ASSIGN_OR_RETURN(*target,
+                          ReadVector(*files_.params, stored.file, stored.digest, stored.layout));
   }
   for (const auto& [name, target] : scalars) {
     const auto found = open.scalars.find(name);

@@ -1,13 +1,16 @@
 // The passes that an update makes through memory: encoded on the client, decoded and checked, and
 // added to the sum on the server; and the passes of what makes a version of the one before it,
 // encoded on the server and applied on the client. Each beside the machine's own limit in the same
-// run, a triad (a[i] = b[i] + s·c[i]) over as many values. Prints a table, or with --json one
-// object.
+// run, a triad (a[i] = b[i] + s·c[i]) over as many values. Values are standard normal; what a codec
+// makes of them (share of the bytes, ‖decoded − x‖/‖x‖) stands beside its encoding. Prints a table,
+// or with --json one object.
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <iostream>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +39,8 @@ struct Row {
   // One pass; returns how long what counts of it took.
   std::function<absl::Duration()> pass;
   absl::Duration best = absl::InfiniteDuration();
+  // Of an encoding: the payload, of float32, and its relative error.
+  std::optional<double> size, error;
 
   double Gigabytes(int64_t n) const {
     return bytes_per_value * static_cast<double>(n) / absl::ToDoubleNanoseconds(best);
@@ -63,14 +68,31 @@ void Triad(Arrays& arrays, CoordinateRange range) {
   for (int64_t i = range.begin; i < range.end; ++i) a[i] = b[i] + 0.5F * c[i];
 }
 
-std::vector<std::pair<std::string, config::Choice>> Codecs() {
-  std::vector<std::pair<std::string, config::Choice>> codecs;
+struct NamedCodec {
+  std::string name;
+  std::vector<config::Choice> stages;
+  double chosen = 1;  // share of the values that travel
+};
+
+std::vector<NamedCodec> Codecs() {
+  std::vector<NamedCodec> codecs;
   for (const std::string name : {"raw", "fp16", "bf16", "int8", "int4", "sign"}) {
-    codecs.push_back({name, {.name = name}});
+    codecs.push_back({name, {{.name = name}}});
   }
-  codecs.push_back({"int8 nearest", {.name = "int8", .options = {{"rounding", "nearest"}}}});
-  codecs.push_back({"topk 1 %", {.name = "topk", .options = {{"fraction", 0.01}}}});
-  codecs.push_back({"zstd", {.name = "zstd"}});
+  codecs.push_back({"int8 nearest", {{.name = "int8", .options = {{"rounding", "nearest"}}}}});
+  for (const double fraction : {0.03, 0.01}) {
+    for (const std::string selector : {"topk", "randk"}) {
+      const config::Choice chosen{.name = selector, .options = {{"fraction", fraction}}};
+      const std::string name = absl::StrCat(selector, " ", 100 * fraction, " %");
+      codecs.push_back({name, {chosen}, fraction});
+      for (const std::string format : {"int8", "int4", "sign"}) {
+        if (selector == "randk" && format == "sign") continue;  // scaled up, one size fits none
+        codecs.push_back({absl::StrCat(name, " + ", format), {chosen, {.name = format}}, fraction});
+      }
+    }
+  }
+  codecs.push_back({"zstd", {{.name = "zstd"}}});
+  codecs.push_back({"int8 + zstd", {{.name = "int8"}, {.name = "zstd"}}});
   return codecs;
 }
 
@@ -90,8 +112,8 @@ class Measurement {
 
   std::vector<Row> Run() {
     std::vector<Row> all;
-    for (const auto& [name, stage] : Codecs()) {
-      for (Row& row : RunCodec(name, stage)) all.push_back(std::move(row));
+    for (const NamedCodec& codec : Codecs()) {
+      for (Row& row : RunCodec(codec)) all.push_back(std::move(row));
     }
     for (const std::string codec : {"", "int8"}) {
       for (Row& row : RunDelta(codec)) all.push_back(std::move(row));
@@ -113,9 +135,10 @@ class Measurement {
     };
   }
 
-  std::vector<Row> RunCodec(const std::string& name, const config::Choice& stage) {
+  std::vector<Row> RunCodec(const NamedCodec& named) {
+    const auto& [name, stages, chosen] = named;
     const CodecContext context{.layout = arrays_.a.layout(), .rng = Rng(1)};
-    const auto codec = CreateCodec({stage}).value();
+    const auto codec = CreateCodec(stages).value();
     const absl::Span<const float> values = arrays_.b.trainable();
     const std::string bytes = codec->Encode(values, context);
     const auto payload = codec->Decode(bytes, context).value();
@@ -123,8 +146,8 @@ class Measurement {
     std::vector<Row> rows;
     for (const int threads : threads_) {
       rows.push_back({absl::StrCat("add ", name), threads,
-                      // Of the sum, topk touches no more than it has values for.
-                      size + 8 * (stage.name == "topk" ? 0.01 : 1.0),
+                      // Of the sum, no more is touched than there are values for.
+                      size + 8 * chosen,
                       [&, threads] { return Timed([&] { Add(*payload, ParallelOf(threads)); }); }});
     }
     rows.push_back({absl::StrCat("encode ", name), 1, 4,
@@ -136,8 +159,18 @@ class Measurement {
                         TRIB_CHECK(decoded->CheckFinite().ok());
                       });
                     }});
+    Row& encode = rows[rows.size() - 2];
+    encode.size = size / sizeof(float);
+    encode.error = Error(*payload, values);
     Repeat(rows);
     return rows;
+  }
+
+  static double Error(const DeltaPayload& payload, absl::Span<const float> values) {
+    std::vector<float> difference(values.size());
+    payload.AddTo(-1.0F, {0, std::ssize(difference)}, absl::MakeSpan(difference));
+    AddScaled(1.0F, values, absl::MakeSpan(difference));
+    return std::sqrt(SquaredNorm(difference, nullptr) / SquaredNorm(values, nullptr));
   }
 
   // Between two versions that are a thousandth apart; `codec` empty: exact.
@@ -205,7 +238,7 @@ int Main(int argc, char** argv) {
 
   nlohmann::json rows = nlohmann::json::array();
   std::vector<std::vector<std::string>> table = {
-      {"values", "what", "threads", "ms", "Gvalues/s", "GB/s", "of triad"}};
+      {"values", "what", "threads", "ms", "Gvalues/s", "GB/s", "of triad", "of float32", "error"}};
   for (const int64_t n : sizes) {
     const std::vector<Row> all =
         Measurement(n, threads, n < 10'000'000 ? 10 * rounds : rounds).Run();
@@ -222,10 +255,14 @@ int Main(int argc, char** argv) {
                       {"values_per_second", 1e9 * speed},
                       {"bytes_per_second", 1e9 * row.Gigabytes(n)},
                       {"of_triad", share}});
+      if (row.size) rows.back()["of_float32"] = *row.size;
+      if (row.error) rows.back()["relative_error"] = *row.error;
       table.push_back({absl::StrCat(n), row.what, absl::StrCat(row.threads),
                        absl::StrFormat("%.2f", absl::ToDoubleMilliseconds(row.best)),
                        absl::StrFormat("%.2f", speed), absl::StrFormat("%.1f", row.Gigabytes(n)),
-                       absl::StrFormat("%.2f", share)});
+                       absl::StrFormat("%.2f", share),
+                       row.size ? absl::StrFormat("%.2f %%", 100 * *row.size) : "",
+                       row.error ? absl::StrFormat("%.2g", *row.error) : ""});
     }
   }
   if (json) {

@@ -40,7 +40,7 @@ class ContentFilesTest : public ::testing::Test {
   absl::StatusOr<std::vector<float>> Get(const Digest& digest, size_t count) const {
     TRIB_ASSIGN_OR_RETURN(const File file, files_->OpenForReading(digest, count * sizeof(float)));
     std::vector<float> values(count);
-    TRIB_RETURN_IF_ERROR(ContentFiles::Read(file, digest, absl::MakeSpan(values)));
+    TRIB_RETURN_IF_ERROR(files_->Read(file, digest, absl::MakeSpan(values)));
     return values;
   }
 
@@ -133,7 +133,7 @@ TEST_F(ContentFilesTest, OpenFileOutlivesItsRemoval) {
   ASSERT_THAT(files_->Remove(digest), IsOk());
   ASSERT_THAT(files_->Remove(digest), IsOk());
   std::vector<float> values(2);
-  ASSERT_THAT(ContentFiles::Read(file, digest, absl::MakeSpan(values)), IsOk());
+  ASSERT_THAT(files_->Read(file, digest, absl::MakeSpan(values)), IsOk());
   EXPECT_THAT(values, ElementsAre(1, 2));
 }
 

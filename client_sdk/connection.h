@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -97,6 +98,9 @@ struct Chunk {
   int64_t offset = 0;  // of data's first byte in the whole sequence
   absl::string_view data;
   uint64_t xxh3 = 0;  // XXH3-64 of data
+  // To be sent: keeps `data` alive while the connection holds on to it, which may be longer than
+  // the call where that breaks off. Null: the connection copies.
+  std::shared_ptr<const void> owner = nullptr;
 };
 
 struct FetchRequest {

@@ -18,6 +18,7 @@
 #include "common/clock.h"
 #include "common/durable_file.h"
 #include "common/log.h"
+#include "common/malloc_tuning.h"
 #include "common/status_macros.h"
 #include "common/version.h"
 #include "server/config.h"
@@ -41,11 +42,10 @@ struct Flags {
   bool check_config = false;
 };
 
-// Model-sized buffers go back to the system as soon as they are free, and threads share
-// what is left: the daemon's memory stays a small number of models.
+// Models go back to the system, and threads share what is left: the daemon's memory stays a small
+// number of models.
 void TameMalloc() {
-  mallopt(M_MMAP_THRESHOLD, 4 << 20);
-  mallopt(M_TRIM_THRESHOLD, 8 << 20);
+  TuneMalloc(4 << 20);
   mallopt(M_ARENA_MAX, 2);
 }
 

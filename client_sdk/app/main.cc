@@ -22,6 +22,7 @@
 #include "common/blas.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/malloc_tuning.h"
 #include "common/status_macros.h"
 
 namespace tributary {
@@ -112,4 +113,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace tributary
 
-int main(int argc, char** argv) { return tributary::Main(argc, argv); }
+int main(int argc, char** argv) {
+  tributary::TuneMalloc(32 << 20);  // of training too: a step's buffers stay
+  return tributary::Main(argc, argv);
+}

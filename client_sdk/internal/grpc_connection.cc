@@ -1,7 +1,9 @@
 #include "client_sdk/internal/grpc_connection.h"
 
 #include <algorithm>
+#include <array>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <sstream>
 #include <utility>
@@ -9,6 +11,9 @@
 #include "absl/strings/str_cat.h"
 #include "client_sdk/internal/proto_convert.h"
 #include "common/status_macros.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "google/protobuf/wire_format_lite.h"
 #include "grpc/support/time.h"
 #include "grpcpp/grpcpp.h"
 
@@ -21,6 +26,7 @@ constexpr int kKeepaliveTimeoutMs = 10'000;
 constexpr int kConnectTimeoutMs = 10'000;
 constexpr int kMaxMessageBytes = 64 << 20;
 constexpr absl::Duration kAbandonTimeout = absl::Seconds(2);
+constexpr char kUploadUpdate[] = "/tributary.v1.Coordinator/UploadUpdate";
 
 // INTERNAL and UNKNOWN are gRPC's own words for a connection that was damaged on its way ("frame
 // of size … overflows local window", "Stream removed"); no rule of the service uses them.
@@ -94,6 +100,40 @@ class Stream {
   const absl::Duration timeout_;
   bool timed_out_ = false;
 };
+
+grpc::Slice SliceOf(const google::protobuf::MessageLite& message) {
+  return grpc::Slice(message.SerializeAsString());
+}
+
+// The chunk's data, where they lie if somebody keeps them there.
+grpc::Slice DataSlice(const Chunk& chunk) {
+  if (chunk.owner == nullptr) return {chunk.data.data(), chunk.data.size()};
+  return {const_cast<char*>(chunk.data.data()), chunk.data.size(),
+          [](void* owner) { delete static_cast<std::shared_ptr<const void>*>(owner); },
+          new std::shared_ptr<const void>(chunk.owner)};
+}
+
+// An UploadUpdateRequest as protobuf would write it, but for the order of a chunk's fields: its
+// data are the last, so that they need not be copied behind the others.
+grpc::ByteBuffer MessageOf(const Chunk& chunk) {
+  using google::protobuf::internal::WireFormatLite;
+  using google::protobuf::io::CodedOutputStream;
+  v1::Chunk fields;
+  fields.set_offset(static_cast<uint64_t>(chunk.offset));
+  fields.set_xxh3(chunk.xxh3);
+  const auto append_tag = [](int field, size_t length, std::string& out) {
+    google::protobuf::io::StringOutputStream stream(&out);
+    CodedOutputStream coded(&stream);
+    coded.WriteTag(WireFormatLite::MakeTag(field, WireFormatLite::WIRETYPE_LENGTH_DELIMITED));
+    coded.WriteVarint32(static_cast<uint32_t>(length));
+  };
+  std::string inner = fields.SerializeAsString();
+  append_tag(v1::Chunk::kDataFieldNumber, chunk.data.size(), inner);
+  std::string head;
+  append_tag(v1::UploadUpdateRequest::kChunkFieldNumber, inner.size() + chunk.data.size(), head);
+  const std::array<grpc::Slice, 2> slices = {grpc::Slice(head + inner), DataSlice(chunk)};
+  return {slices.data(), slices.size()};
+}
 
 Chunk ChunkOf(const v1::Chunk& chunk) {
   return {
@@ -195,7 +235,8 @@ GrpcConnection::GrpcConnection(const ClientOptions& options, std::shared_ptr<grp
       adapter_rank_(options.adapter_rank),
       memory_bytes_(options.memory_bytes),
       call_timeout_(options.call_timeout),
-      stub_(v1::Coordinator::NewStub(std::move(channel))) {}
+      stub_(v1::Coordinator::NewStub(channel)),
+      uploads_(std::move(channel)) {}
 
 absl::StatusOr<ServerLimits> GrpcConnection::Enroll(std::stop_token stop) {
   v1::EnrollRequest request;
@@ -264,34 +305,34 @@ absl::StatusOr<UploadAnswer> GrpcConnection::UploadUpdate(const UpdateHeader& he
                                                           const ChunkSource& chunks,
                                                           std::stop_token stop) {
   Stream stream(std::move(stop), call_timeout_);
-  v1::UploadUpdateResponse response;
-  const auto writer =
-      stub_->PrepareAsyncUploadUpdate(&stream.context(), &response, &stream.queue());
-  writer->StartCall(nullptr);
+  const auto call = uploads_.PrepareCall(&stream.context(), kUploadUpdate, &stream.queue());
+  call->StartCall(nullptr);
   bool open = stream.Await();
-  v1::UploadUpdateRequest request;
-  request.mutable_header()->set_client_id(client_id_);
-  ToProto(header, request.mutable_header());
-  std::optional<Chunk> chunk;
-  do {
-    if (chunk) {
-      request.mutable_chunk()->set_offset(static_cast<uint64_t>(chunk->offset));
-      request.mutable_chunk()->set_data(chunk->data.data(), chunk->data.size());
-      request.mutable_chunk()->set_xxh3(chunk->xxh3);
-    }
-    if (open) {
-      writer->Write(request, nullptr);
-      open = stream.Await();
-    }
-  } while (open && (chunk = chunks()));
-  if (open) {
-    writer->WritesDone(nullptr);
-    stream.Await();
+  v1::UploadUpdateRequest first;
+  first.mutable_header()->set_client_id(client_id_);
+  ToProto(header, first.mutable_header());
+  const grpc::Slice header_slice = SliceOf(first);
+  grpc::ByteBuffer message(&header_slice, 1);
+  while (open) {
+    call->Write(message, nullptr);
+    open = stream.Await();
+    const std::optional<Chunk> chunk = open ? chunks() : std::nullopt;
+    if (!chunk) break;
+    message = MessageOf(*chunk);
   }
+  if (open) {
+    call->WritesDone(nullptr);
+    open = stream.Await();
+  }
+  // The server may have answered before it had everything.
+  v1::UploadUpdateResponse response;
+  call->Read(&response, nullptr);
+  const bool answered = stream.Await();
   grpc::Status status;
-  writer->Finish(&status, nullptr);
+  call->Finish(&status, nullptr);
   stream.Await();
   TRIB_RETURN_IF_ERROR(stream.Result(status));
+  if (!answered) return absl::UnavailableError("broken connection: an upload without an answer");
   return FromProto(response);
 }
 

@@ -10,6 +10,8 @@
 #include "absl/status/statusor.h"
 #include "client_sdk/client_options.h"
 #include "client_sdk/connection.h"
+#include "grpcpp/generic/generic_stub.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "tributary/v1/coordinator.grpc.pb.h"
 
 namespace tributary::sdk {
@@ -47,6 +49,8 @@ class GrpcConnection final : public Connection {
   const int64_t memory_bytes_;
   const absl::Duration call_timeout_;
   const std::unique_ptr<v1::Coordinator::Stub> stub_;
+  // Messages of which this end writes the bytes.
+  grpc::TemplatedGenericStub<grpc::ByteBuffer, v1::UploadUpdateResponse> uploads_;
 };
 
 }  // namespace tributary::sdk

@@ -67,7 +67,7 @@ absl::StatusOr<OutgoingUpdate> FromLabel(const Label& label, absl::string_view p
                         .learning_rate = label.learning_rate,
                         .loss = label.loss,
                         .accuracy = label.accuracy};
-  update.payload = std::string(payload);
+  update.payload = std::make_shared<const std::string>(payload);
   return update;
 }
 
@@ -140,7 +140,7 @@ absl::Status Outbox::Save() const {
   }
   const std::string json = ToJson(*update_, client_);
   const uint64_t length = json.size();
-  const std::vector<absl::string_view> parts = {BytesOf(length), json, update_->payload};
+  const std::vector<absl::string_view> parts = {BytesOf(length), json, *update_->payload};
   const std::string temporary = absl::StrCat(UpdatePath(), ".tmp");
   {
     TRIB_ASSIGN_OR_RETURN(File file, File::Open(temporary, O_WRONLY | O_CREAT | O_TRUNC));

@@ -4,6 +4,7 @@
 #ifndef TRIBUTARY_CLIENT_SDK_INTERNAL_OUTBOX_H_
 #define TRIBUTARY_CLIENT_SDK_INTERNAL_OUTBOX_H_
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -18,8 +19,8 @@ namespace tributary::sdk {
 struct OutgoingUpdate {
   UpdateHeader header;  // of training; total_bytes and xxh128 are the uploader's
   std::string job_name;
-  std::string payload;
-  std::optional<Residual> residual;  // the job's, once the server has accepted the update
+  std::shared_ptr<const std::string> payload;  // of a part of it a connection may be in hold still
+  std::optional<Residual> residual;            // the job's, once the server has accepted the update
 };
 
 // There is one update at most: a client takes no work before it is settled. With a folder it is

@@ -117,7 +117,9 @@ class Session {
                           EncodedUpdate encoded);
   absl::Status SendOutbox(Work& work, bool resume);
   absl::StatusOr<UploadAnswer> UploadPayload(const Work& work, UpdateHeader header,
-                                             absl::string_view payload, bool resume = false);
+                                             absl::string_view payload,
+                                             std::shared_ptr<const void> owner,
+                                             bool resume = false);
   // OK: accepted; else the refusal.
   absl::Status Judge(Work& work, const UploadAnswer& answer) const;
 

@@ -108,8 +108,9 @@ absl::Status Session::CheckSketches(Work& work) {
 absl::Status Session::Initialise(Work& work) {
   TRIB_RETURN_IF_ERROR(CheckSketches(work));
   work.reason = AbandonReason::kTrainerFailed;
-  TRIB_ASSIGN_OR_RETURN(const ParamVector model,
-                        trainer_->InitialModel(work.order.job, work.order.seed));
+  TRIB_ASSIGN_OR_RETURN(ParamVector made, trainer_->InitialModel(work.order.job, work.order.seed));
+  const auto owner = std::make_shared<const ParamVector>(std::move(made));
+  const ParamVector& model = *owner;
   if (model.empty()) return absl::InternalError("the trainer made a model without a layout");
   TRIB_RETURN_IF_ERROR(CheckFinite(*model.layout(), model.values()));
   work.reason = AbandonReason::kOther;
@@ -119,7 +120,7 @@ absl::Status Session::Initialise(Work& work) {
   header.job = work.order.job.id;
   header.info.work_order = work.order.id;
   TRIB_ASSIGN_OR_RETURN(const UploadAnswer answer,
-                        UploadPayload(work, std::move(header), BytesOf(model.values())));
+                        UploadPayload(work, std::move(header), BytesOf(model.values()), owner));
   return Judge(work, answer);
 }
 
@@ -219,7 +220,7 @@ absl::Status Session::SendUpdate(Work& work, const TrainResult& result, const La
                         .learning_rate = result.learning_rate,
                         .loss = result.loss,
                         .accuracy = result.accuracy};
-  update.payload = std::move(encoded.payload);
+  update.payload = std::make_shared<const std::string>(std::move(encoded.payload));
   update.residual = std::move(encoded.residual);
   outbox_.Put(std::move(update));
   return SendOutbox(work, /*resume=*/false);
@@ -320,7 +321,8 @@ absl::Status Session::SendContribution(Work& work, UpdateInfo info, ParamVector 
       .job_name = order.job.name};
   update.header.info = info;
   TRIB_ASSIGN_OR_RETURN(const std::unique_ptr<const Codec> raw, CreateCodec({}));
-  update.payload = EncodeUpdate(*raw, contribution, {.layout = contribution.layout()});
+  update.payload = std::make_shared<const std::string>(
+      EncodeUpdate(*raw, contribution, {.layout = contribution.layout()}));
   outbox_.Put(std::move(update));
   return SendOutbox(work, /*resume=*/false);
 }
@@ -364,8 +366,9 @@ absl::StatusOr<bool> Session::SettleOutbox() {
 
 absl::Status Session::SendOutbox(Work& work, bool resume) {
   OutgoingUpdate& update = *outbox_.update();
-  TRIB_ASSIGN_OR_RETURN(const UploadAnswer answer,
-                        UploadPayload(work, update.header, update.payload, resume));
+  TRIB_ASSIGN_OR_RETURN(
+      const UploadAnswer answer,
+      UploadPayload(work, update.header, *update.payload, update.payload, resume));
   if (answer.state == UploadAnswer::State::kAccepted) {
     residuals_.Commit(update.header.job, std::move(update.residual));
   }
@@ -374,10 +377,13 @@ absl::Status Session::SendOutbox(Work& work, bool resume) {
 }
 
 absl::StatusOr<UploadAnswer> Session::UploadPayload(const Work& work, UpdateHeader header,
-                                                    absl::string_view payload, bool resume) {
+                                                    absl::string_view payload,
+                                                    std::shared_ptr<const void> owner,
+                                                    bool resume) {
   Retry retry = NewRetry(work, "upload");
   TransferOptions options = Transfer(work, ClientEvent::Kind::kUploading);
   options.resume = resume;
+  options.owner = std::move(owner);
   return Upload(*connection_, std::move(header), payload, options, retry);
 }
 

@@ -24,14 +24,16 @@ absl::Status GapMeansRetry(const absl::Status& status) {
 
 }  // namespace
 
-ChunkSource ChunksFrom(absl::string_view payload, int64_t offset, int64_t max_chunk_bytes) {
-  return [payload, offset, max_chunk_bytes]() mutable -> std::optional<Chunk> {
+ChunkSource ChunksFrom(absl::string_view payload, int64_t offset, int64_t max_chunk_bytes,
+                       std::shared_ptr<const void> owner) {
+  return [payload, offset, max_chunk_bytes,
+          owner = std::move(owner)]() mutable -> std::optional<Chunk> {
     const int64_t total = static_cast<int64_t>(payload.size());
     if (offset >= total) return std::nullopt;
     const int64_t size = std::min(max_chunk_bytes, total - offset);
     const absl::string_view data =
         payload.substr(static_cast<size_t>(offset), static_cast<size_t>(size));
-    const Chunk chunk{.offset = offset, .data = data, .xxh3 = Xxh3(data)};
+    Chunk chunk{.offset = offset, .data = data, .xxh3 = Xxh3(data), .owner = owner};
     offset += size;
     return chunk;
   };
@@ -49,8 +51,8 @@ absl::StatusOr<UploadAnswer> Upload(Connection& connection, UpdateHeader header,
   for (;;) {
     const ChunkSource chunks =
         ask ? ChunkSource([] { return std::nullopt; })
-            : [&, next = ChunksFrom(payload, durable, options.max_chunk_bytes)] {
-                const std::optional<Chunk> chunk = next();
+            : [&, next = ChunksFrom(payload, durable, options.max_chunk_bytes, options.owner)] {
+                std::optional<Chunk> chunk = next();
                 if (chunk && options.progress) options.progress(chunk->offset, total);
                 return chunk;
               };

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <stop_token>
 
 #include "absl/status/statusor.h"
@@ -14,14 +15,16 @@
 namespace tributary::sdk {
 
 // The pieces of `payload` from `offset` on, each of at most `max_chunk_bytes` >= 1 with its
-// checksum. `payload` outlives the source.
-ChunkSource ChunksFrom(absl::string_view payload, int64_t offset, int64_t max_chunk_bytes);
+// checksum. `payload` outlives the source; `owner` as Chunk's.
+ChunkSource ChunksFrom(absl::string_view payload, int64_t offset, int64_t max_chunk_bytes,
+                       std::shared_ptr<const void> owner = nullptr);
 
 // How a transfer is to be done.
 struct TransferOptions {
   int64_t max_chunk_bytes = 1 << 20;  // uploads only
   bool resume = false;                // uploads only: ask how much is durable before sending
   std::stop_token stop;
+  std::shared_ptr<const void> owner = nullptr;  // uploads only: of the payload, as Chunk's
   // Bytes transferred so far and in all; called on the caller's thread. May be empty.
   std::function<void(int64_t done, int64_t total)> progress;
 };

@@ -24,6 +24,7 @@
 #include "client_sdk/internal/retry.h"
 #include "client_sdk/internal/uploader.h"
 #include "common/clock.h"
+#include "common/malloc_tuning.h"
 #include "common/mutex.h"
 #include "common/status_macros.h"
 #include "nlohmann/json.hpp"
@@ -103,10 +104,10 @@ class NullSink final : public sdk::ModelSink {
 class InstantClient {
  public:
   InstantClient(std::unique_ptr<sdk::GrpcConnection> connection, LayoutPtr layout,
-                absl::string_view payload, Timeline* timeline)
+                std::shared_ptr<const ParamVector> delta, Timeline* timeline)
       : connection_(std::move(connection)),
         layout_(std::move(layout)),
-        payload_(payload),
+        delta_(std::move(delta)),
         timeline_(timeline) {}
 
   void Run(std::stop_token stop) {
@@ -145,12 +146,15 @@ class InstantClient {
     sdk::Retry retry({}, &clock_, Rng(static_cast<uint64_t>(work.id)), stop);
     const sdk::TransferOptions options{.max_chunk_bytes = max_chunk_bytes_,
                                        .stop = stop,
+                                       .owner = delta_,
                                        .progress = [&](int64_t done, int64_t total) {
                                          if (!first && done < total)
                                            timeline_->LastChunkSent(work.version);
                                        }};
+    const absl::string_view payload(reinterpret_cast<const char*>(delta_->values().data()),
+                                    delta_->values().size() * sizeof(float));
     TRIB_ASSIGN_OR_RETURN(const sdk::UploadAnswer answer,
-                          sdk::Upload(*connection_, header, payload_, options, retry));
+                          sdk::Upload(*connection_, header, payload, options, retry));
     if (answer.state == sdk::UploadAnswer::State::kAccepted) return absl::OkStatus();
     return absl::InternalError(absl::StrCat("upload: ", answer.message));
   }
@@ -158,7 +162,7 @@ class InstantClient {
   RealClock clock_;
   const std::unique_ptr<sdk::GrpcConnection> connection_;
   const LayoutPtr layout_;
-  const absl::string_view payload_;
+  const std::shared_ptr<const ParamVector> delta_;  // the payload, as raw float32
   Timeline* const timeline_;
   int64_t max_chunk_bytes_ = 0;
 };
@@ -208,9 +212,7 @@ absl::StatusOr<nlohmann::json> Measure(const Flags& flags) {
   const int64_t idle_rss = daemon->rss_bytes();
   TRIB_RETURN_IF_ERROR(daemon->Submit(JobFile(flags)).status());
   const LayoutPtr layout = MakeLayout(flags);
-  const ParamVector delta = test::RandomParams(layout, 1, 0.01F);
-  const absl::string_view payload(reinterpret_cast<const char*>(delta.values().data()),
-                                  delta.values().size() * sizeof(float));
+  const auto delta = std::make_shared<const ParamVector>(test::RandomParams(layout, 1, 0.01F));
   Timeline timeline;
   std::stop_source stop;
   std::vector<std::thread> threads;
@@ -218,7 +220,7 @@ absl::StatusOr<nlohmann::json> Measure(const Flags& flags) {
   for (int i = 0; i < flags.clients; ++i) {
     TRIB_ASSIGN_OR_RETURN(auto connection, sdk::GrpcConnection::Create(daemon->OptionsOf(i)));
     clients.push_back(
-        std::make_unique<InstantClient>(std::move(connection), layout, payload, &timeline));
+        std::make_unique<InstantClient>(std::move(connection), layout, delta, &timeline));
   }
   for (const auto& client : clients) {
     threads.emplace_back([&client, &stop] { client->Run(stop.get_token()); });
@@ -267,6 +269,7 @@ void PrintTable(const nlohmann::json& r) {
 }  // namespace tributary::bench
 
 int main(int argc, char** argv) {
+  tributary::TuneMalloc(32 << 20);  // as tributary-client
   tributary::bench::Flags flags;
   tributary::bench::TlsFiles bare_tls;
   bool serve_bare = false;

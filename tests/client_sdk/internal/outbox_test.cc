@@ -22,7 +22,8 @@ using ::tributary::test::TinyLayout;
 const ClientId kClient("c1");
 
 OutgoingUpdate MakeUpdate(bool with_residual = true) {
-  OutgoingUpdate update{.job_name = "people say \"job\"", .payload = std::string("a\0b\xff", 4)};
+  OutgoingUpdate update{.job_name = "people say \"job\"",
+                        .payload = std::make_shared<const std::string>("a\0b\xff", 4)};
   update.header.job = JobId("job-1");
   update.header.info = {.work_order = 77,
                         .base_version = 5,
@@ -51,7 +52,7 @@ TEST_F(OutboxTest, InMemoryItHoldsOneUpdate) {
   EXPECT_EQ(outbox.update(), nullptr);
   outbox.Put(MakeUpdate());
   ASSERT_NE(outbox.update(), nullptr);
-  EXPECT_EQ(outbox.update()->payload, MakeUpdate().payload);
+  EXPECT_EQ(*outbox.update()->payload, *MakeUpdate().payload);
   outbox.Remove();
   EXPECT_EQ(outbox.update(), nullptr);
 }
@@ -63,7 +64,7 @@ TEST_F(OutboxTest, AnUpdateOutlivesTheProcessToTheLastBit) {
   const OutgoingUpdate* const found = outbox.update();
   ASSERT_NE(found, nullptr);
   EXPECT_EQ(found->job_name, put.job_name);
-  EXPECT_EQ(found->payload, put.payload);
+  EXPECT_EQ(*found->payload, *put.payload);
   EXPECT_EQ(found->header.job, put.header.job);
   EXPECT_EQ(found->header.layout_digest, put.header.layout_digest);
   EXPECT_EQ(found->header.info.work_order, 77);
@@ -139,7 +140,7 @@ TEST_F(OutboxTest, AFolderThatCannotBeWrittenIsDoneWithout) {
   Outbox outbox(Directory(), kClient);
   outbox.Put(MakeUpdate());
   ASSERT_NE(outbox.update(), nullptr);
-  EXPECT_EQ(outbox.update()->payload, MakeUpdate().payload);
+  EXPECT_EQ(*outbox.update()->payload, *MakeUpdate().payload);
   outbox.Remove();
   EXPECT_EQ(outbox.update(), nullptr);
 }

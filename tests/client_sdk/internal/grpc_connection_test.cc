@@ -1,6 +1,8 @@
 #include "client_sdk/internal/grpc_connection.h"
 
+#include <chrono>
 #include <functional>
+#include <future>
 #include <latch>
 #include <limits>
 #include <memory>
@@ -510,6 +512,35 @@ TEST_F(GrpcConnectionTest, AnUpdateLeavesAsHeaderAndChunks) {
   EXPECT_EQ(received[1].chunk().xxh3(), Xxh3("23456"));
   EXPECT_EQ(received[2].chunk().offset(), 7);
   EXPECT_EQ(received[2].chunk().data(), "789");
+}
+
+// Whether the server reads all of it, or answers and leaves most of it in the connection.
+TEST_F(GrpcConnectionTest, ASharedPayloadIsSentWholeAndLetGoOf) {
+  for (const int64_t reads : {100, 2}) {
+    std::string received;
+    service_.on_upload = [&](grpc::ServerReader<v1::UploadUpdateRequest>& reader,
+                             v1::UploadUpdateResponse& r) {
+      v1::UploadUpdateRequest m;
+      for (int64_t i = 0; i < reads && reader.Read(&m); ++i) received += m.chunk().data();
+      r.set_state(v1::UploadUpdateResponse::STATE_ACCEPTED);
+      return grpc::Status::OK;
+    };
+    std::string bytes((8 << 20) + 3, ' ');
+    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i % 251);
+    std::promise<void> freed;
+    std::shared_ptr<const std::string> payload(new std::string(bytes),
+                                               [&freed](const std::string* p) {
+                                                 delete p;
+                                                 freed.set_value();
+                                               });
+    EXPECT_THAT(connection_->UploadUpdate(MakeHeader(*payload),
+                                          ChunksFrom(*payload, 0, 1 << 20, payload), {}),
+                IsOk());
+    EXPECT_EQ(received, bytes.substr(0, received.size()));
+    EXPECT_TRUE(reads < 100 || received.size() == bytes.size()) << received.size();
+    payload.reset();
+    EXPECT_EQ(freed.get_future().wait_for(std::chrono::seconds(60)), std::future_status::ready);
+  }
 }
 
 TEST_F(GrpcConnectionTest, ARefusalOfTheHeaderEndsTheUploadEarly) {

@@ -1,7 +1,6 @@
 #include "client_sdk/internal/grpc_connection.h"
 
 #include <algorithm>
-#include <array>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -11,11 +10,9 @@
 #include "absl/strings/str_cat.h"
 #include "client_sdk/internal/proto_convert.h"
 #include "common/status_macros.h"
-#include "google/protobuf/io/coded_stream.h"
-#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
-#include "google/protobuf/wire_format_lite.h"
 #include "grpc/support/time.h"
 #include "grpcpp/grpcpp.h"
+#include "proto/chunk_message.h"
 
 namespace tributary::sdk {
 namespace {
@@ -111,28 +108,6 @@ grpc::Slice DataSlice(const Chunk& chunk) {
   return {const_cast<char*>(chunk.data.data()), chunk.data.size(),
           [](void* owner) { delete static_cast<std::shared_ptr<const void>*>(owner); },
           new std::shared_ptr<const void>(chunk.owner)};
-}
-
-// An UploadUpdateRequest as protobuf would write it, but for the order of a chunk's fields: its
-// data are the last, so that they need not be copied behind the others.
-grpc::ByteBuffer MessageOf(const Chunk& chunk) {
-  using google::protobuf::internal::WireFormatLite;
-  using google::protobuf::io::CodedOutputStream;
-  v1::Chunk fields;
-  fields.set_offset(static_cast<uint64_t>(chunk.offset));
-  fields.set_xxh3(chunk.xxh3);
-  const auto append_tag = [](int field, size_t length, std::string& out) {
-    google::protobuf::io::StringOutputStream stream(&out);
-    CodedOutputStream coded(&stream);
-    coded.WriteTag(WireFormatLite::MakeTag(field, WireFormatLite::WIRETYPE_LENGTH_DELIMITED));
-    coded.WriteVarint32(static_cast<uint32_t>(length));
-  };
-  std::string inner = fields.SerializeAsString();
-  append_tag(v1::Chunk::kDataFieldNumber, chunk.data.size(), inner);
-  std::string head;
-  append_tag(v1::UploadUpdateRequest::kChunkFieldNumber, inner.size() + chunk.data.size(), head);
-  const std::array<grpc::Slice, 2> slices = {grpc::Slice(head + inner), DataSlice(chunk)};
-  return {slices.data(), slices.size()};
 }
 
 Chunk ChunkOf(const v1::Chunk& chunk) {
@@ -318,7 +293,8 @@ absl::StatusOr<UploadAnswer> GrpcConnection::UploadUpdate(const UpdateHeader& he
     open = stream.Await();
     const std::optional<Chunk> chunk = open ? chunks() : std::nullopt;
     if (!chunk) break;
-    message = MessageOf(*chunk);
+    message = ChunkMessage(v1::UploadUpdateRequest::kChunkFieldNumber,
+                           static_cast<uint64_t>(chunk->offset), chunk->xxh3, DataSlice(*chunk));
   }
   if (open) {
     call->WritesDone(nullptr);

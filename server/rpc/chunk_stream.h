@@ -1,22 +1,27 @@
 // ChunkStream: sends bytes from an offset, one chunk at a time: FetchProgram, and behind a header
 // FetchModel and ExportModel (model_stream.h). Bytes are read and hashed on the pool, one write is
-// outstanding, and what all streams hold together is bounded by the budget.
+// outstanding, and what all streams hold together is bounded by the budget. Messages go out as
+// bytes, so that the data of a chunk are not copied and can be shared.
 #ifndef TRIBUTARY_SERVER_RPC_CHUNK_STREAM_H_
 #define TRIBUTARY_SERVER_RPC_CHUNK_STREAM_H_
 
 #include <algorithm>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/digest.h"
+#include "common/status_macros.h"
+#include "proto/chunk_message.h"
+#include "server/rpc/chunk_cache.h"
 #include "server/rpc/service.h"
 
 namespace tributary {
 
 template <typename Response>
-class ChunkStream : public grpc::ServerWriteReactor<Response> {
+class ChunkStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
   // Exactly `length` bytes from `offset` into `out`.
   using Read = std::function<absl::Status(uint64_t offset, uint64_t length, std::string& out)>;
@@ -24,14 +29,13 @@ class ChunkStream : public grpc::ServerWriteReactor<Response> {
   ChunkStream(const ServiceDeps* deps, ByteBudget* budget) : deps_(deps), budget_(budget) {}
 
   // Exactly one of these, once, from any thread.
-  void Fail(const absl::Status& status) { this->Finish(ToGrpc(status)); }
+  void Fail(const absl::Status& status) { Finish(ToGrpc(status)); }
   void Send(Read read, uint64_t offset, uint64_t size) {
     if (Begin(std::move(read), offset, size)) Next();
   }
 
  protected:
-  // False: the stream has failed. Else go on with Next, or with StartWrite of a header that is in
-  // response_.
+  // False: the stream has failed. Else go on with Next or WriteHeader.
   bool Begin(Read read, uint64_t offset, uint64_t size) {
     if (offset > size) {
       Fail(absl::OutOfRangeError(absl::StrCat("offset: found ", offset, ", at most ", size)));
@@ -43,8 +47,20 @@ class ChunkStream : public grpc::ServerWriteReactor<Response> {
     return true;
   }
 
+  // Chunks are looked for in `cache` under this name, and put there.
+  void ShareChunks(ChunkCache* cache, std::string content) {
+    cache_ = cache;
+    content_ = std::move(content);
+  }
+
+  void WriteHeader(const Response& response) {
+    const grpc::Slice bytes(response.SerializeAsString());
+    message_ = grpc::ByteBuffer(&bytes, 1);
+    StartWrite(&message_);
+  }
+
   void Next() {
-    if (next_ == size_) return this->Finish(grpc::Status::OK);
+    if (next_ == size_) return Finish(grpc::Status::OK);
     held_ = std::min<uint64_t>(static_cast<uint64_t>(deps_->limits.max_chunk_bytes), size_ - next_);
     budget_->Acquire(static_cast<int64_t>(held_),
                      [this] { deps_->pool->Run([this] { ReadChunk(); }); });
@@ -55,34 +71,50 @@ class ChunkStream : public grpc::ServerWriteReactor<Response> {
   void OnDone() override { delete this; }
 
   const ServiceDeps* const deps_;
-  Response response_;
   uint64_t written_ = 0;  // bytes of chunks
 
  private:
   void OnWriteDone(bool ok) override {
     if (held_ > 0) {
       if (ok) written_ += held_;
-      response_.Clear();
+      message_.Clear();
       budget_->Release(static_cast<int64_t>(std::exchange(held_, 0)));
     }
-    if (!ok) return this->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the caller is gone"));
+    if (!ok) return Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the caller is gone"));
     Next();
   }
 
   void ReadChunk() {
-    v1::Chunk& chunk = *response_.mutable_chunk();
-    const absl::Status read = read_(next_, held_, *chunk.mutable_data());
-    if (!read.ok()) {
+    absl::StatusOr<grpc::ByteBuffer> message = ChunkAt(next_, held_);
+    if (!message.ok()) {
       budget_->Release(static_cast<int64_t>(std::exchange(held_, 0)));
-      return Fail(read);
+      return Fail(message.status());
     }
-    chunk.set_offset(next_);
-    chunk.set_xxh3(Xxh3(chunk.data()));
+    message_ = *std::move(message);
     next_ += held_;
-    this->StartWrite(&response_);
+    StartWrite(&message_);
+  }
+
+  absl::StatusOr<grpc::ByteBuffer> ChunkAt(uint64_t offset, uint64_t length) const {
+    const ChunkCache::Key key(content_, offset, length);
+    if (cache_ != nullptr) {
+      if (auto found = cache_->Find(key)) return *std::move(found);
+    }
+    auto data = std::make_unique<std::string>();
+    TRIB_RETURN_IF_ERROR(read_(offset, length, *data));
+    const uint64_t xxh3 = Xxh3(*data);
+    std::string* const bytes = data.release();
+    const grpc::Slice slice(
+        bytes->data(), bytes->size(), [](void* p) { delete static_cast<std::string*>(p); }, bytes);
+    const grpc::ByteBuffer message = ChunkMessage(Response::kChunkFieldNumber, offset, xxh3, slice);
+    if (cache_ != nullptr) cache_->Put(key, message);
+    return message;
   }
 
   ByteBudget* const budget_;
+  ChunkCache* cache_ = nullptr;
+  std::string content_;
+  grpc::ByteBuffer message_;
   Read read_;
   uint64_t next_ = 0;  // first byte not read yet
   uint64_t size_ = 0;

@@ -98,8 +98,9 @@ grpc::ServerUnaryReactor* CoordinatorService::CheckIn(grpc::CallbackServerContex
   return new CheckInReactor(deps_, request, response);
 }
 
-grpc::ServerWriteReactor<v1::FetchModelResponse>* CoordinatorService::FetchModel(
-    grpc::CallbackServerContext* context, const v1::FetchModelRequest* request) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* CoordinatorService::FetchModel(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* message) {
+  const auto request = ParseRequest<v1::FetchModelRequest>(*message);
   const ClientId client(request->client_id());
   const JobId job(request->job_id());
   auto* const stream = new ModelStream<v1::FetchModelResponse>(
@@ -111,6 +112,7 @@ grpc::ServerWriteReactor<v1::FetchModelResponse>* CoordinatorService::FetchModel
     stream->Fail(allowed);
     return stream;
   }
+  stream->Share(&chunks_);
   deps_->loop->Post([this, stream, client, job, request] {
     const auto send = [stream, job, request, mask = deps_->host->MaskOf(job)](
                           absl::StatusOr<LiveHost::ReaderPtr> reader) {
@@ -124,8 +126,9 @@ grpc::ServerWriteReactor<v1::FetchModelResponse>* CoordinatorService::FetchModel
   return stream;
 }
 
-grpc::ServerWriteReactor<v1::FetchProgramResponse>* CoordinatorService::FetchProgram(
-    grpc::CallbackServerContext* context, const v1::FetchProgramRequest* request) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* CoordinatorService::FetchProgram(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* message) {
+  const auto request = ParseRequest<v1::FetchProgramRequest>(*message);
   auto* const stream = new ChunkStream<v1::FetchProgramResponse>(deps_, &downloads_);
   if (const absl::Status allowed = Allowed(*context, request->client_id()); !allowed.ok()) {
     stream->Fail(allowed);

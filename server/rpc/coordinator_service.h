@@ -6,6 +6,7 @@
 #include <string>
 
 #include "server/rpc/byte_budget.h"
+#include "server/rpc/chunk_cache.h"
 #include "server/rpc/service.h"
 #include "server/rpc/upload_reactor.h"
 #include "tributary/v1/coordinator.grpc.pb.h"
@@ -13,13 +14,16 @@
 namespace tributary {
 
 // Thread-safe, as gRPC needs it.
-class CoordinatorService final : public v1::Coordinator::CallbackService {
+class CoordinatorService final
+    : public v1::Coordinator::WithRawCallbackMethod_FetchModel<
+          v1::Coordinator::WithRawCallbackMethod_FetchProgram<v1::Coordinator::CallbackService>> {
  public:
   // `deps` outlives this.
   explicit CoordinatorService(const ServiceDeps* deps)
       : deps_(deps),
         uploads_(deps->limits.in_flight_bytes),
         downloads_(deps->limits.in_flight_bytes),
+        chunks_(deps->limits.in_flight_bytes / 2),
         loads_(deps->limits.in_flight_bytes_per_client) {}
 
   grpc::ServerUnaryReactor* Enroll(grpc::CallbackServerContext* context,
@@ -28,10 +32,11 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
   grpc::ServerUnaryReactor* CheckIn(grpc::CallbackServerContext* context,
                                     const v1::CheckInRequest* request,
                                     v1::CheckInResponse* response) override;
-  grpc::ServerWriteReactor<v1::FetchModelResponse>* FetchModel(
-      grpc::CallbackServerContext* context, const v1::FetchModelRequest* request) override;
-  grpc::ServerWriteReactor<v1::FetchProgramResponse>* FetchProgram(
-      grpc::CallbackServerContext* context, const v1::FetchProgramRequest* request) override;
+  // These two of v1::FetchModelRequest and v1::FetchProgramRequest.
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* FetchModel(grpc::CallbackServerContext* context,
+                                                         const grpc::ByteBuffer* request) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* FetchProgram(
+      grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) override;
   grpc::ServerReadReactor<v1::UploadUpdateRequest>* UploadUpdate(
       grpc::CallbackServerContext* context, v1::UploadUpdateResponse* response) override;
   grpc::ServerUnaryReactor* ReportEvaluation(grpc::CallbackServerContext* context,
@@ -51,6 +56,7 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
 
   const ServiceDeps* const deps_;
   ByteBudget uploads_, downloads_;
+  ChunkCache chunks_;
   ClientLoads loads_;
 };
 

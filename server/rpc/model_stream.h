@@ -25,33 +25,39 @@ class ModelStream final : public ChunkStream<Response> {
 
   // Before Send: the mask goes with the header, unless the client holds it.
   void SetMask(const SentMask& mask, const std::optional<Xxh128>& held) {
-    wire::Put(mask.checksum, this->response_.mutable_header()->mutable_mask_xxh128());
-    if (held != mask.checksum) this->response_.mutable_header()->set_mask(mask.bytes);
+    wire::Put(mask.checksum, header_.mutable_header()->mutable_mask_xxh128());
+    if (held != mask.checksum) header_.mutable_header()->set_mask(mask.bytes);
   }
+  // Before Send: others who are sent the same version, by as many deltas, share its chunks.
+  void Share(ChunkCache* cache) { shared_ = cache; }
   // As ChunkStream's.
   void Send(const JobId& job, ReaderPtr reader, uint64_t offset, bool unchanged) {
+    if (shared_ != nullptr) {
+      this->ShareChunks(shared_, absl::StrCat(job.value(), "/", reader->record().version, "/",
+                                              reader->deltas().size()));
+    }
     const auto read = [reader](uint64_t from, uint64_t length, std::string& out) {
       return reader->Read(from, length, out);
     };
     if (!this->Begin(read, offset, reader->size_bytes())) return;
     if (unchanged) this->SkipToEnd();
     FillHeader(job, *reader, unchanged);
-    this->StartWrite(&this->response_);
+    this->WriteHeader(header_);
   }
 
  private:
   void FillHeader(const JobId& job, const ModelReader& reader, bool unchanged) {
     v1::ModelHeader* header = nullptr;
-    if constexpr (requires { this->response_.mutable_header()->mutable_model(); }) {
-      this->response_.mutable_header()->set_unchanged(unchanged);
+    if constexpr (requires { header_.mutable_header()->mutable_model(); }) {
+      header_.mutable_header()->set_unchanged(unchanged);
       for (const DeltaPart& part : reader.deltas()) {
-        v1::ModelDelta* const delta = this->response_.mutable_header()->add_deltas();
+        v1::ModelDelta* const delta = header_.mutable_header()->add_deltas();
         delta->set_version(part.version);
         delta->set_bytes(part.bytes);
       }
-      header = this->response_.mutable_header()->mutable_model();
+      header = header_.mutable_header()->mutable_model();
     } else {
-      header = this->response_.mutable_header();
+      header = header_.mutable_header();
     }
     wire::Put(job, reader.record(), *reader.layout(), reader.size_bytes(), header);
   }
@@ -62,6 +68,8 @@ class ModelStream final : public ChunkStream<Response> {
   }
 
   SentCallback sent_;
+  ChunkCache* shared_ = nullptr;
+  Response header_;
 };
 
 }  // namespace tributary

@@ -150,8 +150,9 @@ grpc::ServerUnaryReactor* OperatorService::ListVersions(Context* context,
   });
 }
 
-grpc::ServerWriteReactor<v1::ExportModelResponse>* OperatorService::ExportModel(
-    Context* context, const v1::ExportModelRequest* request) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* OperatorService::ExportModel(
+    Context* context, const grpc::ByteBuffer* message) {
+  const auto request = ParseRequest<v1::ExportModelRequest>(*message);
   auto* const stream = new ModelStream<v1::ExportModelResponse>(deps_, &downloads_, nullptr);
   if (const absl::Status allowed = Allowed(*context); !allowed.ok()) {
     stream->Fail(allowed);

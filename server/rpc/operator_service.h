@@ -9,7 +9,8 @@
 namespace tributary {
 
 // Thread-safe, as gRPC needs it.
-class OperatorService final : public v1::Operator::CallbackService {
+class OperatorService final
+    : public v1::Operator::WithRawCallbackMethod_ExportModel<v1::Operator::CallbackService> {
  public:
   using Context = grpc::CallbackServerContext;
 
@@ -37,8 +38,9 @@ class OperatorService final : public v1::Operator::CallbackService {
                                      v1::Job* response) override;
   grpc::ServerUnaryReactor* ListVersions(Context* context, const v1::ListVersionsRequest* request,
                                          v1::ListVersionsResponse* response) override;
-  grpc::ServerWriteReactor<v1::ExportModelResponse>* ExportModel(
-      Context* context, const v1::ExportModelRequest* request) override;
+  // Of a v1::ExportModelRequest.
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* ExportModel(Context* context,
+                                                          const grpc::ByteBuffer* request) override;
   grpc::ServerWriteReactor<v1::ExportJobResponse>* ExportJob(
       Context* context, const v1::ExportJobRequest* request) override;
   grpc::ServerUnaryReactor* ListClients(Context* context, const v1::ListClientsRequest* request,

@@ -51,6 +51,17 @@ struct ServiceDeps {  // all outlive the services
 absl::Status CheckCaller(const grpc::ServerContextBase& context, bool tls,
                          const std::vector<std::string>& allowed);
 
+// Of a call whose messages are bytes here. What cannot be parsed is an empty request, which names
+// no client and no job.
+template <typename Request>
+std::shared_ptr<const Request> ParseRequest(grpc::ByteBuffer bytes) {
+  auto request = std::make_shared<Request>();
+  if (!grpc::SerializationTraits<Request>::Deserialize(&bytes, request.get()).ok()) {
+    request->Clear();
+  }
+  return request;
+}
+
 // Runs `call(finish)` on the loop; finish(absl::Status) ends the call, on any thread.
 template <typename Call>
 grpc::ServerUnaryReactor* OnLoop(grpc::CallbackServerContext* context, EventLoop* loop,

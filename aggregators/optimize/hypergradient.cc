@@ -14,6 +14,7 @@ constexpr double kMomentum = 0.9;
 constexpr double kMinMomentumRate = 0.8;
 constexpr double kSmallestNorms = 1e-30;  // the product of two norms that are taken for 0
 constexpr double kMostRepeated = 0.5;
+constexpr double kLongest = 10;  // of the delta before
 
 }  // namespace
 
@@ -58,7 +59,14 @@ HypergradientOptimizer::HypergradientOptimizer(const Options& options, const Opt
                                                      : 1 / max_rate_),
       deps_(deps) {}
 
+double HypergradientOptimizer::Believed(const Products& products) const {
+  if (variant_ != Variant::kServerLocal || !cosine_) return 1;
+  const double before = std::sqrt(products.previous), now = std::sqrt(products.own);
+  return before > 0 && now > kLongest * before ? before / now : 1;
+}
+
 double HypergradientOptimizer::NextRate(const Products& products, const DeltaOrigin& origin) const {
+  if (Believed(products) < 1) return std::clamp(rate_ / 2, min_rate_, max_rate_);
   double product = products.mixed;
   if (cosine_) {
     const double norms = std::sqrt(products.own) * std::sqrt(products.previous);
@@ -74,18 +82,20 @@ absl::Status HypergradientOptimizer::Step(absl::Span<float> delta, const DeltaOr
   TRIB_RETURN_IF_ERROR(CheckSize(*deps_.layout, delta));
   TRIB_RETURN_IF_ERROR(EnsureState(deps_.layout, 0.0F, "previous delta", previous_));
   const absl::Span<float> previous = previous_.trainable();
-  rate_ = NextRate({.own = cosine_ ? SquaredNorm(delta, deps_.parallel) : 0,
-                    .mixed = Dot(delta, previous, deps_.parallel),
-                    .previous = cosine_ ? SquaredNorm(previous, deps_.parallel) : 0},
-                   origin);
+  const Products products = {.own = cosine_ ? SquaredNorm(delta, deps_.parallel) : 0,
+                             .mixed = Dot(delta, previous, deps_.parallel),
+                             .previous = cosine_ ? SquaredNorm(previous, deps_.parallel) : 0};
+  rate_ = NextRate(products, origin);
+  const double believed = Believed(products);
   const bool momentum = variant_ == Variant::kGlobalMomentum;
   const auto keep = static_cast<float>(momentum ? kMomentum : 0);
   const auto take = static_cast<float>(momentum ? kMomentum * (rate_ - 1) : 0);
-  const auto factor = static_cast<float>(rate());
+  const auto factor = static_cast<float>(rate() * believed);
+  const auto remembered = static_cast<float>(believed < 1 ? kLongest * believed : 1);
   ForRanges(deps_.parallel, deps_.layout->trainable_size(), [&](CoordinateRange range) {
     for (auto i = static_cast<size_t>(range.begin); i < static_cast<size_t>(range.end); ++i) {
       const float step = factor * delta[i] + take * previous[i];
-      previous[i] = delta[i] + keep * previous[i];
+      previous[i] = remembered * delta[i] + keep * previous[i];
       delta[i] = step;
     }
   });
@@ -103,11 +113,14 @@ absl::Status HypergradientOptimizer::StepLowRank(LowRankModel& delta, const Delt
                                                  bool beside_momentum) {
   if (!beside_momentum) {
     const LowRankModel previous = UnpackFactors(previous_);
-    rate_ = NextRate({.own = InnerProduct(delta, delta),
-                      .mixed = InnerProduct(delta, previous),
-                      .previous = InnerProduct(previous, previous)},
-                     origin);
+    const Products products = {.own = InnerProduct(delta, delta),
+                               .mixed = InnerProduct(delta, previous),
+                               .previous = InnerProduct(previous, previous)};
+    rate_ = NextRate(products, origin);
+    const double believed = Believed(products);
+    if (believed < 1) ScaleProducts(kLongest * believed, delta);
     TRIB_ASSIGN_OR_RETURN(previous_, PackFactors(delta));
+    if (believed < 1) ScaleProducts(1 / kLongest, delta);
   }
   ScaleProducts(rate(), delta);
   return absl::OkStatus();

@@ -1,7 +1,9 @@
-// Makes a TorchScript file without Python: a small convolutional network with batch norm and
-// dropout for images of 1 x 28 x 28 in ten classes.
+// Makes a TorchScript file without Python: a small convolutional network for images of 1 x 28 x 28
+// in ten classes, with batch norm and dropout; or, with --layer-inputs, without these, and with the
+// method that shows what its layers are given, for jobs that go from task to task.
 //
 //   build/release/bin/make-script-model examples/torchscript/model.pt
+//   build/release/bin/make-script-model --layer-inputs examples/torchscript/plain.pt
 //
 // The same from Python: torch.jit.script(module).save("model.pt").
 #include <cmath>
@@ -89,17 +91,47 @@ def forward(self, images):
   return network;
 }
 
+// Rows of a convolution's inputs are its patches, in the order of its weights.
+Module PlainNetwork() {
+  const auto unit = std::make_shared<torch::jit::CompilationUnit>();
+  Module network("__torch__.PlainNetwork", unit);
+  network.register_module("conv1", Conv(unit, "Conv1", 1, 16));
+  network.register_module("conv2", Conv(unit, "Conv2", 16, 32));
+  network.register_module("fc1", Linear(unit, "Fc1", 32 * 7 * 7, 64));
+  network.register_module("fc2", Linear(unit, "Fc2", 64, 10));
+  network.define(R"(
+def patches(self, x):
+    return torch.im2col(x, [5, 5], [1, 1], [2, 2], [2, 2]).transpose(1, 2)
+
+def features(self, images):
+    x = torch.relu(self.conv1.forward(images))
+    return torch.flatten(torch.relu(self.conv2.forward(x)), 1)
+
+def forward(self, images):
+    return self.fc2.forward(torch.relu(self.fc1.forward(self.features(images))))
+
+def layer_inputs(self, images) -> Dict[str, Tensor]:
+    x = torch.relu(self.conv1.forward(images))
+    flat = self.features(images)
+    return {"conv1.weight": self.patches(images), "conv2.weight": self.patches(x),
+            "fc1.weight": flat, "fc2.weight": torch.relu(self.fc1.forward(flat))}
+)");
+  return network;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::cerr << "usage: make-script-model FILE.pt\n";
+  const bool plain = argc == 3 && std::string(argv[1]) == "--layer-inputs";
+  if (argc != 2 && !plain) {
+    std::cerr << "usage: make-script-model [--layer-inputs] FILE.pt\n";
     return 2;
   }
+  const char* const file = argv[argc - 1];
   try {
-    Network().save(argv[1]);
+    (plain ? PlainNetwork() : Network()).save(file);
   } catch (const std::exception& error) {
-    std::cerr << argv[1] << ": " << error.what() << "\n";
+    std::cerr << file << ": " << error.what() << "\n";
     return 1;
   }
   return 0;

@@ -251,6 +251,35 @@ TEST(HypergradientTest, TheClientsRateKeepsBelowItsLimitAndDoesNotPileUp) {
       << "the server's rate is another one";
 }
 
+// One client of ten whose loss exploded: its delta is all that there is to see of the mean.
+TEST(HypergradientTest, ADeltaThatIsTooLongIsShortenedAndHalvesTheClientsRate) {
+  const auto optimizer = Make({.variant = "server_local"}, 2);
+  Step(*optimizer, {1, 0});
+  EXPECT_THAT(Step(*optimizer, {9.9F, 0}), ElementsAre(9.9F, 0)) << "long, and believed";
+  EXPECT_DOUBLE_EQ(optimizer->client_rate(), 1.2);
+  EXPECT_THAT(Step(*optimizer, {0, 1e20F}), Pointwise(FloatNear(1e-5), {0.0F, 9.9F}));
+  EXPECT_DOUBLE_EQ(optimizer->client_rate(), 0.6);
+  // The next one is measured against ten times 9.9: a delta that is really that long gets through.
+  EXPECT_THAT(Step(*optimizer, {900, 0}), ElementsAre(900, 0));
+  EXPECT_DOUBLE_EQ(optimizer->client_rate(), 0.6);
+  EXPECT_THAT(Step(*optimizer, {9001, 0}), Pointwise(FloatNear(1e-2), {900.0F, 0.0F}));
+}
+
+TEST(HypergradientTest, LengthDoesNotMatterToTheOthersNorAfterNothing) {
+  for (const HypergradientOptions& options :
+       {HypergradientOptions{.variant = "global"},
+        HypergradientOptions{.variant = "server_local", .form = "raw", .gain = 1e-9}}) {
+    const auto optimizer = Make(options, 2);
+    Step(*optimizer, {1, 0});
+    const std::vector<float> step = Step(*optimizer, {1000, 0});
+    EXPECT_GE(step[0], 1000) << options.variant;
+  }
+  const auto optimizer = Make({.variant = "server_local"}, 2);
+  Step(*optimizer, {0, 0});
+  EXPECT_THAT(Step(*optimizer, {1e6F, 0}), ElementsAre(1e6F, 0));
+  EXPECT_EQ(optimizer->client_rate(), 1.0);
+}
+
 TEST(HypergradientTest, AStepBesideItTakesTheRateAndLeavesNothing) {
   for (const char* variant : {"global", "global_momentum", "server_local"}) {
     const auto optimizer = Make({.variant = variant, .form = "raw"}, 1);

@@ -14,7 +14,7 @@ constexpr double kMomentum = 0.9;
 constexpr double kMinMomentumRate = 0.8;
 constexpr double kSmallestNorms = 1e-30;  // the product of two norms that are taken for 0
 constexpr double kMostRepeated = 0.5;
-constexpr double kLongest = 10;  // of the delta before
+constexpr double kLongest = 100;  // of the delta before
 
 }  // namespace
 

@@ -16,10 +16,10 @@
 // is remembered is r itself, after the clip. Raw products are squares of lengths: of no effect for
 // short deltas, and past any bound for long ones. The cosine form has no scale.
 //
-// server_local, cosine: a delta more than ten times as long as the one before is taken for that of
-// clients which diverge. It counts with the length of the one before, is remembered with ten times
-// that, and the rate falls to a half. Training on the edge of what a network bears is well until it
-// is not: without this one version ruins the model for good.
+// server_local, cosine: a delta more than a hundred times as long as the one before is taken for
+// that of clients which diverge. It counts with the length of the one before, is remembered with a
+// hundred times that, and the rate falls to a half. Training on the edge of what a network bears is
+// well until it is not: without this one version ruins the model for good.
 //
 // Asynchronous: h counts 1/√(1 + mean staleness), and 0 if more than half of the updates come from
 // a client and a base that the delta before had too: such deltas agree with themselves.

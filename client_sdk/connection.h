@@ -99,7 +99,7 @@ struct Chunk {
   absl::string_view data;
   uint64_t xxh3 = 0;  // XXH3-64 of data
   // To be sent: keeps `data` alive while the connection holds on to it, which may be longer than
-  // the call where that breaks off. Null: the connection copies.
+  // the call where that breaks off; released on any thread. Null: the connection copies.
   std::shared_ptr<const void> owner = nullptr;
 };
 

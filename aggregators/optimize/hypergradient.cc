@@ -57,16 +57,16 @@ HypergradientOptimizer::HypergradientOptimizer(const Options& options, const Opt
       max_rate_(options.bound.value_or(variant_ == Variant::kServerLocal ? 10.0 : 3.0)),
       min_rate_(variant_ == Variant::kGlobalMomentum ? std::max(1 / max_rate_, kMinMomentumRate)
                                                      : 1 / max_rate_),
+      doubts_(variant_ == Variant::kServerLocal && cosine_),
       deps_(deps) {}
 
-double HypergradientOptimizer::Believed(const Products& products) const {
-  if (variant_ != Variant::kServerLocal || !cosine_) return 1;
-  const double before = std::sqrt(products.previous), now = std::sqrt(products.own);
+double HypergradientOptimizer::Believed(double own, double previous) const {
+  if (!doubts_) return 1;
+  const double before = std::sqrt(previous), now = std::sqrt(own);
   return before > 0 && now > kLongest * before ? before / now : 1;
 }
 
 double HypergradientOptimizer::NextRate(const Products& products, const DeltaOrigin& origin) const {
-  if (Believed(products) < 1) return std::clamp(rate_ / 2, min_rate_, max_rate_);
   double product = products.mixed;
   if (cosine_) {
     const double norms = std::sqrt(products.own) * std::sqrt(products.previous);
@@ -74,7 +74,9 @@ double HypergradientOptimizer::NextRate(const Products& products, const DeltaOri
   }
   if (origin.repeated > kMostRepeated) product = 0;
   const double h = gain_ * product / std::sqrt(1 + origin.mean_staleness);
-  const double next = std::clamp(cosine_ ? rate_ * (1 + h) : rate_ + h, min_rate_, max_rate_);
+  double next = cosine_ ? rate_ * (1 + h) : rate_ + h;
+  if (Believed(products.own, products.previous) < 1) next = rate_ / 2;
+  next = std::clamp(next, min_rate_, max_rate_);
   return variant_ == Variant::kServerLocal ? std::min(next, origin.client_rate_limit) : next;
 }
 
@@ -86,7 +88,7 @@ absl::Status HypergradientOptimizer::Step(absl::Span<float> delta, const DeltaOr
                              .mixed = Dot(delta, previous, deps_.parallel),
                              .previous = cosine_ ? SquaredNorm(previous, deps_.parallel) : 0};
   rate_ = NextRate(products, origin);
-  const double believed = Believed(products);
+  const double believed = Believed(products.own, products.previous);
   const bool momentum = variant_ == Variant::kGlobalMomentum;
   const auto keep = static_cast<float>(momentum ? kMomentum : 0);
   const auto take = static_cast<float>(momentum ? kMomentum * (rate_ - 1) : 0);
@@ -105,24 +107,28 @@ absl::Status HypergradientOptimizer::Step(absl::Span<float> delta, const DeltaOr
 absl::Status HypergradientOptimizer::StepBesideMomentum(absl::Span<float> delta,
                                                         const DeltaOrigin&) {
   TRIB_RETURN_IF_ERROR(CheckSize(*deps_.layout, delta));
-  Scale(static_cast<float>(rate()), delta);
+  const double believed = doubts_ && !previous_.empty()
+                              ? Believed(SquaredNorm(delta, deps_.parallel),
+                                         SquaredNorm(previous_.trainable(), deps_.parallel))
+                              : 1;
+  Scale(static_cast<float>(rate() * believed), delta);
   return absl::OkStatus();
 }
 
 absl::Status HypergradientOptimizer::StepLowRank(LowRankModel& delta, const DeltaOrigin& origin,
                                                  bool beside_momentum) {
+  const LowRankModel previous = UnpackFactors(previous_);
+  const Products products = {.own = InnerProduct(delta, delta),
+                             .mixed = InnerProduct(delta, previous),
+                             .previous = InnerProduct(previous, previous)};
+  const double believed = Believed(products.own, products.previous);
   if (!beside_momentum) {
-    const LowRankModel previous = UnpackFactors(previous_);
-    const Products products = {.own = InnerProduct(delta, delta),
-                               .mixed = InnerProduct(delta, previous),
-                               .previous = InnerProduct(previous, previous)};
     rate_ = NextRate(products, origin);
-    const double believed = Believed(products);
-    if (believed < 1) ScaleProducts(kLongest * believed, delta);
-    TRIB_ASSIGN_OR_RETURN(previous_, PackFactors(delta));
-    if (believed < 1) ScaleProducts(1 / kLongest, delta);
+    LowRankModel remembered = delta;
+    if (believed < 1) ScaleProducts(kLongest * believed, remembered);
+    TRIB_ASSIGN_OR_RETURN(previous_, PackFactors(remembered));
   }
-  ScaleProducts(rate(), delta);
+  ScaleProducts(rate() * believed, delta);
   return absl::OkStatus();
 }
 

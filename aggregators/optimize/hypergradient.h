@@ -54,7 +54,7 @@ class HypergradientOptimizer final : public ServerOptimizer {
                                                                         const OptimizerDeps& deps);
 
   absl::Status Step(absl::Span<float> delta, const DeltaOrigin& origin) override;
-  // w ← w + r·Δ, or + Δ with server_local; r stays.
+  // w ← w + r·Δ, or + Δ with server_local, shortened like any other; r stays.
   absl::Status StepBesideMomentum(absl::Span<float> delta, const DeltaOrigin& origin) override;
   // global and server_local. The products of deltas are sums over r×r matrices
   // (aggregators/lora/low_rank_products.h); Δ' stays in its factors.
@@ -81,14 +81,16 @@ class HypergradientOptimizer final : public ServerOptimizer {
     double own, mixed, previous;
   };
   double NextRate(const Products& products, const DeltaOrigin& origin) const;
-  // How much of the delta counts; below 1 if it is too long to be believed.
-  double Believed(const Products& products) const;
+  // How much of a delta counts, by its squared norm and that of Δ'; below 1 if it is too long to be
+  // believed.
+  double Believed(double own, double previous) const;
 
   const Variant variant_;
   const bool cosine_;
   const double gain_;
   const double max_rate_;
   const double min_rate_;
+  const bool doubts_;  // whether a delta may be too long to be believed
   const OptimizerDeps deps_;
   ParamVector previous_;  // Δ' of the next step, or its factors; empty before the first
   double rate_ = 1.0;

@@ -44,8 +44,8 @@ class Divergence {
     silent_.clear();
   }
 
-  // More clients diverged at this rate than sent anything or may still do so; `out` is how many
-  // orders are.
+  // More clients diverged at this rate than results came or may still come; `out` is the number of
+  // orders that are out.
   bool RateIsTooHigh(int64_t out) const { return std::ssize(diverged_) > results_ + out; }
   // kMostInARow losses without a result between them, from more clients than still may send one.
   bool IsHopeless(int64_t out) const {

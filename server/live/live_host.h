@@ -87,6 +87,7 @@ class LiveHost {
   void ReportEvaluation(const EvaluationReport& report, Callback<ReportAnswer> done);
   void ReportProgress(const ClientId& client, const JobId& job, WorkOrderId order,
                       Callback<bool> go_on);
+  // `cause`: kNotFinite if training diverged, else kAbandoned.
   void AbandonWork(const ClientId& client, const JobId& job, WorkOrderId order, LossCause cause,
                    const std::string& message, DoneCallback done);
 

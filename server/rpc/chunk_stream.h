@@ -26,31 +26,29 @@ class ChunkStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   // Exactly `length` bytes from `offset` into `out`.
   using Read = std::function<absl::Status(uint64_t offset, uint64_t length, std::string& out)>;
 
-  ChunkStream(const ServiceDeps* deps, ByteBudget* budget) : deps_(deps), budget_(budget) {}
+  // `cache` may be null: then every stream reads for itself. All outlive this.
+  ChunkStream(const ServiceDeps* deps, ByteBudget* budget, ChunkCache* cache)
+      : deps_(deps), budget_(budget), cache_(cache) {}
 
   // Exactly one of these, once, from any thread.
   void Fail(const absl::Status& status) { Finish(ToGrpc(status)); }
   void Send(Read read, uint64_t offset, uint64_t size) {
-    if (Begin(std::move(read), offset, size)) Next();
+    if (Begin(/*content=*/"", std::move(read), offset, size)) Next();
   }
 
  protected:
-  // False: the stream has failed. Else go on with Next or WriteHeader.
-  bool Begin(Read read, uint64_t offset, uint64_t size) {
+  // `content` names the bytes in the cache: nothing else there has that name. False: the stream has
+  // failed. Else go on with Next or WriteHeader.
+  bool Begin(std::string content, Read read, uint64_t offset, uint64_t size) {
     if (offset > size) {
       Fail(absl::OutOfRangeError(absl::StrCat("offset: found ", offset, ", at most ", size)));
       return false;
     }
+    content_ = std::move(content);
     read_ = std::move(read);
     next_ = offset;
     size_ = size;
     return true;
-  }
-
-  // Chunks are looked for in `cache` under this name, and put there.
-  void ShareChunks(ChunkCache* cache, std::string content) {
-    cache_ = cache;
-    content_ = std::move(content);
   }
 
   void WriteHeader(const Response& response) {
@@ -112,7 +110,7 @@ class ChunkStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   }
 
   ByteBudget* const budget_;
-  ChunkCache* cache_ = nullptr;
+  ChunkCache* const cache_;
   std::string content_;
   grpc::ByteBuffer message_;
   Read read_;

@@ -104,7 +104,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* CoordinatorService::FetchModel(
   const ClientId client(request->client_id());
   const JobId job(request->job_id());
   auto* const stream = new ModelStream<v1::FetchModelResponse>(
-      deps_, &downloads_, [deps = deps_, client, job](uint64_t bytes) {
+      deps_, &downloads_, &chunks_, [deps = deps_, client, job](uint64_t bytes) {
         deps->loop->Post(
             [deps, client, job, bytes] { deps->host->CountDownlink(client, job, bytes); });
       });
@@ -112,7 +112,6 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* CoordinatorService::FetchModel(
     stream->Fail(allowed);
     return stream;
   }
-  stream->Share(&chunks_);
   deps_->loop->Post([this, stream, client, job, request] {
     const auto send = [stream, job, request, mask = deps_->host->MaskOf(job)](
                           absl::StatusOr<LiveHost::ReaderPtr> reader) {
@@ -129,7 +128,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* CoordinatorService::FetchModel(
 grpc::ServerWriteReactor<grpc::ByteBuffer>* CoordinatorService::FetchProgram(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* message) {
   const auto request = ParseRequest<v1::FetchProgramRequest>(*message);
-  auto* const stream = new ChunkStream<v1::FetchProgramResponse>(deps_, &downloads_);
+  auto* const stream = new ChunkStream<v1::FetchProgramResponse>(deps_, &downloads_, nullptr);
   if (const absl::Status allowed = Allowed(*context, request->client_id()); !allowed.ok()) {
     stream->Fail(allowed);
     return stream;

@@ -19,27 +19,24 @@ class ModelStream final : public ChunkStream<Response> {
   using ReaderPtr = LiveHost::ReaderPtr;
   using SentCallback = absl::AnyInvocable<void(uint64_t bytes)>;
 
+  // All who are sent the same version, by as many deltas, share its chunks in `cache`; null: not.
   // `sent` is told at the end how many bytes of the model were written; may be null.
-  ModelStream(const ServiceDeps* deps, ByteBudget* budget, SentCallback sent)
-      : ChunkStream<Response>(deps, budget), sent_(std::move(sent)) {}
+  ModelStream(const ServiceDeps* deps, ByteBudget* budget, ChunkCache* cache, SentCallback sent)
+      : ChunkStream<Response>(deps, budget, cache), sent_(std::move(sent)) {}
 
   // Before Send: the mask goes with the header, unless the client holds it.
   void SetMask(const SentMask& mask, const std::optional<Xxh128>& held) {
     wire::Put(mask.checksum, header_.mutable_header()->mutable_mask_xxh128());
     if (held != mask.checksum) header_.mutable_header()->set_mask(mask.bytes);
   }
-  // Before Send: others who are sent the same version, by as many deltas, share its chunks.
-  void Share(ChunkCache* cache) { shared_ = cache; }
   // As ChunkStream's.
   void Send(const JobId& job, ReaderPtr reader, uint64_t offset, bool unchanged) {
-    if (shared_ != nullptr) {
-      this->ShareChunks(shared_, absl::StrCat(job.value(), "/", reader->record().version, "/",
-                                              reader->deltas().size()));
-    }
     const auto read = [reader](uint64_t from, uint64_t length, std::string& out) {
       return reader->Read(from, length, out);
     };
-    if (!this->Begin(read, offset, reader->size_bytes())) return;
+    const std::string content =
+        absl::StrCat(job.value(), "/", reader->record().version, "/", reader->deltas().size());
+    if (!this->Begin(content, read, offset, reader->size_bytes())) return;
     if (unchanged) this->SkipToEnd();
     FillHeader(job, *reader, unchanged);
     this->WriteHeader(header_);
@@ -68,7 +65,6 @@ class ModelStream final : public ChunkStream<Response> {
   }
 
   SentCallback sent_;
-  ChunkCache* shared_ = nullptr;
   Response header_;
 };
 

@@ -153,7 +153,8 @@ grpc::ServerUnaryReactor* OperatorService::ListVersions(Context* context,
 grpc::ServerWriteReactor<grpc::ByteBuffer>* OperatorService::ExportModel(
     Context* context, const grpc::ByteBuffer* message) {
   const auto request = ParseRequest<v1::ExportModelRequest>(*message);
-  auto* const stream = new ModelStream<v1::ExportModelResponse>(deps_, &downloads_, nullptr);
+  auto* const stream =
+      new ModelStream<v1::ExportModelResponse>(deps_, &downloads_, nullptr, nullptr);
   if (const absl::Status allowed = Allowed(*context); !allowed.ok()) {
     stream->Fail(allowed);
     return stream;

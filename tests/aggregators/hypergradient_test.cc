@@ -251,11 +251,23 @@ TEST(HypergradientTest, TheClientsRateKeepsBelowItsLimitAndDoesNotPileUp) {
       << "the server's rate is another one";
 }
 
+TEST(HypergradientTest, NothingTakesTheClientsRateAboveItsLimit) {
+  const auto optimizer = Make({.variant = "server_local"}, 2);
+  for (const float length : {1.0F, 1e6F, 1e12F}) {
+    Step(*optimizer, {length, 0}, {.client_rate_limit = 0.01});
+    EXPECT_EQ(optimizer->client_rate(), 0.01) << "below 1/bound";
+  }
+}
+
 // One client of ten whose loss exploded: its delta is all that there is to see of the mean.
 TEST(HypergradientTest, ADeltaThatIsTooLongIsShortenedAndHalvesTheClientsRate) {
   const auto optimizer = Make({.variant = "server_local"}, 2);
   Step(*optimizer, {1, 0});
   EXPECT_THAT(Step(*optimizer, {99, 0}), ElementsAre(99, 0)) << "long, and believed";
+  EXPECT_DOUBLE_EQ(optimizer->client_rate(), 1.2);
+  std::vector<float> beside = {1e18F, 0};
+  ASSERT_THAT(optimizer->StepBesideMomentum(absl::MakeSpan(beside), {}), IsOk());
+  EXPECT_THAT(beside, Pointwise(FloatNear(1e-4), {99.0F, 0.0F})) << "beside the momentum as well";
   EXPECT_DOUBLE_EQ(optimizer->client_rate(), 1.2);
   EXPECT_THAT(Step(*optimizer, {0, 1e18F}), Pointwise(FloatNear(1e-4), {0.0F, 99.0F}));
   EXPECT_DOUBLE_EQ(optimizer->client_rate(), 0.6);

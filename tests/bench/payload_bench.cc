@@ -150,8 +150,11 @@ class Measurement {
                       size + 8 * chosen,
                       [&, threads] { return Timed([&] { Add(*payload, ParallelOf(threads)); }); }});
     }
-    rows.push_back({absl::StrCat("encode ", name), 1, 4,
-                    [&] { return Timed([&] { codec->Encode(values, context); }); }});
+    rows.push_back({.what = absl::StrCat("encode ", name),
+                    .bytes_per_value = 4,
+                    .pass = [&] { return Timed([&] { codec->Encode(values, context); }); },
+                    .size = size / sizeof(float),
+                    .error = Error(*payload, values)});
     rows.push_back({absl::StrCat("decode ", name), 1, 4, [&] {
                       std::string copy = bytes;
                       return Timed([&] {
@@ -159,9 +162,6 @@ class Measurement {
                         TRIB_CHECK(decoded->CheckFinite().ok());
                       });
                     }});
-    Row& encode = rows[rows.size() - 2];
-    encode.size = size / sizeof(float);
-    encode.error = Error(*payload, values);
     Repeat(rows);
     return rows;
   }

@@ -92,13 +92,14 @@ TEST(LowRankStepsTest, OptimizersTakeTheSameStepsAsOnMatrices) {
       return OptimizerRegistry().Create({c.name, c.options, {}}, {Layout(), nullptr}).value();
     };
     const auto low = make(), dense = make();
-    for (uint64_t step = 0; step < 5; ++step) {
+    for (uint64_t step = 0; step < 8; ++step) {
       LowRankModel delta = RandomModel(step / 2);  // pairs that agree
+      if (step > 4) ScaleProducts(1e4, delta);     // and three that are too long for some
       ParamVector full = Dense(delta);
       const DeltaOrigin origin{.mean_staleness = static_cast<double>(step % 2)};
-      ASSERT_THAT(low->StepLowRank(delta, origin, /*beside_momentum=*/step == 3), IsOk());
-      ASSERT_THAT(step == 3 ? dense->StepBesideMomentum(full.trainable(), origin)
-                            : dense->Step(full.trainable(), origin),
+      ASSERT_THAT(low->StepLowRank(delta, origin, /*beside_momentum=*/step % 4 == 3), IsOk());
+      ASSERT_THAT(step % 4 == 3 ? dense->StepBesideMomentum(full.trainable(), origin)
+                                : dense->Step(full.trainable(), origin),
                   IsOk());
       EXPECT_NEAR(low->rate(), dense->rate(), 1e-5 * dense->rate()) << c.name << step;
       EXPECT_NEAR(low->client_rate(), dense->client_rate(), 1e-5) << c.name << step;

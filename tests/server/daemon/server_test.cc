@@ -9,6 +9,7 @@
 #include "common/codec/update_payload.h"
 #include "common/digest.h"
 #include "common/params/safetensors.h"
+#include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/grpcpp.h"
 #include "httplib.h"
 #include "server/coordinator/job_spec.h"
@@ -36,10 +37,10 @@ class ServerTest : public ::testing::Test {
     auto server = Server::Create(config, &clock_);
     ASSERT_THAT(server, IsOk());
     server_ = *std::move(server);
-    const auto channel = grpc::CreateChannel(absl::StrCat("127.0.0.1:", server_->grpc_port()),
-                                             grpc::InsecureChannelCredentials());
-    coordinator_ = v1::Coordinator::NewStub(channel);
-    operator_ = v1::Operator::NewStub(channel);
+    channel_ = grpc::CreateChannel(absl::StrCat("127.0.0.1:", server_->grpc_port()),
+                                   grpc::InsecureChannelCredentials());
+    coordinator_ = v1::Coordinator::NewStub(channel_);
+    operator_ = v1::Operator::NewStub(channel_);
   }
 
   grpc::Status Enroll(const std::string& client, int version = 1) {
@@ -119,6 +120,27 @@ class ServerTest : public ::testing::Test {
     return response.work();
   }
 
+  // A call whose one message is `bytes`, whatever they are.
+  grpc::Status SendBytes(const std::string& method, const std::string& bytes) {
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    const auto await = [&queue] {
+      void* tag = nullptr;
+      bool ok = false;
+      EXPECT_TRUE(queue.Next(&tag, &ok));
+    };
+    const auto call = grpc::GenericStub(channel_).PrepareCall(&context, method, &queue);
+    call->StartCall(nullptr);
+    await();
+    const grpc::Slice slice(bytes);
+    call->WriteLast(grpc::ByteBuffer(&slice, 1), {}, nullptr);
+    await();
+    grpc::Status status;
+    call->Finish(&status, nullptr);
+    await();
+    return status;
+  }
+
   // The model's bytes from `offset` on.
   grpc::Status Fetch(const v1::FetchModelRequest& request, v1::FetchModelHeader* header,
                      std::string* bytes) {
@@ -183,6 +205,7 @@ class ServerTest : public ::testing::Test {
   RealClock clock_;
   const LayoutPtr layout_ = FlatLayout(1000);
   std::unique_ptr<Server> server_;
+  std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Coordinator::Stub> coordinator_;
   std::unique_ptr<v1::Operator::Stub> operator_;
   v1::EnrollResponse enrolled_;
@@ -256,8 +279,10 @@ TEST_F(ServerTest, AModelIsFetchedFromAnyOffset) {
   request.set_job_id(Submit("demo", 1));
   GetWork("c1");
   v1::FetchModelHeader header;
-  std::string all, rest, none;
+  std::string all, again, rest, none;
   EXPECT_TRUE(Fetch(request, &header, &all).ok());
+  EXPECT_TRUE(Fetch(request, &header, &again).ok());
+  EXPECT_EQ(again, all) << "of the messages that the first one left";
   EXPECT_EQ(all.size(), 4000u);
   EXPECT_EQ(header.model().total_bytes(), 4000u);
   EXPECT_EQ(Sha256::Of(all).ToBytes(), header.model().model_digest());
@@ -273,6 +298,20 @@ TEST_F(ServerTest, AModelIsFetchedFromAnyOffset) {
   EXPECT_EQ(Fetch(request, &header, &none).error_code(), grpc::StatusCode::OUT_OF_RANGE);
   request.set_version(9);
   EXPECT_EQ(Fetch(request, &header, &none).error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+// Of the calls whose messages the server parses itself.
+TEST_F(ServerTest, BytesThatAreNoRequestCostTheirCallerAnError) {
+  Submit("demo", 1);
+  const std::string bytes = "\x0a\xff no protobuf";
+  for (const char* method : {"Coordinator/FetchModel", "Coordinator/FetchProgram"}) {
+    EXPECT_EQ(SendBytes(absl::StrCat("/tributary.v1.", method), bytes).error_code(),
+              grpc::StatusCode::INVALID_ARGUMENT)
+        << method;
+  }
+  EXPECT_EQ(SendBytes("/tributary.v1.Operator/ExportModel", bytes).error_code(),
+            grpc::StatusCode::NOT_FOUND);
+  EXPECT_TRUE(Enroll("c1").ok()) << "the server goes on";
 }
 
 TEST_F(ServerTest, ABrokenUploadIsResumed) {

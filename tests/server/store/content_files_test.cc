@@ -60,7 +60,8 @@ TEST_F(ContentFilesTest, NameAndBytesAreTheFormat) {
 }
 
 TEST_F(ContentFilesTest, SizesAroundABlockComeBack) {
-  for (const int64_t size : {1, (1 << 18) - 1, 1 << 18, (1 << 18) + 1, 3 << 18}) {
+  // The last is large: its digest is made on a thread of its own.
+  for (const int64_t size : {1, (1 << 18) - 1, 1 << 18, (1 << 18) + 1, 3 << 18, 3 << 20}) {
     const ParamVector values = test::RandomParams(test::FlatLayout(size), 7);
     TRIB_ASSERT_OK_AND_ASSIGN(const Digest digest, files_->Put(values.values()));
     EXPECT_EQ(digest, values.ComputeDigest());
@@ -97,6 +98,25 @@ TEST_F(ContentFilesTest, DamageIsDataLossAndNamesTheFile) {
 
   ASSERT_THAT(files_->Put({1, 2, 3}), IsOk());
   EXPECT_THAT(Get(digest, 3), IsOkAndHolds(ElementsAre(1, 2, 3)));
+}
+
+// A process that has neither written nor read the file goes by its name, and then by what it read.
+TEST_F(ContentFilesTest, AnotherProcessFindsDamageToo) {
+  TRIB_ASSERT_OK_AND_ASSIGN(const Digest digest, files_->Put({1, 2, 3}));
+  const std::string path = files_->PathOf(digest);
+  const std::string bytes = test::ReadFile(path);
+  std::string flipped = bytes;
+  flipped[5] = static_cast<char>(flipped[5] ^ 1);
+  const auto damaged = StatusIs(absl::StatusCode::kDataLoss, HasSubstr(path));
+
+  TRIB_ASSERT_OK_AND_ASSIGN(files_, ContentFiles::Open(dir_.File("params")));
+  ASSERT_THAT(WriteFileAtomically(path, flipped), IsOk());
+  EXPECT_THAT(Get(digest, 3), damaged);
+  EXPECT_THAT(Get(digest, 3), damaged) << "what was found damaged is not what is expected now";
+  ASSERT_THAT(WriteFileAtomically(path, bytes), IsOk());
+  EXPECT_THAT(Get(digest, 3), IsOkAndHolds(ElementsAre(1, 2, 3)));
+  ASSERT_THAT(WriteFileAtomically(path, flipped), IsOk());
+  EXPECT_THAT(Get(digest, 3), damaged);
 }
 
 TEST_F(ContentFilesTest, PutHealsADamagedFile) {

@@ -1,5 +1,6 @@
 #include "aggregators/combine/fedavg.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -44,7 +45,12 @@ FedAvgAggregator::FedAvgAggregator(UpdateWeights weights, const AggregatorDeps& 
       layout_(deps.layout),
       parallel_(deps.parallel),
       squared_norms_(deps.squared_norms) {
-  if (layout_ != nullptr) sum_.delta = ParamVector(layout_);
+  if (layout_ == nullptr) return;
+  sum_.delta = ParamVector::Uninitialized(layout_);
+  const absl::Span<float> sums = sum_.delta.values();
+  ForRanges(parallel_, std::ssize(sums), [sums](CoordinateRange range) {
+    std::fill(sums.begin() + range.begin, sums.begin() + range.end, 0.0F);
+  });
 }
 
 uint8_t FedAvgAggregator::WeightsTag() const {

@@ -4,7 +4,6 @@
 #include <bit>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -43,19 +42,22 @@ bool AllFinite(const float* x, size_t count) {
 
 void ParamVector::Free::operator()(float* p) const { std::free(p); }
 
-ParamVector::ParamVector(LayoutPtr layout) : layout_(std::move(layout)) {
-  TRIB_CHECK(layout_ != nullptr);
-  const auto count = static_cast<size_t>(layout_->size());
-  data_.reset(Allocate(count));
-  std::memset(data_.get(), 0, count * sizeof(float));
+ParamVector::ParamVector(LayoutPtr layout) : ParamVector(Uninitialized(std::move(layout))) {
+  std::ranges::fill(values(), 0.0F);
+}
+
+ParamVector ParamVector::Uninitialized(LayoutPtr layout) {
+  TRIB_CHECK(layout != nullptr);
+  ParamVector vector;
+  vector.data_.reset(Allocate(static_cast<size_t>(layout->size())));
+  vector.layout_ = std::move(layout);
+  return vector;
 }
 
 ParamVector ParamVector::Clone() const {
-  ParamVector copy;
-  if (empty()) return copy;
-  copy.layout_ = layout_;
-  copy.data_.reset(Allocate(values().size()));
-  std::copy(values().begin(), values().end(), copy.data_.get());
+  if (empty()) return {};
+  ParamVector copy = Uninitialized(layout_);
+  std::ranges::copy(values(), copy.values().begin());
   return copy;
 }
 

@@ -18,6 +18,9 @@ class ParamVector {
  public:
   ParamVector() = default;                 // no layout, no values
   explicit ParamVector(LayoutPtr layout);  // all zero
+  // For values that are all written before one is read. Of a large model, what costs is the fault
+  // of each page that is touched first: here the caller's threads share them.
+  static ParamVector Uninitialized(LayoutPtr layout);
   ParamVector(ParamVector&&) noexcept = default;
   ParamVector& operator=(ParamVector&&) noexcept = default;
 

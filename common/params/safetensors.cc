@@ -128,7 +128,7 @@ absl::StatusOr<ParamVector> ReadFrom(const Source& source,
   }
   TRIB_RETURN_IF_ERROR(ApplyBufferList(header, tensors));
   TRIB_ASSIGN_OR_RETURN(LayoutPtr layout, ParamLayout::Create(std::move(tensors)));
-  ParamVector params(std::move(layout));
+  ParamVector params = ParamVector::Uninitialized(std::move(layout));
   for (const TensorEntry& entry : header.tensors) {
     const uint64_t offset = opened.data_offset + entry.begin;
     TRIB_RETURN_IF_ERROR(ReadTensor(source, offset, entry.dtype, params.View(entry.name)));

@@ -94,7 +94,7 @@ absl::Status CheckSum(const PayloadBytes& payload, const UploadStream& stream) {
 
 absl::Status KeepFirstModel(const PayloadBytes& payload, const UploadHeader& header,
                             const std::string& path) {
-  ParamVector model(header.layout);
+  ParamVector model = ParamVector::Uninitialized(header.layout);
   TRIB_RETURN_IF_ERROR(payload.Read(
       0, absl::MakeSpan(reinterpret_cast<char*>(model.values().data()), payload.size())));
   TRIB_RETURN_IF_ERROR(CheckFinite(*header.layout, model.values()));

@@ -57,7 +57,7 @@ VersionRecord VersionOf(SqliteStatement& row) {
 
 absl::StatusOr<ParamVector> ReadVector(const ContentFiles& files, const File& file,
                                        const Digest& digest, const LayoutPtr& layout) {
-  ParamVector vector(layout);
+  ParamVector vector = ParamVector::Uninitialized(layout);
   TRIB_RETURN_IF_ERROR(files.Read(file, digest, vector.values()));
   return vector;
 }

@@ -33,4 +33,9 @@ grpc::ByteBuffer ChunkMessage(int field, uint64_t offset, uint64_t xxh3, const g
   return {slices.data(), slices.size()};
 }
 
+grpc::ByteBuffer WholeMessage(const google::protobuf::MessageLite& message) {
+  const grpc::Slice bytes(message.SerializeAsString());
+  return {&bytes, 1};
+}
+
 }  // namespace tributary

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "google/protobuf/message_lite.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/slice.h"
 
@@ -13,6 +14,9 @@ namespace tributary {
 // As protobuf would write it, but for the order of the chunk's fields: `data` are the last. `field`
 // is the number of the message's field.
 grpc::ByteBuffer ChunkMessage(int field, uint64_t offset, uint64_t xxh3, const grpc::Slice& data);
+
+// Any message in the same form: the header that goes before the chunks.
+grpc::ByteBuffer WholeMessage(const google::protobuf::MessageLite& message);
 
 }  // namespace tributary
 

@@ -98,10 +98,6 @@ class Stream {
   bool timed_out_ = false;
 };
 
-grpc::Slice SliceOf(const google::protobuf::MessageLite& message) {
-  return grpc::Slice(message.SerializeAsString());
-}
-
 // The chunk's data, where they lie if somebody keeps them there.
 grpc::Slice DataSlice(const Chunk& chunk) {
   if (chunk.owner == nullptr) return {chunk.data.data(), chunk.data.size()};
@@ -286,8 +282,7 @@ absl::StatusOr<UploadAnswer> GrpcConnection::UploadUpdate(const UpdateHeader& he
   v1::UploadUpdateRequest first;
   first.mutable_header()->set_client_id(client_id_);
   ToProto(header, first.mutable_header());
-  const grpc::Slice header_slice = SliceOf(first);
-  grpc::ByteBuffer message(&header_slice, 1);
+  grpc::ByteBuffer message = WholeMessage(first);
   while (open) {
     call->Write(message, nullptr);
     open = stream.Await();

@@ -52,8 +52,7 @@ class ChunkStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   }
 
   void WriteHeader(const Response& response) {
-    const grpc::Slice bytes(response.SerializeAsString());
-    message_ = grpc::ByteBuffer(&bytes, 1);
+    message_ = WholeMessage(response);
     StartWrite(&message_);
   }
 

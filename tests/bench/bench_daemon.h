@@ -1,5 +1,5 @@
-// BenchDaemon: a tributaryd in a process of its own with a job, and what it costs: memory from
-// /proc/PID/status, CPU time from /proc/PID/stat.
+// BenchDaemon: a tributaryd with a job, and what it costs: memory from /proc/PID/status, CPU time
+// from /proc/PID/stat.
 #ifndef TRIBUTARY_TESTS_BENCH_BENCH_DAEMON_H_
 #define TRIBUTARY_TESTS_BENCH_BENCH_DAEMON_H_
 
@@ -12,7 +12,7 @@
 #include "absl/time/time.h"
 #include "client_sdk/client_options.h"
 #include "tests/testing/certificates.h"
-#include "tests/testing/subprocess.h"
+#include "tests/testing/daemon.h"
 
 namespace tributary::bench {
 
@@ -29,12 +29,12 @@ class BenchDaemon {
   // `job`: the job file's text. Returns the job's id.
   absl::StatusOr<std::string> Submit(const std::string& job) const;
   ClientOptions OptionsOf(int client) const;
-  // SIGTERM, and it ended by itself with code 0.
-  absl::Status Stop();
+  absl::Status Stop() { return daemon_->Stop(); }
 
   int64_t peak_rss_bytes() const { return StatusBytes("VmHWM:"); }
   int64_t rss_bytes() const { return StatusBytes("VmRSS:"); }
   int64_t anonymous_bytes() const { return StatusBytes("RssAnon:"); }
+  int64_t file_bytes() const { return StatusBytes("RssFile:"); }  // of programs and libraries
   absl::Duration cpu() const;  // user and system, since it started
 
  private:
@@ -42,9 +42,7 @@ class BenchDaemon {
   int64_t StatusBytes(const std::string& key) const;
 
   const test::Certificates* const tls_;
-  const test::TempDir dir_;
-  std::unique_ptr<test::Subprocess> process_;
-  std::string address_;
+  std::unique_ptr<test::Daemon> daemon_;
 };
 
 }  // namespace tributary::bench

@@ -1,6 +1,8 @@
 // How long a round takes, and how much memory tributaryd, when clients do nothing but transfer:
 // a real tributaryd in one process, clients that answer at once in another, raw float32.
-// Beside it, in the same run: what gRPC alone moves with as many clients.
+// Beside it, in the same run: what gRPC alone moves with as many clients, and how long a new file
+// as large as the model takes to become durable, which the tail between two rounds cannot do
+// without.
 //
 //   round_bench                                              10 clients, 10 million parameters
 //   round_bench --clients 50 --parameters 4000000 --json
@@ -24,6 +26,7 @@
 #include "client_sdk/internal/retry.h"
 #include "client_sdk/internal/uploader.h"
 #include "common/clock.h"
+#include "common/durable_file.h"
 #include "common/malloc_tuning.h"
 #include "common/mutex.h"
 #include "common/status_macros.h"
@@ -177,6 +180,17 @@ LayoutPtr MakeLayout(const Flags& flags) {
   return test::MakeLayout(std::move(tensors));
 }
 
+absl::StatusOr<double> SecondsToWrite(const ParamVector& model) {
+  const test::TempDir dir;
+  const RealClock clock;
+  const absl::Time start = clock.Now();
+  TRIB_ASSIGN_OR_RETURN(File file, File::Open(dir.File("model"), O_WRONLY | O_CREAT | O_TRUNC));
+  TRIB_RETURN_IF_ERROR(file.Append({reinterpret_cast<const char*>(model.values().data()),
+                                    model.values().size() * sizeof(float)}));
+  TRIB_RETURN_IF_ERROR(file.Sync());
+  return absl::ToDoubleSeconds(clock.Now() - start);
+}
+
 double Median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
@@ -227,11 +241,13 @@ absl::StatusOr<nlohmann::json> Measure(const Flags& flags) {
   }
   const absl::Status ran = timeline.AwaitOrderFor(flags.rounds);
   const int64_t peak = daemon->peak_rss_bytes();
+  const int64_t of_files = daemon->file_bytes();
   const absl::Duration cpu = daemon->cpu();
   stop.request_stop();
   for (std::thread& thread : threads) thread.join();
   TRIB_RETURN_IF_ERROR(ran);
   TRIB_RETURN_IF_ERROR(daemon->Stop());
+  TRIB_ASSIGN_OR_RETURN(const double write_seconds, SecondsToWrite(*delta));
   TRIB_ASSIGN_OR_RETURN(const double bare_after, measure_bare());
 
   const std::vector<double> rounds = timeline.RoundSeconds(flags.rounds);
@@ -245,9 +261,11 @@ absl::StatusOr<nlohmann::json> Measure(const Flags& flags) {
                         {"idle_rss_bytes", idle_rss},
                         {"peak_rss_bytes", peak},
                         {"peak_rss_models", static_cast<double>(peak) / model},
+                        {"peak_own_models", static_cast<double>(peak - of_files) / model},
                         {"round_seconds", rounds},
                         {"round_seconds_median", Median(rounds)},
                         {"tail_seconds", timeline.TailSeconds(flags.rounds)},
+                        {"write_seconds", write_seconds},
                         {"daemon_cpu_seconds", absl::ToDoubleSeconds(cpu)},
                         {"payload_bytes_per_second", rate},
                         {"bare_bytes_per_second", bare_rate},
@@ -255,14 +273,15 @@ absl::StatusOr<nlohmann::json> Measure(const Flags& flags) {
 }
 
 void PrintTable(const nlohmann::json& r) {
-  std::cout << absl::StrFormat("%-28s %9s %9s %9s %8s %9s %8s\n", "round", "time", "payload",
-                               "bare", "of bare", "peak RSS", "models");
+  std::cout << absl::StrFormat("%-28s %9s %9s %9s %8s %9s %8s %8s %8s\n", "round", "time",
+                               "payload", "bare", "of bare", "peak RSS", "models", "tail", "write");
   std::cout << absl::StrFormat(
-      "%3d x %9d %-12s %7.2f s %6.0f MB/s %4.0f MB/s %7.2f %6.0f MB %7.2f\n",
+      "%3d x %9d %-12s %7.2f s %6.0f MB/s %4.0f MB/s %7.2f %6.0f MB %7.2f %6.2f s %6.2f s\n",
       r["clients"].get<int>(), r["parameters"].get<int64_t>(), r["tls"].get<bool>() ? "TLS" : "",
       r["round_seconds_median"].get<double>(), r["payload_bytes_per_second"].get<double>() / 1e6,
       r["bare_bytes_per_second"].get<double>() / 1e6, r["of_bare"].get<double>(),
-      r["peak_rss_bytes"].get<double>() / 1e6, r["peak_rss_models"].get<double>());
+      r["peak_rss_bytes"].get<double>() / 1e6, r["peak_rss_models"].get<double>(),
+      Median(r["tail_seconds"]), r["write_seconds"].get<double>());
 }
 
 }  // namespace

@@ -36,7 +36,8 @@ def round_row(run):
         f"{run['payload_bytes_per_second'] / 1e6:.0f} MB/s",
         f"{run['bare_bytes_per_second'] / 1e6:.0f} MB/s", f"{run['of_bare']:.2f}",
         megabytes(run["model_bytes"]), megabytes(run["peak_rss_bytes"]),
-        f"{run['peak_rss_models']:.2f}", f"{sorted(run['tail_seconds'])[len(run['tail_seconds']) // 2]:.2f} s",
+        f"{run['peak_rss_models']:.2f}", f"{run['peak_own_models']:.2f}",
+        f"{sorted(run['tail_seconds'])[len(run['tail_seconds']) // 2]:.2f} s", f"{run['write_seconds']:.2f} s",
     ]
 
 
@@ -54,8 +55,10 @@ def main(directory, out):
     print_table("Passes over memory; limit: a triad over as many values",
                 ["values", "what", "threads", "time", "bytes", "of triad"],
                 [row for run in of_kind("payload") for row in payload_rows(run)])
-    print_table("A round, clients that answer at once; limit: a bare gRPC stream of the same bytes",
-                ["clients", "round", "payload", "bare", "of bare", "model", "peak RSS", "models", "tail"],
+    print_table("A round, clients that answer at once; limit: a bare gRPC stream of the same bytes, and"
+                " of the tail the writing of a new file of the model's size",
+                ["clients", "round", "payload", "bare", "of bare", "model", "peak RSS", "models",
+                 "without libraries", "tail", "write"],
                 [round_row(run) for run in of_kind("round")])
     print_table("Idle clients", ["clients", "memory of each", "CPU of all", "a check-in's CPU"],
                 [idle_row(run) for run in of_kind("idle")])

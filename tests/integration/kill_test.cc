@@ -1,7 +1,5 @@
 // Real processes, really killed.
 
-#include <atomic>
-#include <csignal>
 #include <future>
 #include <memory>
 #include <set>
@@ -15,24 +13,18 @@
 #include "client_sdk/mocks/fake_trainer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "nlohmann/json.hpp"
 #include "simulator/replay.h"
+#include "tests/testing/daemon.h"
 #include "tests/testing/params.h"
 #include "tests/testing/status_matchers.h"
-#include "tests/testing/subprocess.h"
-#include "tests/testing/temp_dir.h"
 
 namespace tributary {
 namespace {
 
-using test::BinaryPath;
+using test::Daemon;
 using test::Exit;
-using test::IsOkAndHolds;
-using test::Subprocess;
-using test::TempDir;
 
 constexpr int kVersions = 15;
-constexpr absl::Duration kPatience = absl::Seconds(60);
 
 constexpr char kJob[] = R"(
 job:
@@ -45,45 +37,6 @@ job:
   stop: {versions: 15}
 )";
 
-// tributaryd in a process of its own, on one port and one data directory for ever.
-class Daemon {
- public:
-  Daemon() { Start(); }
-
-  void KillAndRestart() {
-    process_->Signal(SIGKILL);
-    EXPECT_THAT(process_->Wait(kPatience), IsOkAndHolds(Exit{.code = -1, .signal = SIGKILL}));
-    Start();
-  }
-
-  std::string address() const { return absl::StrCat("127.0.0.1:", port_.load()); }
-
-  // Runs the operator's tool and returns what it printed.
-  test::Completed Tool(std::vector<std::string> args) const {
-    args.insert(args.begin(), {BinaryPath("tributary"), "--server", address()});
-    return test::RunToEnd(args);
-  }
-
-  const TempDir& dir() const { return dir_; }
-
- private:
-  void Start() {
-    const std::string config = dir_.Write(
-        "tributaryd.yaml", absl::StrCat("{listen: '127.0.0.1:", port_.load(), "', data_dir: '",
-                                        dir_.File("data"), "', http: {listen: '127.0.0.1:0'}}"));
-    auto started = Subprocess::Start({BinaryPath("tributaryd"), "--config", config});
-    ASSERT_THAT(started, test::IsOk());
-    process_ = *std::move(started);
-    const auto line = process_->WaitForLine("listening.* grpc=(\\d+)", kPatience);
-    ASSERT_THAT(line, test::IsOk());
-    port_ = std::stoi((*line)[1]);
-  }
-
-  TempDir dir_;
-  std::unique_ptr<Subprocess> process_;
-  std::atomic<int> port_ = 0;
-};
-
 // Kills the coordinator while it trains on each of these versions, once.
 class KillingTrainer final : public FakeTrainer {
  public:
@@ -94,7 +47,7 @@ class KillingTrainer final : public FakeTrainer {
 
   absl::StatusOr<TrainResult> Train(const TrainTask& task, ParamVector& model) override {
     if (kills_.erase(task.base_version) > 0) {
-      daemon_->KillAndRestart();
+      EXPECT_THAT(daemon_->KillAndRestart(), test::IsOk());
       if (kills_.empty()) all_done_.set_value();
     }
     return FakeTrainer::Train(task, model);
@@ -111,14 +64,14 @@ class KillingTrainer final : public FakeTrainer {
 // Runs the job with three clients and returns its digest.
 std::string RunJob(const std::set<Version>& kills) {
   const LayoutPtr layout = test::FlatLayout(20'000, 3);
-  Daemon daemon;
-  auto killer = std::make_unique<KillingTrainer>(layout, &daemon, kills);
+  const auto daemon = Daemon::Start().value();
+  auto killer = std::make_unique<KillingTrainer>(layout, daemon.get(), kills);
   std::future<void> all_killed = killer->all_done();
   std::vector<std::unique_ptr<Client>> clients;
   std::vector<std::thread> threads;
   const auto add = [&](const std::string& id, std::unique_ptr<Trainer> trainer) {
     ClientOptions options;
-    options.server = daemon.address();
+    options.server = daemon->address();
     options.id = ClientId(id);
     options.retry = {.first_delay = absl::Milliseconds(20), .max_delay = absl::Milliseconds(200)};
     auto client = Client::Create(std::move(options), std::move(trainer));
@@ -131,26 +84,24 @@ std::string RunJob(const std::set<Version>& kills) {
   add("c", std::make_unique<FakeTrainer>(layout));
 
   const test::Completed submitted =
-      daemon.Tool({"job", "submit", daemon.dir().Write("job.yaml", kJob)});
+      daemon->Tool({"job", "submit", daemon->dir().Write("job.yaml", kJob)});
   // The first kill may come before the tool has its answer.
   const std::string job = "killed-1";
   EXPECT_TRUE(submitted.exit == Exit{.code = 0} || !kills.empty()) << submitted.err;
   all_killed.wait();
-  const test::Completed watched = daemon.Tool({"job", "watch", job});
+  const test::Completed watched = daemon->Tool({"job", "watch", job});
   EXPECT_EQ(watched.exit, Exit{.code = 0}) << watched.err;
 
-  const auto state =
-      nlohmann::json::parse(daemon.Tool({"--json", "job", "show", job}).out, nullptr, false);
+  const auto state = daemon->Show({"job", "show", job});
   EXPECT_EQ(state.value("version", 0), kVersions) << state;
   EXPECT_EQ(state.value("updates", 0), 3 * kVersions) << "each counted exactly once";
-  const auto versions =
-      nlohmann::json::parse(daemon.Tool({"--json", "model", "list", job}).out, nullptr, false);
+  const auto versions = daemon->Show({"model", "list", job});
   for (auto& client : clients) client->Stop();
   for (std::thread& thread : threads) thread.join();
   const std::string digest = versions.at(0).at("model_digest");
 
-  const std::string out = daemon.dir().File("export");
-  const test::Completed exported = daemon.Tool({"job", "export", job, "--out", out});
+  const std::string out = daemon->dir().File("export");
+  const test::Completed exported = daemon->Tool({"job", "export", job, "--out", out});
   EXPECT_EQ(exported.exit, Exit{.code = 0}) << exported.err;
   const auto replayed = Replay(out);
   EXPECT_THAT(replayed, test::IsOk());

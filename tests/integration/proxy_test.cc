@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <csignal>
 #include <iostream>
 #include <latch>
 #include <map>
@@ -27,6 +26,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/testing/daemon.h"
 #include "tests/testing/fault_proxy.h"
 #include "tests/testing/params.h"
 #include "tests/testing/status_matchers.h"
@@ -36,14 +36,12 @@
 namespace tributary {
 namespace {
 
-using test::BinaryPath;
+using test::Daemon;
 using test::Exit;
 using test::Fault;
 using test::FaultProxy;
 using test::FaultProxyCounts;
 using test::IsOk;
-using test::IsOkAndHolds;
-using test::Subprocess;
 using test::TempDir;
 using ::testing::Gt;
 
@@ -144,49 +142,6 @@ class Ledger {
   int64_t fetched_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t sent_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t resent_bytes_ ABSL_GUARDED_BY(mu_) = 0;
-};
-
-class Daemon {
- public:
-  Daemon() { Start(); }
-
-  void KillAndRestart() {
-    process_->Signal(SIGKILL);
-    EXPECT_THAT(process_->Wait(kPatience), IsOkAndHolds(Exit{.code = -1, .signal = SIGKILL}));
-    Start();
-  }
-
-  int port() const { return port_; }
-  std::string data_dir() const { return dir_.File("data"); }
-  const TempDir& dir() const { return dir_; }
-
-  test::Completed Tool(std::vector<std::string> args) const {
-    args.insert(args.begin(),
-                {BinaryPath("tributary"), "--server", absl::StrCat("127.0.0.1:", port())});
-    return test::RunToEnd(args);
-  }
-  nlohmann::json Show(std::vector<std::string> args) const {
-    args.insert(args.begin(), "--json");
-    return nlohmann::json::parse(Tool(std::move(args)).out, nullptr, false);
-  }
-
- private:
-  void Start() {
-    const std::string config = dir_.Write(
-        "tributaryd.yaml", absl::StrCat("listen: '127.0.0.1:", port(), "'\ndata_dir: '", data_dir(),
-                                        "'\nhttp: {listen: '127.0.0.1:0'}\n",
-                                        "limits: {max_chunk_bytes: ", kChunkBytes, "}\n"));
-    auto started = Subprocess::Start({BinaryPath("tributaryd"), "--config", config});
-    ASSERT_THAT(started, IsOk());
-    process_ = *std::move(started);
-    const auto line = process_->WaitForLine("listening.* grpc=(\\d+)", kPatience);
-    ASSERT_THAT(line, IsOk());
-    port_ = std::stoi((*line)[1]);
-  }
-
-  TempDir dir_;
-  std::unique_ptr<Subprocess> process_;
-  std::atomic<int> port_ = 0;
 };
 
 // Passes a model on and counts its bytes.
@@ -358,7 +313,7 @@ class ProxyTest : public ::testing::Test {
                       EncodeUpdate(*codecs_.at(task.job.name), delta, {.layout = delta.layout()}));
       if (kills_.contains(++trained_)) {
         MutexLock lock(killing_);
-        daemon_.KillAndRestart();
+        EXPECT_THAT(daemon_->KillAndRestart(), IsOk());
         killed_.count_down();
       }
       return TrainResult{.num_examples = 10, .local_steps = 1, .learning_rate = 0.5};
@@ -371,25 +326,25 @@ class ProxyTest : public ::testing::Test {
   void ExpectIntact(const TestJob& job) {
     const std::string id = absl::StrCat(job.name, "-1");
     SCOPED_TRACE(id);
-    const auto state = daemon_.Show({"job", "show", id});
+    const auto state = daemon_->Show({"job", "show", id});
     EXPECT_EQ(state.value("updates", 0), kUpdates) << state;
 
     const auto sent = ledger_.of(id);
     EXPECT_EQ(sent.size(), static_cast<size_t>(kUpdates)) << "nothing is trained in vain";
     std::map<Version, std::string> published;
-    for (const auto& version : daemon_.Show({"model", "list", id})) {
+    for (const auto& version : daemon_->Show({"model", "list", id})) {
       published[version.at("version")] = version.at("model_digest");
     }
     for (const auto& [order, entry] : sent) {
       EXPECT_EQ(entry.model_digest.ToHex(), published[entry.base]) << "fetched for order " << order;
       const auto kept =
-          ReadWholeFile(absl::StrCat(daemon_.data_dir(), "/updates/", id, "/", order, ".update"));
+          ReadWholeFile(absl::StrCat(daemon_->data_dir(), "/updates/", id, "/", order, ".update"));
       ASSERT_THAT(kept, IsOk());
       EXPECT_EQ(ChecksumOf(*kept).ToHex(), entry.xxh128) << "work order " << order;
     }
 
-    const std::string out = daemon_.dir().File(absl::StrCat("export-", id));
-    EXPECT_EQ(daemon_.Tool({"job", "export", id, "--out", out}).exit, Exit{.code = 0});
+    const std::string out = daemon_->dir().File(absl::StrCat("export-", id));
+    EXPECT_EQ(daemon_->Tool({"job", "export", id, "--out", out}).exit, Exit{.code = 0});
     std::set<WorkOrderId> counted;
     const std::vector<std::string> lines =
         absl::StrSplit(test::ReadFile(out + "/events.jsonl"), '\n', absl::SkipEmpty());
@@ -403,7 +358,8 @@ class ProxyTest : public ::testing::Test {
 
   RealClock clock_;
   Ledger ledger_;
-  Daemon daemon_;
+  const std::unique_ptr<Daemon> daemon_ =
+      Daemon::Start(absl::StrCat("limits: {max_chunk_bytes: ", kChunkBytes, "}")).value();
   std::unique_ptr<FaultProxy> proxy_;
   std::map<std::string, std::unique_ptr<const Codec>> codecs_;
   // The trainings after which the coordinator is killed.
@@ -423,7 +379,7 @@ TEST_F(ProxyTest, EveryTransferArrivesOnceAndIntact) {
     ASSERT_THAT(codec, IsOk());
     codecs_[job.name] = *std::move(codec);
   }
-  auto proxy = FaultProxy::Start({.upstream_port = daemon_.port(),
+  auto proxy = FaultProxy::Start({.upstream_port = daemon_->port(),
                                   .seed = kSeed,
                                   .mean_bytes_between_faults = 6e6,
                                   .longest_stall = absl::Milliseconds(100),
@@ -433,15 +389,15 @@ TEST_F(ProxyTest, EveryTransferArrivesOnceAndIntact) {
   ASSERT_THAT(proxy, IsOk());
   proxy_ = *std::move(proxy);
   for (const TestJob& job : kJobs) {
-    const test::Completed submitted = daemon_.Tool(
-        {"job", "submit", daemon_.dir().Write(absl::StrCat(job.name, ".yaml"), JobFile(job))});
+    const test::Completed submitted = daemon_->Tool(
+        {"job", "submit", daemon_->dir().Write(absl::StrCat(job.name, ".yaml"), JobFile(job))});
     ASSERT_EQ(submitted.exit, Exit{.code = 0}) << submitted.err;
   }
   std::vector<std::thread> clients;
   for (int i = 0; i < kClients; ++i) clients.emplace_back([this, i] { RunClient(i); });
   killed_.wait();
   for (const TestJob& job : kJobs) {
-    const test::Completed watched = daemon_.Tool({"job", "watch", absl::StrCat(job.name, "-1")});
+    const test::Completed watched = daemon_->Tool({"job", "watch", absl::StrCat(job.name, "-1")});
     EXPECT_EQ(watched.exit, Exit{.code = 0}) << watched.err;
   }
   const FaultProxyCounts counts = proxy_->counts();

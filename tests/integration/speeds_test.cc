@@ -16,6 +16,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/testing/daemon.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/subprocess.h"
 #include "tests/testing/temp_dir.h"
@@ -25,6 +26,7 @@ namespace {
 
 using test::BinaryPath;
 using test::Completed;
+using test::Daemon;
 using test::Exit;
 using test::IsOkAndHolds;
 using test::Subprocess;
@@ -74,14 +76,6 @@ struct Group {
 
 class SpeedsTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    daemon_ = Start({BinaryPath("tributaryd"), "--dev", "--data-dir", dir_.File("data")});
-    ASSERT_NE(daemon_, nullptr);
-    const auto line = daemon_->WaitForLine("listening.* grpc=(\\d+)", kPatience);
-    ASSERT_THAT(line, test::IsOk());
-    address_ = absl::StrCat("127.0.0.1:", (*line)[1]);
-  }
-
   static std::unique_ptr<Subprocess> Start(const std::vector<std::string>& args) {
     auto started = Subprocess::Start(args);
     EXPECT_THAT(started, test::IsOk());
@@ -90,8 +84,13 @@ class SpeedsTest : public ::testing::Test {
 
   std::unique_ptr<Subprocess> StartClient(const std::string& id,
                                           const std::vector<std::string>& more) {
-    std::vector<std::string> args = {
-        BinaryPath("tributary-client"), "--server", address_, "--id", id, "--data", kData};
+    std::vector<std::string> args = {BinaryPath("tributary-client"),
+                                     "--server",
+                                     daemon_->address(),
+                                     "--id",
+                                     id,
+                                     "--data",
+                                     kData};
     args.insert(args.end(), more.begin(), more.end());
     return Start(args);
   }
@@ -99,11 +98,6 @@ class SpeedsTest : public ::testing::Test {
     return StartClient(absl::StrCat("c", i),
                        {"--throttle", absl::StrCat(kSecondsPerStep[i]), "--partition",
                         absl::StrCat("iid:clients=6,seed=1,index=", i)});
-  }
-
-  std::vector<std::string> Tool(std::vector<std::string> args) const {
-    args.insert(args.begin(), {BinaryPath("tributary"), "--server", address_});
-    return args;
   }
 
   std::vector<nlohmann::json> ReadEvents() const {
@@ -114,8 +108,7 @@ class SpeedsTest : public ::testing::Test {
   }
 
   const TempDir dir_;
-  std::unique_ptr<Subprocess> daemon_;
-  std::string address_;
+  const std::unique_ptr<Daemon> daemon_ = Daemon::Start().value();
 };
 
 // Groups of several members who all came.
@@ -139,9 +132,9 @@ std::vector<Group> WholeGroups(const std::vector<nlohmann::json>& events) {
 }
 
 TEST_F(SpeedsTest, ClientsOfAllSpeedsArriveTogether) {
-  const Completed submitted = test::RunToEnd(Tool({"job", "submit", dir_.Write("job.yaml", kJob)}));
+  const Completed submitted = daemon_->Tool({"job", "submit", dir_.Write("job.yaml", kJob)});
   ASSERT_EQ(submitted.exit, Exit{.code = 0}) << submitted.err;
-  const auto watch = Start(Tool({"--json", "job", "watch", "speeds-1"}));
+  const auto watch = Start(daemon_->ToolCommand({"--json", "job", "watch", "speeds-1"}));
   std::map<size_t, std::unique_ptr<Subprocess>> clients;
   for (size_t i = 0; i < kSecondsPerStep.size(); ++i) {
     if (i != kLate) clients[i] = StartTrainer(i);
@@ -161,7 +154,7 @@ TEST_F(SpeedsTest, ClientsOfAllSpeedsArriveTogether) {
   }
 
   const Completed exported =
-      test::RunToEnd(Tool({"job", "export", "speeds-1", "--out", dir_.File("out")}));
+      daemon_->Tool({"job", "export", "speeds-1", "--out", dir_.File("out")});
   ASSERT_EQ(exported.exit, Exit{.code = 0}) << exported.err;
   const auto summary = nlohmann::json::parse(std::ifstream(dir_.File("out") + "/summary.json"));
   EXPECT_GT(summary.at("final").at("accuracy"), 0.6);
@@ -185,8 +178,7 @@ TEST_F(SpeedsTest, ClientsOfAllSpeedsArriveTogether) {
       test::RunToEnd({BinaryPath("tributary-sim"), "replay", dir_.File("out")});
   EXPECT_EQ(replayed.exit, Exit{.code = 0}) << replayed.err;
   EXPECT_THAT(replayed.out, HasSubstr(summary.at("model_digest").get<std::string>()));
-  daemon_->Signal(SIGTERM);
-  EXPECT_THAT(daemon_->Wait(kPatience), IsOkAndHolds(Exit{.code = 0}));
+  EXPECT_THAT(daemon_->Stop(), test::IsOk());
 }
 
 }  // namespace

@@ -14,20 +14,19 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/certificates.h"
+#include "tests/testing/daemon.h"
 #include "tests/testing/params.h"
 #include "tests/testing/status_matchers.h"
-#include "tests/testing/subprocess.h"
 #include "tests/testing/temp_dir.h"
 
 namespace tributary {
 namespace {
 
-using test::BinaryPath;
 using test::Certificates;
+using test::Daemon;
 using test::Exit;
 using test::IsOk;
 using test::StatusIs;
-using test::Subprocess;
 using test::TempDir;
 using ::testing::HasSubstr;
 
@@ -60,26 +59,14 @@ class TlsTest : public ::testing::Test {
 
   // With its certificate from `authority`; it trusts callers that ours has signed.
   void StartServer(const Certificates& authority) {
-    const std::string config = dir_.Write(
-        "tributaryd.yaml",
-        absl::StrCat("listen: '127.0.0.1:0'\ndata_dir: '", dir_.File("data"),
-                     "'\nhttp: {listen: '127.0.0.1:0'}\ntls: {certificate: '",
-                     authority.CertificateOf("server"), "', key: '", authority.KeyOf("server"),
-                     "', client_ca: '", own_->ca(), "', operators: [alice]}\n"));
-    server_.reset();
-    auto started = Subprocess::Start({BinaryPath("tributaryd"), "--config", config});
+    auto started = Daemon::Start(test::TlsSettings(authority, own_->ca(), "alice"));
     ASSERT_THAT(started, IsOk());
     server_ = *std::move(started);
-    const auto line = server_->WaitForLine("listening.* grpc=(\\d+)", kPatience);
-    ASSERT_THAT(line, IsOk());
-    address_ = absl::StrCat("127.0.0.1:", (*line)[1]);
   }
 
-  test::Completed Tool(std::vector<std::string> tls, std::vector<std::string> args) const {
-    std::vector<std::string> command = {BinaryPath("tributary"), "--server", address_};
-    command.insert(command.end(), tls.begin(), tls.end());
-    command.insert(command.end(), args.begin(), args.end());
-    return test::RunToEnd(command);
+  test::Completed Tool(std::vector<std::string> tls, const std::vector<std::string>& args) const {
+    tls.insert(tls.end(), args.begin(), args.end());
+    return server_->Tool(tls);
   }
   static std::vector<std::string> As(const Certificates& from, const std::string& name) {
     return {"--ca", from.ca(), "--cert", from.CertificateOf(name), "--key", from.KeyOf(name)};
@@ -88,7 +75,7 @@ class TlsTest : public ::testing::Test {
   // Of client `id` with the certificate of `name` from our authority.
   ClientOptions Options(const std::string& id, const std::string& name) const {
     ClientOptions options;
-    options.server = address_;
+    options.server = server_->address();
     options.id = ClientId(id);
     options.ca_file = own_->ca();
     options.cert_file = own_->CertificateOf(name);
@@ -110,15 +97,14 @@ class TlsTest : public ::testing::Test {
     return Run(std::move(options));
   }
 
-  TempDir dir_, own_dir_, others_dir_;
+  TempDir own_dir_, others_dir_;
   std::unique_ptr<Certificates> own_, others_;
-  std::unique_ptr<Subprocess> server_;
-  std::string address_;
+  std::unique_ptr<Daemon> server_;
 };
 
 TEST_F(TlsTest, AJobRunsAmongHoldersOfCertificates) {
   const test::Completed submitted =
-      Tool(As(*own_, "alice"), {"job", "submit", dir_.Write("job.yaml", kJob)});
+      Tool(As(*own_, "alice"), {"job", "submit", server_->dir().Write("job.yaml", kJob)});
   ASSERT_EQ(submitted.exit, Exit{.code = 0}) << submitted.err;
   std::vector<std::unique_ptr<Client>> clients;
   std::vector<std::thread> threads;

@@ -11,6 +11,8 @@
 // The first client to come makes version 0. A round goes from the first order for a version to
 // the first one for the next.
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <atomic>
 #include <iostream>

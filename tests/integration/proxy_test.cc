@@ -45,7 +45,6 @@ using test::IsOk;
 using test::TempDir;
 using ::testing::Gt;
 
-constexpr absl::Duration kPatience = absl::Seconds(60);
 constexpr int kClients = 10;
 constexpr int kPerRound = 5;
 constexpr int kVersions = 10;

@@ -1,7 +1,6 @@
 #include "common/codec/error_feedback.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -10,18 +9,19 @@
 #include "absl/types/span.h"
 #include "common/codec/codec.h"
 #include "common/codec/update_payload.h"
+#include "common/codec/value_check.h"
 #include "common/log.h"
 #include "common/status_macros.h"
 
 namespace tributary {
 namespace {
 
-// x += factor·kept, or nothing at all if that would not be finite.
+// x += factor·kept, or nothing at all if no server would take that.
 void AddKept(float factor, absl::Span<const float> kept, absl::Span<float> x) {
-  bool finite = true;
-  for (size_t i = 0; i < x.size(); ++i) finite &= std::isfinite(x[i] + factor * kept[i]);
-  if (finite) return AddScaled(factor, kept, x);
-  log::Warning("error feedback: what was kept back is dropped: with it the update is not finite");
+  bool allowed = true;
+  for (size_t i = 0; i < x.size(); ++i) allowed &= IsAllowed(x[i] + factor * kept[i]);
+  if (allowed) return AddScaled(factor, kept, x);
+  log::Warning("error feedback: what was kept back is dropped: with it the update is no model's");
 }
 
 // Nothing where it is of another layout or task.

@@ -1,10 +1,10 @@
 #include "common/codec/sparse_payload.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "common/check.h"
+#include "common/codec/value_check.h"
 #include "common/params/param_vector.h"
 
 namespace tributary {
@@ -39,11 +39,10 @@ void SparsePayload::AddTo(float weight, CoordinateRange range,
 }
 
 absl::Status SparsePayload::CheckFinite() const {
-  bool finite = true;
-  for (const float value : values_) finite &= std::isfinite(value);
-  if (finite) return absl::OkStatus();
-  const auto bad = std::find_if_not(values_.begin(), values_.end(),
-                                    [](float value) { return std::isfinite(value); });
+  bool allowed = true;
+  for (const float value : values_) allowed &= IsAllowed(value);
+  if (allowed) return absl::OkStatus();
+  const auto bad = std::find_if_not(values_.begin(), values_.end(), IsAllowed);
   return NotFiniteError(*layout_, positions_[static_cast<size_t>(bad - values_.begin())], *bad);
 }
 

@@ -1,7 +1,6 @@
 #include "common/codec/update_payload.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,15 +13,13 @@ namespace tributary {
 namespace {
 
 absl::Status CheckInfo(const UpdateInfo& info) {
-  if (info.num_examples < 1) {
+  const auto check = [](absl::string_view name, int64_t count) {
+    if (count >= 1 && count <= kCountLimit) return absl::OkStatus();
     return absl::FailedPreconditionError(
-        absl::StrCat("num_examples: must be at least 1, found ", info.num_examples));
-  }
-  if (info.local_steps < 1) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("local_steps: must be at least 1, found ", info.local_steps));
-  }
-  return absl::OkStatus();
+        absl::StrCat(name, ": must be 1 to ", kCountLimit, ", found ", count));
+  };
+  TRIB_RETURN_IF_ERROR(check("num_examples", info.num_examples));
+  return check("local_steps", info.local_steps);
 }
 
 }  // namespace
@@ -64,7 +61,7 @@ absl::StatusOr<Update> DecodeUpdate(const Codec& codec, const UpdateInfo& info,
   TRIB_RETURN_IF_ERROR(update.delta->CheckFinite());
   const ParamLayout& layout = *context.layout;
   for (size_t i = 0; i < update.buffers.size(); ++i) {
-    if (std::isfinite(update.buffers[i])) continue;
+    if (IsAllowed(update.buffers[i])) continue;
     const int64_t index = layout.trainable_size() + static_cast<int64_t>(i);
     return NotFiniteError(layout, index, update.buffers[i]);
   }

@@ -1,8 +1,10 @@
-// ValueCheck: finds what is not finite in a payload whose values stand one after another, while its
-// bytes come.
+// What an update's values may be, and ValueCheck, which finds what they may not in a payload whose
+// values stand one after another, while its bytes come.
 #ifndef TRIBUTARY_COMMON_CODEC_VALUE_CHECK_H_
 #define TRIBUTARY_COMMON_CODEC_VALUE_CHECK_H_
 
+#include <cmath>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -13,7 +15,14 @@
 
 namespace tributary {
 
-// OutOfRange naming the first of the values in `range` that is not finite. `add` is
+// An update's values are below kValueLimit in magnitude, and its counts of examples and steps are
+// at most kCountLimit. So no sum of four million updates weighted by their examples overflows, and
+// no single client can end a job with numbers that are finite but no model's.
+constexpr float kValueLimit = 0x1p64F;
+constexpr int64_t kCountLimit = int64_t{1} << 40;
+inline bool IsAllowed(float value) { return std::abs(value) < kValueLimit; }  // no NaN is
+
+// OutOfRange naming the first of the values in `range` that is not allowed. `add` is
 // DeltaPayload::AddTo of them; it is called for a block of the range at a time.
 absl::Status CheckFiniteSums(
     const ParamLayout& layout, CoordinateRange range,
@@ -35,7 +44,7 @@ class ValueCheck final : public PayloadCheck {
   const CoordinateRange range_;
   int64_t next_;        // the coordinate that comes next
   std::string begun_;   // the first bytes of its value
-  absl::Status found_;  // the first that is wrong
+  absl::Status found_;  // the first that is not allowed
 };
 
 }  // namespace tributary

@@ -110,9 +110,11 @@ absl::Status NotFiniteError(const ParamLayout& layout, int64_t index, float valu
   for (const ParamLayout::Tensor& tensor : layout.tensors()) {
     const int64_t at = index - tensor.offset;
     if (at < 0 || at >= tensor.size) continue;
-    return absl::OutOfRangeError(absl::StrCat("tensor '", tensor.name, "': value ", at, " of ",
-                                              tensor.size, " is ", std::isnan(value) ? "NaN" : "",
-                                              std::isinf(value) ? "infinite" : ""));
+    const std::string what = std::isnan(value)   ? "NaN"
+                             : std::isinf(value) ? "infinite"
+                                                 : absl::StrCat(value, ", which is no model's");
+    return absl::OutOfRangeError(
+        absl::StrCat("tensor '", tensor.name, "': value ", at, " of ", tensor.size, " is ", what));
   }
   return absl::OutOfRangeError(absl::StrCat("value ", index, " is not finite"));
 }

@@ -35,7 +35,7 @@ class DeltaPayload {
   // index order, so that splitting the range over threads changes no bit.
   virtual void AddTo(float weight, CoordinateRange range, absl::Span<float> accumulator) const = 0;
 
-  // OutOfRange naming the first tensor with a NaN or an infinity.
+  // OutOfRange naming the first value that no update may have (common/codec/value_check.h).
   virtual absl::Status CheckFinite() const = 0;
 
   // DataLoss once an AddTo could not read the delta from where it is: what was added then is of

@@ -1,8 +1,10 @@
 #include "aggregators/combine/fedavg.h"
 
+#include <cmath>
 #include <limits>
 #include <utility>
 
+#include "common/codec/value_check.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/params.h"
@@ -44,6 +46,20 @@ TEST(FedAvgTest, WeighsByExamples) {
   EXPECT_EQ(mean.updates, 2);
   EXPECT_EQ(mean.num_examples, 4);
   EXPECT_EQ(mean.weight, 4.0);
+}
+
+TEST(FedAvgTest, WhatAnUpdateMayHoldDoesNotOverflow) {
+  const LayoutPtr layout = FlatLayout(1, 1);
+  const float largest = std::nextafter(kValueLimit, 0.0F);
+  for (const char* weights : {"examples", "uniform"}) {
+    const auto aggregator = Make(layout, weights);
+    for (int i = 0; i < 100; ++i) {
+      ASSERT_THAT(aggregator->Accumulate(Of(layout, {largest, -largest}, kCountLimit), {}), IsOk());
+    }
+    TRIB_ASSERT_OK_AND_ASSIGN(const Aggregate mean, std::move(*aggregator).Finish());
+    EXPECT_THAT(mean.delta.values()[0], ::testing::FloatNear(largest, 1e-5F * largest));
+    EXPECT_THAT(mean.delta.values()[1], ::testing::FloatNear(-largest, 1e-5F * largest));
+  }
 }
 
 TEST(FedAvgTest, WeighsUniformly) {

@@ -78,7 +78,7 @@ TEST(SparsePayloadTest, NothingTravels) {
 
 TEST(SparsePayloadTest, NamesTheTensorOfWhatIsNotFinite) {
   for (const float bad :
-       {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+       {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity(), 1e30F}) {
     EXPECT_THAT(SparsePayload(test::TinyLayout(), {0, 5, 6}, {1.0F, 2.0F, bad}).CheckFinite(),
                 StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("'fc.bias'")));
     EXPECT_THAT(SparsePayload(test::TinyLayout(), {0, 5, 6}, {1.0F, bad, bad}).CheckFinite(),

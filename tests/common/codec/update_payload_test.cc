@@ -1,9 +1,12 @@
 #include "common/codec/update_payload.h"
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 #include <string>
 #include <vector>
 
+#include "common/codec/value_check.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/params.h"
@@ -105,6 +108,40 @@ TEST(DecodeUpdateTest, RefusesWhatIsNotFiniteAndNamesIt) {
   }
 }
 
+TEST(DecodeUpdateTest, RefusesWhatCouldEndAJobByItsSize) {
+  const CodecContext context{.layout = test::TinyLayout()};
+  const float largest = std::nextafter(kValueLimit, 0.0F);
+  for (const std::vector<std::string>& stages :
+       std::vector<std::vector<std::string>>{{"raw"}, {"zstd"}}) {
+    const auto codec = MakeCodec(stages);
+    for (const char* tensor : {"fc.bias", "bn.mean"}) {
+      ParamVector delta(context.layout);
+      const auto decoded = [&](float value) {
+        delta.View(tensor)[1] = value;
+        return DecodeUpdate(*codec, GoodInfo(), EncodeUpdate(*codec, delta, context), context);
+      };
+      for (const float value : {kValueLimit, -kValueLimit, std::numeric_limits<float>::max() / 2}) {
+        EXPECT_THAT(decoded(value),
+                    StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("which is no model's")));
+      }
+      EXPECT_THAT(decoded(-largest), IsOk());
+    }
+  }
+}
+
+// The first pass of the check adds up values that are all allowed to more than a float32 holds.
+TEST(DecodeUpdateTest, ManyLargeValuesAreAllowed) {
+  const CodecContext context{.layout = test::FlatLayout(100'000)};
+  ParamVector delta(context.layout);
+  std::ranges::fill(delta.values(), std::nextafter(kValueLimit, 0.0F));
+  const auto codec = MakeCodec({"raw"});
+  EXPECT_THAT(DecodeUpdate(*codec, GoodInfo(), EncodeUpdate(*codec, delta, context), context),
+              IsOk());
+  delta.values()[99'999] = kValueLimit;
+  EXPECT_THAT(DecodeUpdate(*codec, GoodInfo(), EncodeUpdate(*codec, delta, context), context),
+              StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("value 99999 of 100000")));
+}
+
 // The verdict of an UpdateCheck that is shown the first `seen` bytes, in pieces of `piece`.
 absl::Status Checked(const std::vector<std::string>& codec, const UpdateInfo& info,
                      const CodecContext& context, const std::string& payload, size_t seen,
@@ -124,7 +161,7 @@ TEST(UpdateCheckTest, SaysWhatDecodeUpdateSaysWhateverItHasSeen) {
     const ParamVector finite = test::RandomParams(context.layout, 5);
     std::vector<std::string> payloads = {EncodeUpdate(*codec, finite, context)};
     for (const char* tensor : {"fc.bias", "bn.mean"}) {
-      for (const float bad : {kNan, -std::numeric_limits<float>::infinity()}) {
+      for (const float bad : {kNan, -std::numeric_limits<float>::infinity(), kValueLimit}) {
         ParamVector delta = finite.Clone();
         delta.View(tensor)[1] = bad;
         payloads.push_back(EncodeUpdate(*codec, delta, context));
@@ -152,9 +189,9 @@ TEST(UpdateCheckTest, RefusesCountsBelowOne) {
       EncodeUpdate(*MakeCodec({"raw"}), ParamVector(context.layout), context);
   UpdateInfo info = GoodInfo();
   info.local_steps = 0;
-  EXPECT_THAT(
-      Checked({"raw"}, info, context, payload, payload.size(), 8),
-      StatusIs(absl::StatusCode::kFailedPrecondition, "local_steps: must be at least 1, found 0"));
+  EXPECT_THAT(Checked({"raw"}, info, context, payload, payload.size(), 8),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       "local_steps: must be 1 to 1099511627776, found 0"));
 }
 
 // Bytes that were seen are not read again.
@@ -173,14 +210,14 @@ TEST(DecodeUpdateTest, RefusesCountsBelowOne) {
   const std::string payload = EncodeUpdate(*codec, ParamVector(context.layout), context);
   UpdateInfo info = GoodInfo();
   info.num_examples = 0;
-  EXPECT_THAT(
-      DecodeUpdate(*codec, info, payload, context),
-      StatusIs(absl::StatusCode::kFailedPrecondition, "num_examples: must be at least 1, found 0"));
+  EXPECT_THAT(DecodeUpdate(*codec, info, payload, context),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       "num_examples: must be 1 to 1099511627776, found 0"));
   info = GoodInfo();
   info.local_steps = -4;
-  EXPECT_THAT(
-      DecodeUpdate(*codec, info, payload, context),
-      StatusIs(absl::StatusCode::kFailedPrecondition, "local_steps: must be at least 1, found -4"));
+  EXPECT_THAT(DecodeUpdate(*codec, info, payload, context),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       "local_steps: must be 1 to 1099511627776, found -4"));
 }
 
 TEST(DecodeUpdateTest, TakesALayoutWithoutTrainablesOrWithoutBuffers) {

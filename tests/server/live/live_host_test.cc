@@ -315,6 +315,11 @@ INSTANTIATE_TEST_SUITE_P(
                                                  std::numeric_limits<float>::quiet_NaN());
                                   Repeat(h, p);
                                 }},
+                      BadUpdate{"no_models", "not_finite", Refusal::kNotFinite,
+                                [](UploadHeader& h, std::string& p) {
+                                  p = RawPayload(FlatLayout(3, 1), -1e30F);
+                                  Repeat(h, p);
+                                }},
                       BadUpdate{"infinite_loss", "not_finite", Refusal::kNotFinite,
                                 [](UploadHeader& h, std::string&) {
                                   h.info.loss = std::numeric_limits<double>::infinity();
